@@ -1,0 +1,3 @@
+//! The `daytona-native` binary.
+
+fn main() {}

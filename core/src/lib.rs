@@ -1,0 +1,1 @@
+//! The Daytona client: configuration, transport, errors and every operation.

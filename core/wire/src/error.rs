@@ -1,0 +1,52 @@
+//! The error envelope.
+
+use serde::{Deserialize, Serialize};
+
+/// Source of an error body: the control plane.
+pub const SOURCE_API: &str = "DAYTONA_API";
+/// Source of an error body: the agent inside the sandbox.
+pub const SOURCE_DAEMON: &str = "DAYTONA_DAEMON";
+/// Source of an error body: the proxy between the two.
+pub const SOURCE_PROXY: &str = "DAYTONA_PROXY";
+
+/// The body of every non-2xx answer. Servers differ in what they fill in.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ErrorBody {
+    /// The HTTP status, repeated.
+    pub status_code: u16,
+    /// What went wrong, for a person.
+    pub message: String,
+    /// A stable name such as `FILE_NOT_FOUND`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// [`SOURCE_API`], [`SOURCE_DAEMON`] or [`SOURCE_PROXY`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The status's reason phrase, as the control plane sends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The request's path.
+    pub path: String,
+    /// The request's method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// RFC 3339 time of the failure.
+    pub timestamp: String,
+}
+
+/// Names a server gives to an error, beyond its status (`code` in the body).
+pub mod code {
+    /// 404: no such file or directory.
+    pub const FILE_NOT_FOUND: &str = "FILE_NOT_FOUND";
+    /// 403: the sandbox's user may not do that, or the path leads out of the sandbox.
+    pub const FILE_ACCESS_DENIED: &str = "FILE_ACCESS_DENIED";
+    /// 400: the path is empty, has a NUL byte, or is of the wrong kind.
+    pub const INVALID_FILE_PATH: &str = "INVALID_FILE_PATH";
+    /// 500: the file is there and could not be read.
+    pub const FILE_READ_FAILED: &str = "FILE_READ_FAILED";
+    /// 408: a command ran over its time limit and was killed.
+    pub const PROCESS_EXECUTION_TIMEOUT: &str = "PROCESS_EXECUTION_TIMEOUT";
+    /// 404: no such process, session or command.
+    pub const PROCESS_NOT_FOUND: &str = "PROCESS_NOT_FOUND";
+}

@@ -1,0 +1,24 @@
+//! The JSON types that cross the wire between a Daytona client and a Daytona server.
+//!
+//! Shared by the client core and the local server, and by nothing else: no I/O, no policy.
+//! Field names follow the API's OpenAPI description; fields a server may leave out are
+//! optional or default, so that an older or a newer server can be read.
+
+pub mod error;
+pub mod files;
+pub mod process;
+pub mod sandbox;
+
+/// Base URL plus one path, as several control plane routes answer it.
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+pub struct Url {
+    /// An absolute URL.
+    pub url: String,
+}
+
+/// One directory, as `/user-home-dir` and `/work-dir` answer it.
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
+pub struct Dir {
+    /// An absolute path inside the sandbox.
+    pub dir: String,
+}

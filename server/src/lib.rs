@@ -1,0 +1,1 @@
+//! The local Daytona server: control plane, store and proxy.

@@ -1,0 +1,1 @@
+//! The agent inside a sandbox: files and processes over HTTP.
