@@ -1,0 +1,202 @@
+//! The values the server exchanges with the runtime.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::RuntimeError;
+
+/// The runtime an operator asks for (`--runtime`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RuntimeChoice {
+    /// `ns` where the machine allows it, else `process`.
+    #[default]
+    Auto,
+    /// Linux namespaces, or an error that says what is missing.
+    Ns,
+    /// Plain processes without isolation.
+    Process,
+}
+
+impl FromStr for RuntimeChoice {
+    type Err = RuntimeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "ns" => Ok(Self::Ns),
+            "process" => Ok(Self::Process),
+            _ => Err(RuntimeError::Invalid(format!(
+                "unknown runtime {text:?}: use auto, ns or process"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for RuntimeChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Ns => "ns",
+            Self::Process => "process",
+        })
+    }
+}
+
+/// The runtime in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuntimeKind {
+    /// Linux namespaces: own processes, mounts, host name and file system view.
+    Ns,
+    /// Plain processes of the server's user: no isolation.
+    Process,
+}
+
+impl fmt::Display for RuntimeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ns => "ns",
+            Self::Process => "process",
+        })
+    }
+}
+
+/// What a sandbox may reach over the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// The host's network.
+    #[default]
+    Host,
+    /// Its own loopback interface only.
+    None,
+}
+
+/// How a sandbox is to be made.
+#[derive(Clone, Debug)]
+pub struct SandboxSpec {
+    /// Names the sandbox's directory, `{data dir}/sandboxes/{id}`: 1 to 64 of `[A-Za-z0-9._-]`,
+    /// not starting with a dot.
+    pub id: String,
+    /// Host name inside; characters a host name cannot have are replaced.
+    pub name: String,
+    /// `daytona`, or `root` where the probe's `root` holds. `process` ignores it and uses the
+    /// server's own user.
+    pub user: String,
+    /// The sandbox's own variables; win over the ones the runtime sets (`PATH`, `HOME`, ...).
+    pub env: BTreeMap<String, String>,
+    /// Cores; 0 = no limit.
+    pub cpu: f64,
+    /// Memory in GiB; 0 = no limit.
+    pub memory_gib: f64,
+    /// Disk in GiB; 0 = no limit.
+    pub disk_gib: f64,
+    /// What it may reach.
+    pub network: Network,
+    /// Version the agent answers.
+    pub version: String,
+}
+
+/// What the server needs to reach a started sandbox.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// The agent's Unix socket; connects from this process, and is short enough for `sun_path`.
+    pub socket: PathBuf,
+    /// User name inside.
+    pub user: String,
+    /// Home and work directory inside.
+    pub home: PathBuf,
+    /// Which of the limits asked for hold.
+    pub limits: Limits,
+}
+
+/// Whether a limit is enforced by the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum Enforcement {
+    /// It holds; `by` names the mechanism.
+    Enforced {
+        /// e.g. `cgroup v2`.
+        by: String,
+    },
+    /// It does not hold.
+    NotEnforced {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Enforcement {
+    /// Whether the limit holds.
+    pub fn holds(&self) -> bool {
+        matches!(self, Self::Enforced { .. })
+    }
+}
+
+impl fmt::Display for Enforcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Enforced { by } => write!(f, "enforced ({by})"),
+            Self::NotEnforced { reason } => write!(f, "not enforced ({reason})"),
+        }
+    }
+}
+
+/// Which limits hold on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// CPU time.
+    pub cpu: Enforcement,
+    /// Memory.
+    pub memory: Enforcement,
+    /// Number of processes.
+    pub pids: Enforcement,
+    /// Disk space.
+    pub disk: Enforcement,
+    /// Whether `freeze` works.
+    pub freeze: Enforcement,
+}
+
+/// What was chosen, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct Probe {
+    /// The runtime in use.
+    pub kind: RuntimeKind,
+    /// Whether sandboxes are separated from the host and from each other.
+    pub isolated: bool,
+    /// Whether sandboxes may run as `root`.
+    pub root: bool,
+    /// One sentence for the log: what was chosen and why.
+    pub summary: String,
+    /// What the operator should know: missing isolation, missing limits.
+    pub warnings: Vec<String>,
+    /// Which limits hold.
+    pub limits: Limits,
+}
+
+/// A sandbox that ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exited {
+    /// The sandbox.
+    pub id: String,
+    /// How it ended, e.g. `killed by signal 9`.
+    pub reason: String,
+}
+
+/// What a running sandbox uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// CPU time used since the start.
+    pub cpu: Duration,
+    /// Processes.
+    pub pids: u64,
+    /// Bytes its stored state takes on disk.
+    pub disk_bytes: u64,
+}
