@@ -1,10 +1,27 @@
 //! The agent inside a sandbox: files and processes over HTTP.
+//!
+//! [`run`] serves the toolbox's routes on a Unix listener, without any prefix before the paths.
+//! Whoever can connect may do everything the agent's user may: the control plane checks keys and
+//! signed URLs before it passes a request on.
+
+mod body;
+mod code;
+mod error;
+mod files;
+mod process;
+mod serve;
+mod system;
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{any, get, post};
+use daytona_wire::Dir;
 use serde::{Deserialize, Serialize};
 
 /// What the agent is told when it starts.
@@ -26,31 +43,83 @@ pub struct AgentConfig {
     pub version: String,
 }
 
+/// What every request sees.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) config: Arc<AgentConfig>,
+}
+
 /// Serves the toolbox on `listener` until the listener fails.
 ///
 /// Builds its own single-threaded runtime; call it where no other runtime runs.
+/// Idle connections are closed after two minutes.
 pub fn run(config: AgentConfig, listener: UnixListener) -> ExitCode {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    else {
-        return ExitCode::FAILURE;
-    };
-    runtime.block_on(async move {
-        if listener.set_nonblocking(true).is_err() {
-            return ExitCode::FAILURE;
-        }
-        let Ok(listener) = tokio::net::UnixListener::from_std(listener) else {
-            return ExitCode::FAILURE;
-        };
-        match axum::serve(listener, router(config)).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        }
-    })
+    match serve::run(config, listener) {
+        Ok(never) => match never {},
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 /// The toolbox's routes, without any prefix.
-pub fn router(_config: AgentConfig) -> axum::Router {
-    axum::Router::new()
+pub fn router(mut config: AgentConfig) -> Router {
+    // Resolved once, so that resolved paths can be compared with it.
+    if let Some(folder) = &mut config.confine
+        && let Ok(real) = folder.canonicalize()
+    {
+        *folder = real;
+    }
+    let app = App {
+        config: Arc::new(config),
+    };
+    Router::new()
+        .route("/version", get(version))
+        .route("/user-home-dir", get(user_home_dir))
+        .route("/work-dir", get(work_dir))
+        .route("/system/metrics", get(system::metrics))
+        .route("/process/execute", post(process::execute))
+        .route("/process/code-run", post(code::code_run))
+        .merge(files::routes())
+        .merge(missing())
+        .fallback(error::no_route)
+        .method_not_allowed_fallback(error::no_method)
+        .layer(axum::middleware::from_fn(error::describe))
+        .with_state(app)
+}
+
+/// Routes of the protocol that are not served.
+fn missing() -> Router<App> {
+    let mut router = Router::new();
+    for path in [
+        "/env",
+        "/init",
+        "/port",
+        "/port/{port}/in-use",
+        "/process/session",
+        "/process/session/{*rest}",
+        "/process/pty",
+        "/process/pty/{*rest}",
+        "/process/interpreter/{*rest}",
+        "/git/{*rest}",
+        "/lsp/{*rest}",
+        "/computeruse/{*rest}",
+    ] {
+        router = router.route(path, any(error::not_implemented));
+    }
+    router
+}
+
+async fn version(State(app): State<App>) -> axum::Json<BTreeMap<&'static str, String>> {
+    axum::Json(BTreeMap::from([("version", app.config.version.clone())]))
+}
+
+async fn user_home_dir(State(app): State<App>) -> axum::Json<Dir> {
+    axum::Json(Dir {
+        dir: app.config.home.to_string_lossy().into_owned(),
+    })
+}
+
+async fn work_dir(State(app): State<App>) -> axum::Json<Dir> {
+    axum::Json(Dir {
+        dir: app.config.work_dir.to_string_lossy().into_owned(),
+    })
 }

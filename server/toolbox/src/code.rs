@@ -1,0 +1,134 @@
+//! Running one program given as text.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use axum::extract::State;
+use daytona_wire::process::{CodeRunRequest, CodeRunResponse};
+
+use crate::App;
+use crate::body::Json;
+use crate::error::{Error, Result};
+use crate::process::{self, ARGUMENT_LIMIT, Outcome, Program};
+
+/// `POST /process/code-run`
+///
+/// The program is handed to the interpreter itself, never through a file of the sandbox: imports
+/// start at the work dir, and tracebacks name `<string>`, or `<stdin>` where the program is too
+/// long for an argument.
+pub(crate) async fn code_run(
+    State(app): State<App>,
+    Json(request): Json<CodeRunRequest>,
+) -> Result<axum::Json<CodeRunResponse>> {
+    let argv = request.argv.unwrap_or_default();
+    if request.code.contains('\0') || argv.iter().any(|arg| arg.contains('\0')) {
+        return Err(Error::bad_request(
+            "the code or an argument holds a NUL byte; remove it, or write it as an escape",
+        ));
+    }
+    let env = process::environment(&app, request.envs)?;
+    let path = env
+        .get("PATH")
+        .map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
+    let command = match request.language.to_ascii_lowercase().as_str() {
+        "python" => python(path, request.code, argv),
+        "javascript" => javascript(path, request.code, argv),
+        "typescript" => typescript(path, request.code, argv),
+        other => {
+            return Err(Error::bad_request(format!(
+                "unknown language {other:?}; use python, javascript or typescript"
+            )));
+        }
+    };
+    let outcome = match command {
+        Ok(Interpreter { path, args, stdin }) => {
+            let stdin = stdin.as_deref().map(process::as_stdin).transpose()?;
+            process::run(Program {
+                path,
+                args,
+                cwd: app.config.work_dir.clone(),
+                env,
+                stdin,
+                timeout: process::limit(request.timeout),
+            })
+            .await?
+        }
+        Err(missing) => missing,
+    };
+    Ok(axum::Json(CodeRunResponse {
+        exit_code: outcome.exit_code,
+        result: outcome.result,
+    }))
+}
+
+/// An interpreter, told what to run.
+struct Interpreter {
+    path: PathBuf,
+    args: Vec<OsString>,
+    /// The program, where it is too long for an argument.
+    stdin: Option<String>,
+}
+
+type Command = std::result::Result<Interpreter, Outcome>;
+
+fn python(path: &str, code: String, arguments: Vec<String>) -> Command {
+    let interpreter = find(path, &["python3", "python"]).ok_or_else(|| {
+        Outcome::not_started("python3 is not installed in this sandbox; install it, for example with `apt-get install python3`")
+    })?;
+    let mut args: Vec<OsString> = vec!["-u".into()];
+    let stdin = pass(&mut args, "-c", code);
+    args.extend(arguments.into_iter().map(OsString::from));
+    Ok(Interpreter {
+        path: interpreter,
+        args,
+        stdin,
+    })
+}
+
+fn javascript(path: &str, code: String, arguments: Vec<String>) -> Command {
+    let interpreter = find(path, &["node", "nodejs"]).ok_or_else(|| {
+        Outcome::not_started("node is not installed in this sandbox; install Node.js 20 or newer, for example with `apt-get install nodejs`")
+    })?;
+    let mut args: Vec<OsString> = Vec::new();
+    let stdin = pass(&mut args, "-e", code);
+    if stdin.is_none() {
+        // Stands where a file's name would, so that arguments start at process.argv[2].
+        args.extend(["--".into(), "[eval]".into()]);
+    }
+    args.extend(arguments.into_iter().map(OsString::from));
+    Ok(Interpreter {
+        path: interpreter,
+        args,
+        stdin,
+    })
+}
+
+fn typescript(path: &str, code: String, arguments: Vec<String>) -> Command {
+    javascript(path, code, arguments)
+}
+
+/// Adds `code` to `args` behind `flag`, or, if it is long, makes it the program's stdin.
+fn pass(args: &mut Vec<OsString>, flag: &str, code: String) -> Option<String> {
+    if code.len() > ARGUMENT_LIMIT {
+        args.push("-".into());
+        return Some(code);
+    }
+    args.extend([flag.into(), code.into()]);
+    None
+}
+
+/// The first of `names` on `path`.
+fn find(path: &str, names: &[&str]) -> Option<PathBuf> {
+    names.iter().find_map(|name| {
+        std::env::split_paths(path)
+            .filter(|dir| dir.is_absolute())
+            .map(|dir| dir.join(name))
+            .find(|file| executable(file))
+    })
+}
+
+fn executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,122 @@
+//! From a path as it was asked for to a path of the file system.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use crate::App;
+use crate::error::{Error, Result};
+
+/// As many symbolic links as the kernel follows in one path.
+const LINKS: usize = 40;
+
+/// What to do with a symbolic link at the very end of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    /// The path means what the link points to.
+    Follow,
+    /// The path means the link.
+    Keep,
+}
+
+/// The absolute path for `asked`; relative ones start at the work dir.
+///
+/// With [`confine`](crate::AgentConfig::confine) every link is resolved and the end has to lie in
+/// the folder. A process of the same user can still swap a directory for a link between this
+/// check and the use: the unisolated runtime guards against mistakes, not against the user, who
+/// could open the file directly.
+pub(super) fn resolve(app: &App, asked: &str, last: Last) -> Result<PathBuf> {
+    let path = absolute(app, asked)?;
+    let Some(folder) = &app.config.confine else {
+        return Ok(path);
+    };
+    let path = real(&path, last).map_err(|error| Error::io(&error, "resolve", asked))?;
+    if path.starts_with(folder) {
+        Ok(path)
+    } else {
+        Err(Error::denied(format!(
+            "{asked} lies outside the sandbox, which has no isolation and its files in {} only; \
+             use a path below that",
+            folder.display()
+        )))
+    }
+}
+
+/// As [`resolve`], with every link resolved: where a write to `asked` lands.
+pub(super) fn resolve_real(app: &App, asked: &str) -> Result<PathBuf> {
+    let path = resolve(app, asked, Last::Follow)?;
+    if app.config.confine.is_some() {
+        return Ok(path);
+    }
+    real(&path, Last::Follow).map_err(|error| Error::io(&error, "resolve", asked))
+}
+
+fn absolute(app: &App, asked: &str) -> Result<PathBuf> {
+    if asked.is_empty() {
+        return Err(Error::bad_path(
+            "the path is empty; give the path of a file or folder",
+        ));
+    }
+    if asked.contains('\0') {
+        return Err(Error::bad_path(format!(
+            "the path {asked:?} holds a NUL byte; remove it"
+        )));
+    }
+    Ok(app.config.work_dir.join(asked))
+}
+
+/// Follows every link of an absolute path, also where its end does not exist.
+fn real(path: &Path, last: Last) -> io::Result<PathBuf> {
+    let mut out = PathBuf::from("/");
+    let mut links = 0;
+    let mut todo = VecDeque::new();
+    push_front(&mut todo, path);
+    while let Some(part) = todo.pop_front() {
+        match part {
+            Part::Root => out = PathBuf::from("/"),
+            Part::Up => {
+                out.pop();
+            }
+            Part::Name(name) => {
+                out.push(name);
+                if last == Last::Keep && todo.is_empty() {
+                    break;
+                }
+                match fs::symlink_metadata(&out) {
+                    Ok(meta) if meta.is_symlink() => {
+                        links += 1;
+                        if links > LINKS {
+                            return Err(rustix::io::Errno::LOOP.into());
+                        }
+                        let target = fs::read_link(&out)?;
+                        out.pop();
+                        push_front(&mut todo, &target);
+                    }
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+enum Part {
+    Root,
+    Up,
+    Name(OsString),
+}
+
+fn push_front(todo: &mut VecDeque<Part>, path: &Path) {
+    for component in path.components().rev() {
+        todo.push_front(match component {
+            Component::RootDir | Component::Prefix(_) => Part::Root,
+            Component::CurDir => continue,
+            Component::ParentDir => Part::Up,
+            Component::Normal(name) => Part::Name(name.to_owned()),
+        });
+    }
+}

@@ -1,0 +1,355 @@
+//! Running one command to its end.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use daytona_wire::error::code;
+use daytona_wire::process::{ExecuteRequest, ExecuteResponse};
+use rustix::process::{Pid, Signal};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+
+use crate::App;
+use crate::body::Json;
+use crate::error::{Error, Result};
+
+/// Output beyond this is read and dropped, and the result says so.
+const OUTPUT_LIMIT: usize = 64 << 20;
+
+/// How long a finished command's output is read on while something it left behind holds the pipe.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// The kernel takes 128 KiB an argument; longer ones travel on stdin.
+pub(crate) const ARGUMENT_LIMIT: usize = 120 << 10;
+
+/// Reads a long command from stdin, then runs it with an empty one.
+const FROM_STDIN: &str = r#"_script=$(cat) && exec </dev/null && eval "unset _script
+$_script""#;
+
+/// What to run, in which surroundings.
+#[derive(Default)]
+pub(crate) struct Program {
+    pub(crate) path: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) cwd: PathBuf,
+    pub(crate) env: BTreeMap<String, String>,
+    /// Empty if `None`.
+    pub(crate) stdin: Option<File>,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) exit_code: i32,
+    pub(crate) result: String,
+}
+
+impl Outcome {
+    /// A program that did not start.
+    pub(crate) fn not_started(why: impl Into<String>) -> Self {
+        Self {
+            exit_code: -1,
+            result: why.into(),
+        }
+    }
+}
+
+/// `POST /process/execute`
+pub(crate) async fn execute(
+    State(app): State<App>,
+    Json(request): Json<ExecuteRequest>,
+) -> Result<axum::Json<ExecuteResponse>> {
+    if request.command.trim().is_empty() {
+        return Err(Error::bad_request(
+            "the command is blank; give a command to run",
+        ));
+    }
+    if request.command.contains('\0') {
+        return Err(Error::bad_request(
+            "the command holds a NUL byte; remove it",
+        ));
+    }
+    let env = environment(&app, request.envs)?;
+    let (script, stdin) = if request.command.len() > ARGUMENT_LIMIT {
+        (FROM_STDIN.to_owned(), Some(as_stdin(&request.command)?))
+    } else {
+        (request.command, None)
+    };
+    let program = Program {
+        path: shell(),
+        args: vec!["-c".into(), "--".into(), script.into()],
+        cwd: working_dir(&app, request.cwd.as_deref())?,
+        env,
+        stdin,
+        timeout: limit(request.timeout),
+    };
+    let outcome = run(program).await?;
+    Ok(axum::Json(ExecuteResponse {
+        exit_code: outcome.exit_code,
+        result: outcome.result,
+    }))
+}
+
+/// bash where present, else sh.
+fn shell() -> PathBuf {
+    ["/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"]
+        .into_iter()
+        .map(Path::new)
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("/bin/sh"))
+        .to_path_buf()
+}
+
+/// Seconds as a limit; 0 is none.
+pub(crate) fn limit(seconds: Option<u64>) -> Option<Duration> {
+    seconds.filter(|&s| s > 0).map(Duration::from_secs)
+}
+
+/// The environment of a command: the sandbox's, with `added` over it.
+pub(crate) fn environment(
+    app: &App,
+    added: Option<BTreeMap<String, String>>,
+) -> Result<BTreeMap<String, String>> {
+    let mut env = app.config.env.clone();
+    for (name, value) in added.into_iter().flatten() {
+        let mut bytes = name.bytes();
+        let valid = bytes
+            .next()
+            .is_some_and(|b| b == b'_' || b.is_ascii_alphabetic())
+            && bytes.all(|b| b == b'_' || b.is_ascii_alphanumeric());
+        if !valid {
+            return Err(Error::bad_request(format!(
+                "{name:?} is no name of an environment variable; \
+                 use letters, digits and _, not starting with a digit"
+            )));
+        }
+        if value.contains('\0') {
+            return Err(Error::bad_request(format!(
+                "the value of the environment variable {name} holds a NUL byte; remove it"
+            )));
+        }
+        env.insert(name, value);
+    }
+    Ok(env)
+}
+
+fn working_dir(app: &App, asked: Option<&str>) -> Result<PathBuf> {
+    let asked = asked.unwrap_or_default();
+    if asked.contains('\0') {
+        return Err(Error::bad_path(
+            "the working directory holds a NUL byte; remove it",
+        ));
+    }
+    Ok(app.config.work_dir.join(asked))
+}
+
+/// `text` in a file without a name, to be read from its start.
+pub(crate) fn as_stdin(text: &str) -> Result<File> {
+    use std::io::{Seek, Write};
+    let write = || {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(text.as_bytes())?;
+        file.rewind()?;
+        io::Result::Ok(file)
+    };
+    write().map_err(|error| Error::io(&error, "write a temporary file in", std::env::temp_dir()))
+}
+
+/// Runs `program` in a process group of its own until it ends or its time is over.
+///
+/// Dropping the future kills the group.
+pub(crate) async fn run(program: Program) -> Result<Outcome> {
+    if !program.cwd.is_dir() {
+        return Ok(Outcome::not_started(format!(
+            "the working directory {} does not exist or is no directory; \
+             create it or give another cwd",
+            program.cwd.display()
+        )));
+    }
+    let timeout = program.timeout;
+    let (mut group, mut output) = match start(program) {
+        Ok(started) => started,
+        Err(why) => return Ok(Outcome::not_started(why)),
+    };
+    let Some(timeout) = timeout else {
+        return finish(&mut group, &mut output).await;
+    };
+    match tokio::time::timeout(timeout, finish(&mut group, &mut output)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::new(
+            StatusCode::REQUEST_TIMEOUT,
+            code::PROCESS_EXECUTION_TIMEOUT,
+            "command execution timeout",
+        )),
+    }
+}
+
+fn start(program: Program) -> std::result::Result<(Group, Output), String> {
+    let (reader, writer) = io::pipe().map_err(|e| format!("cannot make a pipe: {e}"))?;
+    let stderr = writer
+        .try_clone()
+        .map_err(|e| format!("cannot make a pipe: {e}"))?;
+    let child = Command::new(&program.path)
+        .args(&program.args)
+        .env_clear()
+        .envs(&program.env)
+        .current_dir(&program.cwd)
+        .stdin(program.stdin.map_or_else(Stdio::null, Stdio::from))
+        .stdout(writer)
+        .stderr(stderr)
+        .process_group(0)
+        .spawn()
+        .map_err(|error| {
+            format!(
+                "cannot start {} in {}: {error}",
+                program.path.display(),
+                program.cwd.display()
+            )
+        })?;
+    let group = Group::new(child);
+    let pipe = Receiver::from_owned_fd(reader.into())
+        .map_err(|error| format!("cannot read the command's output: {error}"))?;
+    Ok((group, Output::new(pipe)))
+}
+
+/// Reads to the end of the command, and a little on if its pipe stays open.
+async fn finish(group: &mut Group, output: &mut Output) -> Result<Outcome> {
+    let status = loop {
+        tokio::select! {
+            status = group.child.wait() => break status,
+            () = output.read(), if !output.ended => {}
+        }
+    };
+    group.running = false;
+    let status =
+        status.map_err(|error| Error::internal(format!("cannot wait for the command: {error}")))?;
+    let drained = tokio::time::timeout(LINGER, async {
+        while !output.ended {
+            output.read().await;
+        }
+    });
+    if drained.await.is_err() {
+        output.leave();
+    }
+    Ok(Outcome {
+        exit_code: exit_code(status),
+        result: output.take(),
+    })
+}
+
+fn exit_code(status: ExitStatus) -> i32 {
+    status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .unwrap_or(-1)
+}
+
+/// A process group whose leader is not reaped yet; killed on drop.
+struct Group {
+    child: Child,
+    leader: Option<Pid>,
+    running: bool,
+}
+
+impl Group {
+    fn new(child: Child) -> Self {
+        let leader = child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
+        Self {
+            child,
+            leader,
+            running: true,
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The leader is a zombie at worst, so its id is nobody else's. tokio reaps it.
+        if self.running
+            && let Some(leader) = self.leader
+        {
+            let _ = rustix::process::kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
+/// The merged stdout and stderr of a command.
+struct Output {
+    pipe: Option<Receiver>,
+    kept: Vec<u8>,
+    dropped: u64,
+    ended: bool,
+}
+
+impl Output {
+    fn new(pipe: Receiver) -> Self {
+        Self {
+            pipe: Some(pipe),
+            kept: Vec::new(),
+            dropped: 0,
+            ended: false,
+        }
+    }
+
+    /// Reads once. Cancel safe.
+    async fn read(&mut self) {
+        let Some(pipe) = self.pipe.as_mut() else {
+            self.ended = true;
+            return;
+        };
+        if self.kept.len() < OUTPUT_LIMIT {
+            if self.kept.capacity() - self.kept.len() < 4 << 10 {
+                self.kept.reserve(8 << 10);
+            }
+            // An error of a pipe is its end.
+            self.ended = matches!(pipe.read_buf(&mut self.kept).await, Ok(0) | Err(_));
+        } else {
+            let mut scrap = vec![0; 64 << 10];
+            match pipe.read(&mut scrap).await {
+                Ok(0) | Err(_) => self.ended = true,
+                Ok(n) => self.dropped += n as u64,
+            }
+        }
+    }
+
+    /// Keeps the pipe open and empty, so that what writes to it meets no SIGPIPE.
+    fn leave(&mut self) {
+        if let Some(mut pipe) = self.pipe.take() {
+            tokio::spawn(async move {
+                let mut scrap = vec![0; 4 << 10];
+                while matches!(pipe.read(&mut scrap).await, Ok(1..)) {}
+            });
+        }
+    }
+
+    fn take(&mut self) -> String {
+        let mut text = match String::from_utf8(std::mem::take(&mut self.kept)) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        };
+        if self.dropped > 0 {
+            let _ = write!(
+                text,
+                "\n[{} bytes of output after the first {} MiB were dropped; \
+                 write large output to a file and download it]\n",
+                self.dropped,
+                OUTPUT_LIMIT >> 20
+            );
+        }
+        text
+    }
+}
