@@ -1,1 +1,35 @@
-//! The Daytona client: configuration, transport, errors and every operation.
+//! The Daytona client.
+//!
+//! [`Daytona`] creates and finds sandboxes; a [`Sandbox`] runs commands ([`Process`]) and moves files
+//! ([`FileSystem`]). Every method is one cancellable future: dropping it drops the request. Clients
+//! and sandboxes are cheap to clone and need no closing.
+//!
+//! The language bindings convert arguments and results and call exactly one function of this crate;
+//! whatever is a decision lives here.
+
+mod config;
+mod daytona;
+mod error;
+mod files;
+mod local;
+mod multipart;
+mod operation;
+mod process;
+mod sandbox;
+mod signing;
+mod transfer;
+mod transport;
+
+pub use config::{Config, Origin, Setting, Settings, Source, Warning, WarningKind};
+pub use daytona::{CreateOptions, CreateParams, Daytona, ListPage, ListQuery, Resources};
+pub use daytona_wire as wire;
+pub use error::{Error, ErrorKind, Result};
+pub use files::{FileSystem, Permissions};
+pub use operation::Operation;
+pub use process::{ExecOptions, Process};
+pub use sandbox::{LANGUAGE_LABEL, Sandbox};
+pub use transfer::{Download, DownloadStream, DownloadTarget, Downloaded, Progress, Transfer, Upload, UploadSource};
+
+/// The version of the protocol this client speaks, sent as `X-Daytona-SDK-Version`.
+/// Servers choose the form of their answers by it.
+pub const PROTOCOL_VERSION: &str = "0.226.1";

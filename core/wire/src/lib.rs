@@ -8,6 +8,7 @@ pub mod error;
 pub mod files;
 pub mod process;
 pub mod sandbox;
+pub mod snapshot;
 
 /// Base URL plus one path, as several control plane routes answer it.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]

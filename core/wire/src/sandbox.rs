@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Where a sandbox is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -123,10 +123,10 @@ pub struct Sandbox {
     #[serde(deserialize_with = "null_is_default")]
     pub target: String,
     /// CPU cores.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "null_is_default", serialize_with = "number")]
     pub cpu: f64,
     /// GPUs.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "null_is_default", serialize_with = "number")]
     pub gpu: f64,
     /// True if the provider may take it back.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,10 +141,10 @@ pub struct Sandbox {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_type: Option<String>,
     /// Memory in GiB.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "null_is_default", serialize_with = "number")]
     pub memory: f64,
     /// Disk in GiB.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "null_is_default", serialize_with = "number")]
     pub disk: f64,
     /// Where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,16 +168,16 @@ pub struct Sandbox {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_created_at: Option<String>,
     /// Idle minutes before it stops; 0 is never.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "opt_number")]
     pub auto_stop_interval: Option<f64>,
     /// Idle minutes before it pauses; 0 is never.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "opt_number")]
     pub auto_pause_interval: Option<f64>,
     /// Stopped minutes before it is archived; 0 is the maximum.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "opt_number")]
     pub auto_archive_interval: Option<f64>,
     /// Stopped minutes before it is deleted; 0 is at once, negative is never.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "opt_number")]
     pub auto_delete_interval: Option<f64>,
     /// When its time to live ends.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -342,6 +342,24 @@ pub struct SandboxLabels {
     pub labels: BTreeMap<String, String>,
 }
 
+/// Whole numbers without a fraction: some clients read these fields as integers.
+fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        serializer.serialize_i64(*value as i64)
+    } else {
+        serializer.serialize_f64(*value)
+    }
+}
+
+#[expect(clippy::ref_option, reason = "the signature serde asks for")]
+fn opt_number<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => number(value, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// Servers of different age send `null` or nothing where this type has no `Option`.
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
@@ -361,6 +379,14 @@ mod tests {
         let sandbox: Sandbox = serde_json::from_str(text).unwrap();
         assert_eq!(sandbox.state, Some(SandboxState::UnknownDefaultOpenApi));
         assert_eq!(sandbox.name, "");
+    }
+
+    #[test]
+    fn whole_numbers_are_written_as_integers() {
+        let sandbox = Sandbox { cpu: 2.0, memory: 0.5, auto_delete_interval: Some(-1.0), ..Sandbox::default() };
+        let text = serde_json::to_string(&sandbox).unwrap();
+        assert!(text.contains(r#""cpu":2,"#) && text.contains(r#""memory":0.5,"#), "{text}");
+        assert!(text.contains(r#""autoDeleteInterval":-1"#), "{text}");
     }
 
     #[test]

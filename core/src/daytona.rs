@@ -1,0 +1,508 @@
+//! The client: creates and finds sandboxes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daytona_wire::sandbox::{self as wire, CreateBuildInfo, CreateSandbox, SandboxState, SandboxVolume};
+use reqwest::Url;
+use tokio::sync::OnceCell;
+
+use crate::config::{Config, Settings};
+use crate::error::{Error, ErrorKind, Result};
+use crate::local::{self, Lease};
+use crate::operation::Operation;
+use crate::sandbox::{self, LANGUAGE_LABEL, Sandbox};
+use crate::transport::{Call, Limit, Transport, seconds};
+
+/// What a call to create, start, stop or delete may take where nothing else is said.
+pub(crate) const LIFECYCLE_LIMIT: Duration = Duration::from_secs(60);
+const LANGUAGES: [&str; 3] = ["python", "typescript", "javascript"];
+
+/// A client of one Daytona API. Cheap to clone; making one does no I/O.
+#[derive(Clone)]
+pub struct Daytona {
+    inner: Arc<Client>,
+}
+
+/// What sandboxes and clients share.
+pub(crate) struct Client {
+    settings: Settings,
+    link: OnceCell<Link>,
+}
+
+/// The API in reach.
+pub(crate) struct Link {
+    base: String,
+    pub(crate) transport: Transport,
+    /// Keeps the local server running.
+    _lease: Option<Lease>,
+}
+
+impl Client {
+    /// The API, after the local server has been started if that is what is configured.
+    pub(crate) async fn link(&self) -> Result<&Link> {
+        self.link
+            .get_or_try_init(|| async {
+                let (base, credential, lease) = match &self.settings.api_url.value {
+                    Some(url) => (url.clone(), self.settings.credential.clone().map(|setting| setting.value), None),
+                    None => {
+                        let lease = local::lease(
+                            self.settings.server_binary.as_deref(),
+                            self.settings.local_data_dir.as_deref(),
+                        )
+                        .await
+                        .map_err(|error| error.with_operation(Operation::LOCAL))?;
+                        (lease.url.clone(), Some(lease.credential()), Some(lease))
+                    }
+                };
+                let credential = credential
+                    .ok_or_else(|| Error::new(ErrorKind::Authentication, "Authentication credentials not found"))?;
+                let transport = Transport::new(
+                    &credential,
+                    self.settings.source,
+                    self.settings.connection_pool_maxsize,
+                    self.settings.request_timeout,
+                )?;
+                Ok(Link { base, transport, _lease: lease })
+            })
+            .await
+    }
+
+    pub(crate) fn request_timeout(&self) -> Limit {
+        self.settings.request_timeout
+    }
+}
+
+impl Link {
+    /// The URL of an API path whose parts are given unescaped.
+    pub(crate) fn url(&self, parts: &[&str]) -> Result<Url> {
+        join(&self.base, parts)
+    }
+}
+
+/// A base URL and path parts, each escaped.
+pub(crate) fn join(base: &str, parts: &[&str]) -> Result<Url> {
+    let mut url = Url::parse(base).map_err(|error| Error::invalid(format!("{base:?} is not a URL: {error}")))?;
+    url.path_segments_mut()
+        .map_err(|()| Error::invalid(format!("{base:?} is not an http URL")))?
+        .pop_if_empty()
+        .extend(parts);
+    Ok(url)
+}
+
+/// CPU, memory, disk and GPU of a sandbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Cores.
+    pub cpu: Option<i64>,
+    /// GiB.
+    pub memory: Option<i64>,
+    /// GiB.
+    pub disk: Option<i64>,
+    /// GPUs.
+    pub gpu: Option<i64>,
+    /// Acceptable GPU models.
+    pub gpu_type: Option<Vec<String>>,
+}
+
+/// What a new sandbox is to be like. Everything is optional.
+#[derive(Clone, Debug, Default)]
+pub struct CreateParams {
+    /// Unique name; the id if `None`.
+    pub name: Option<String>,
+    /// Language of `code_run`: `python` (the default), `typescript` or `javascript`.
+    pub language: Option<String>,
+    /// User that commands run as.
+    pub os_user: Option<String>,
+    /// Environment of everything that runs in it.
+    pub env_vars: Option<BTreeMap<String, String>>,
+    /// Free key-value pairs.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Previews need no token.
+    pub public: Option<bool>,
+    /// Idle minutes before it stops; 0 is never. Servers default to 15.
+    pub auto_stop_interval: Option<i64>,
+    /// Idle minutes before it pauses; 0 is never.
+    pub auto_pause_interval: Option<i64>,
+    /// Stopped minutes before it is archived; 0 is the maximum.
+    pub auto_archive_interval: Option<i64>,
+    /// Stopped minutes before it is deleted; 0 is at once, negative is never.
+    pub auto_delete_interval: Option<i64>,
+    /// Minutes it lives at most; 0 is no limit.
+    pub ttl_minutes: Option<i64>,
+    /// Seconds it may wait for capacity, at least 1.
+    pub queue_timeout: Option<i64>,
+    /// Volumes to mount.
+    pub volumes: Option<Vec<SandboxVolume>>,
+    /// Environment variable to name of the secret it holds.
+    pub secrets: Option<BTreeMap<String, String>>,
+    /// No network at all.
+    pub network_block_all: Option<bool>,
+    /// `/dev/kvm`.
+    pub kvm: Option<bool>,
+    /// Comma separated CIDR blocks.
+    pub network_allow_list: Option<String>,
+    /// Comma separated domains.
+    pub domain_allow_list: Option<String>,
+    /// Proxy for its traffic.
+    pub outbound_proxy_url: Option<String>,
+    /// Where its telemetry goes.
+    pub otel_endpoint_override: Option<String>,
+    /// Deleted when stopped; the same as an auto-delete interval of 0.
+    pub ephemeral: Option<bool>,
+    /// May be taken back by the provider.
+    pub spot: Option<bool>,
+    /// Another sandbox to share a network with.
+    pub linked_sandbox: Option<String>,
+    /// Region; the client's target if `None`.
+    pub target: Option<String>,
+    /// Snapshot to start from; excludes `image`.
+    pub snapshot: Option<String>,
+    /// Image to build from, as a registry names it; excludes `snapshot`.
+    pub image: Option<String>,
+    /// With an image only.
+    pub resources: Option<Resources>,
+}
+
+/// How to create.
+#[derive(Clone, Debug, Default)]
+pub struct CreateOptions {
+    /// Seconds until the sandbox must have started; 0 is no limit. Default 60.
+    pub timeout: Option<f64>,
+}
+
+impl CreateParams {
+    fn check(&self) -> Result<()> {
+        let not_negative = |name: &str, value: Option<i64>| match value {
+            Some(value) if value < 0 => Err(Error::invalid(format!("{name} must be a non-negative integer"))),
+            _ => Ok(()),
+        };
+        not_negative("auto_stop_interval", self.auto_stop_interval)?;
+        not_negative("auto_pause_interval", self.auto_pause_interval)?;
+        not_negative("auto_archive_interval", self.auto_archive_interval)?;
+        not_negative("ttl_minutes", self.ttl_minutes)?;
+        let pauses = self.auto_pause_interval.is_some_and(|minutes| minutes != 0);
+        if pauses && self.auto_stop_interval.is_some_and(|minutes| minutes != 0) {
+            return Err(Error::invalid(
+                "auto_stop_interval and auto_pause_interval are mutually exclusive. Set at most one of them to a \
+                 non-zero value",
+            ));
+        }
+        if pauses && self.auto_delete() == Some(0) {
+            return Err(Error::invalid(
+                "Ephemeral sandboxes cannot have auto-pause enabled. Set auto_pause_interval to 0",
+            ));
+        }
+        if self.queue_timeout.is_some_and(|limit| limit < 1) {
+            return Err(Error::invalid("queue_timeout must be a positive integer"));
+        }
+        if self.snapshot.is_some() && self.image.is_some() {
+            return Err(Error::invalid("snapshot and image exclude each other. Pass one of them"));
+        }
+        if self.resources.is_some() && self.image.is_none() {
+            return Err(Error::invalid("resources can only be given with an image: a snapshot has its own"));
+        }
+        if let Some(image) = &self.image
+            && (image.trim().is_empty() || image.chars().any(char::is_whitespace))
+        {
+            return Err(Error::invalid(format!("{image:?} is not the name of an image")));
+        }
+        self.env_vars.as_ref().map_or(Ok(()), crate::process::check_env)
+    }
+
+    fn auto_delete(&self) -> Option<i64> {
+        if self.ephemeral == Some(true) { Some(0) } else { self.auto_delete_interval }
+    }
+
+    fn into_wire(self, default_target: Option<&str>) -> Result<CreateSandbox> {
+        self.check()?;
+        let auto_delete_interval = self.auto_delete();
+        let language = self.language.unwrap_or_else(|| LANGUAGES[0].to_owned());
+        check_language(&language)?;
+        let mut labels = self.labels.unwrap_or_default();
+        labels.insert(LANGUAGE_LABEL.to_owned(), language);
+        let resources = self.resources.unwrap_or_default();
+        Ok(CreateSandbox {
+            name: self.name,
+            snapshot: self.snapshot,
+            user: self.os_user,
+            env: Some(self.env_vars.unwrap_or_default()),
+            labels: Some(labels),
+            public: self.public,
+            network_block_all: self.network_block_all,
+            kvm: self.kvm,
+            network_allow_list: self.network_allow_list,
+            domain_allow_list: self.domain_allow_list,
+            outbound_proxy_url: self.outbound_proxy_url,
+            otel_endpoint_override: self.otel_endpoint_override,
+            target: self.target.or_else(|| default_target.map(str::to_owned)),
+            cpu: resources.cpu,
+            gpu: resources.gpu,
+            gpu_type: resources.gpu_type,
+            spot: self.spot,
+            memory: resources.memory,
+            disk: resources.disk,
+            auto_stop_interval: self.auto_stop_interval,
+            auto_pause_interval: self.auto_pause_interval,
+            auto_archive_interval: self.auto_archive_interval,
+            auto_delete_interval,
+            ttl_minutes: self.ttl_minutes,
+            queue_timeout: self.queue_timeout,
+            volumes: Some(self.volumes.unwrap_or_default()),
+            build_info: self
+                .image
+                .map(|image| CreateBuildInfo { dockerfile_content: format!("FROM {image}\n"), context_hashes: None }),
+            linked_sandbox: self.linked_sandbox,
+            secrets: self
+                .secrets
+                .filter(|secrets| !secrets.is_empty())
+                .map(|secrets| secrets.into_iter().map(|pair| BTreeMap::from([pair])).collect()),
+        })
+    }
+}
+
+pub(crate) fn check_language(language: &str) -> Result<()> {
+    if LANGUAGES.contains(&language) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("Invalid {LANGUAGE_LABEL}: {language}. Supported: {}", LANGUAGES.join(", "))))
+}
+
+/// Which sandboxes to list. Everything is optional; what is given must all hold.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "the fields are the API's query parameters")]
+pub struct ListQuery {
+    /// Sandboxes a page, 1 to 200; the server's default is 100.
+    pub limit: Option<i64>,
+    pub id: Option<String>,
+    pub name: Option<String>,
+    pub labels: Option<BTreeMap<String, String>>,
+    pub states: Option<Vec<String>>,
+    pub snapshots: Option<Vec<String>>,
+    pub targets: Option<Vec<String>>,
+    pub sandbox_classes: Option<Vec<String>>,
+    pub min_cpu: Option<f64>,
+    pub max_cpu: Option<f64>,
+    pub min_memory_gib: Option<f64>,
+    pub max_memory_gib: Option<f64>,
+    pub min_disk_gib: Option<f64>,
+    pub max_disk_gib: Option<f64>,
+    pub is_public: Option<bool>,
+    pub is_recoverable: Option<bool>,
+    /// RFC 3339, as all times below.
+    pub created_at_after: Option<String>,
+    pub created_at_before: Option<String>,
+    pub last_activity_after: Option<String>,
+    pub last_activity_before: Option<String>,
+    pub auto_destroy_at_after: Option<String>,
+    pub auto_destroy_at_before: Option<String>,
+    /// `name`, `cpu`, `memoryGib`, `diskGib`, `lastActivityAt` or `createdAt`.
+    pub sort: Option<String>,
+    /// `asc` or `desc`.
+    pub order: Option<String>,
+}
+
+impl ListQuery {
+    fn append_to(&self, url: &mut Url, cursor: Option<&str>) -> Result<()> {
+        if self.limit.is_some_and(|limit| limit < 1) {
+            return Err(Error::invalid("limit must be a positive integer"));
+        }
+        let number = |value: Option<f64>| value.map(|value| value.to_string());
+        let flag = |value: Option<bool>| value.map(|value| value.to_string());
+        let labels = self.labels.as_ref().filter(|labels| !labels.is_empty()).map(serde_json::to_string);
+        let labels = labels.transpose().map_err(|error| Error::invalid(format!("labels: {error}")))?;
+        let single = [
+            ("cursor", cursor.map(str::to_owned)),
+            ("limit", self.limit.map(|limit| limit.to_string())),
+            ("id", self.id.clone()),
+            ("name", self.name.clone()),
+            ("labels", labels),
+            ("minCpu", number(self.min_cpu)),
+            ("maxCpu", number(self.max_cpu)),
+            ("minMemoryGiB", number(self.min_memory_gib)),
+            ("maxMemoryGiB", number(self.max_memory_gib)),
+            ("minDiskGiB", number(self.min_disk_gib)),
+            ("maxDiskGiB", number(self.max_disk_gib)),
+            ("isPublic", flag(self.is_public)),
+            ("isRecoverable", flag(self.is_recoverable)),
+            ("createdAtAfter", self.created_at_after.clone()),
+            ("createdAtBefore", self.created_at_before.clone()),
+            ("lastEventAfter", self.last_activity_after.clone()),
+            ("lastEventBefore", self.last_activity_before.clone()),
+            ("autoDestroyAtAfter", self.auto_destroy_at_after.clone()),
+            ("autoDestroyAtBefore", self.auto_destroy_at_before.clone()),
+            ("sort", self.sort.clone()),
+            ("order", self.order.clone()),
+        ];
+        let many = [
+            ("states", &self.states),
+            ("snapshots", &self.snapshots),
+            ("regionIds", &self.targets),
+            ("sandboxClasses", &self.sandbox_classes),
+        ];
+        let mut pairs = url.query_pairs_mut();
+        for (name, value) in single {
+            if let Some(value) = value {
+                pairs.append_pair(name, &value);
+            }
+        }
+        for (name, values) in many {
+            for value in values.iter().flatten() {
+                pairs.append_pair(name, value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One page of a list.
+pub struct ListPage {
+    /// The sandboxes, without environment, volumes and build information.
+    pub items: Vec<Sandbox>,
+    /// Pass it to get the next page; `None` on the last.
+    pub next_cursor: Option<String>,
+}
+
+impl Daytona {
+    /// A client with the settings found; nothing is sent and nothing is started yet.
+    ///
+    /// # Errors
+    /// As [`Config::resolve`]; with the local server, if its binary is not found.
+    pub fn new(config: &Config) -> Result<Self> {
+        let settings = config.resolve()?;
+        if settings.api_url.value.is_none() {
+            local::find_binary(settings.server_binary.as_deref())
+                .map_err(|error| error.with_operation(Operation::LOCAL))?;
+        }
+        Ok(Self { inner: Arc::new(Client { settings, link: OnceCell::new() }) })
+    }
+
+    /// The settings in force and where each came from.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// The API's base URL; starts the local server if that is what is configured.
+    pub async fn api_url(&self) -> Result<String> {
+        Ok(self.inner.link().await?.base.clone())
+    }
+
+    /// Creates a sandbox and waits until it has started.
+    ///
+    /// # Errors
+    /// `InvalidArgument` before anything is sent; the server's refusal; `Timeout`, with the sandbox's
+    /// id if it was made; `Other` with the reason if it could not be built or started.
+    pub async fn create(&self, params: CreateParams, options: &CreateOptions) -> Result<Sandbox> {
+        let created = std::sync::OnceLock::new();
+        let limit = seconds("timeout", options.timeout)?.or(Some(LIFECYCLE_LIMIT));
+        let work = async {
+            let body = params.into_wire(self.target())?;
+            let link = self.inner.link().await?;
+            // The whole call is bounded from outside, and a server may hold this one for 30 s.
+            let call = Call::post(Operation::CREATE, link.url(&["sandbox"])?).json(&body)?.limit(Some(Duration::ZERO));
+            let data: wire::Sandbox = link.transport.json(call).await?;
+            let _ = created.set(data.id.clone());
+            let sandbox = self.sandbox(data)?;
+            sandbox.wait_for(&[SandboxState::Started], Operation::CREATE).await?;
+            Ok(sandbox)
+        };
+        sandbox::bounded("create", limit, work).await.map_err(|error| {
+            let error = error.with_operation(Operation::CREATE);
+            match created.get() {
+                Some(id) if error.kind() == ErrorKind::Timeout => error.with_sandbox(id).with_hint(format!(
+                    "Sandbox {id} was created before the timeout and may still be starting. Use get({id:?}) to follow \
+                     it or delete it"
+                )),
+                Some(id) => error.with_sandbox(id),
+                None => error,
+            }
+        })
+    }
+
+    /// Finds a sandbox by its id or name.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    pub async fn get(&self, id_or_name: &str, timeout: Option<f64>) -> Result<Sandbox> {
+        let data = get(&self.inner, id_or_name, Operation::GET, timeout).await?;
+        self.sandbox(data).map_err(|error| error.with_operation(Operation::GET))
+    }
+
+    /// One page of the sandboxes that match, from the start or from a cursor.
+    ///
+    /// # Errors
+    /// `BadRequest` for a value the server refuses.
+    pub async fn list(&self, query: &ListQuery, cursor: Option<&str>, timeout: Option<f64>) -> Result<ListPage> {
+        let work = async {
+            let limit = seconds("request_timeout", timeout)?;
+            let link = self.inner.link().await?;
+            let mut url = link.url(&["sandbox"])?;
+            query.append_to(&mut url, cursor)?;
+            let page: wire::ListSandboxesResponse =
+                link.transport.json(Call::get(Operation::LIST, url).limit(limit)).await?;
+            let items = page.items.into_iter().map(|data| self.sandbox(data)).collect::<Result<_>>()?;
+            Ok(ListPage { items, next_cursor: page.next_cursor.filter(|cursor| !cursor.is_empty()) })
+        };
+        work.await.map_err(|error: Error| error.with_operation(Operation::LIST))
+    }
+
+    fn target(&self) -> Option<&str> {
+        self.inner.settings.target.as_ref().map(|setting| setting.value.as_str())
+    }
+
+    fn sandbox(&self, data: wire::Sandbox) -> Result<Sandbox> {
+        Sandbox::new(Arc::clone(&self.inner), data)
+    }
+}
+
+/// `GET /sandbox/{idOrName}`
+pub(crate) async fn get(
+    client: &Client,
+    id_or_name: &str,
+    operation: Operation,
+    timeout: Option<f64>,
+) -> Result<wire::Sandbox> {
+    let work = async {
+        if id_or_name.is_empty() {
+            return Err(Error::invalid("the id or name of the sandbox is empty"));
+        }
+        let limit = seconds("request_timeout", timeout)?;
+        let link = client.link().await?;
+        link.transport.json(Call::get(operation, link.url(&["sandbox", id_or_name])?).limit(limit)).await
+    };
+    work.await.map_err(|error: Error| error.with_operation(operation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_urls_are_escaped() {
+        let url = join("http://h/api", &["sandbox", "a/b ?ü"]).unwrap();
+        assert_eq!(url.as_str(), "http://h/api/sandbox/a%2Fb%20%3F%C3%BC");
+    }
+
+    #[test]
+    fn ephemeral_is_an_auto_delete_interval_of_zero() {
+        let params = CreateParams { ephemeral: Some(true), ..CreateParams::default() };
+        let body = params.into_wire(Some("eu")).unwrap();
+        assert_eq!(body.auto_delete_interval, Some(0));
+        assert_eq!(body.target.as_deref(), Some("eu"));
+        assert_eq!(body.labels.unwrap()[LANGUAGE_LABEL], "python");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let refused = |params: CreateParams| params.into_wire(None).unwrap_err().message();
+        let base = CreateParams::default;
+        assert!(refused(CreateParams { auto_stop_interval: Some(-1), ..base() }).contains("auto_stop_interval"));
+        assert!(refused(CreateParams { queue_timeout: Some(0), ..base() }).contains("queue_timeout"));
+        assert!(refused(CreateParams { language: Some("cobol".into()), ..base() }).contains("cobol"));
+        let both = CreateParams { snapshot: Some("a".into()), image: Some("b:1".into()), ..base() };
+        assert!(refused(both).contains("exclude"));
+        let names = BTreeMap::from([("A B".to_owned(), String::new())]);
+        assert!(refused(CreateParams { env_vars: Some(names), ..base() }).contains("A B"));
+    }
+}

@@ -1,0 +1,231 @@
+//! The bundled local server: found, started or shared, and kept alive by a lease.
+//!
+//! A server holds a lock on its data directory and listens on a lease socket. Whoever connects is
+//! told, in one line of JSON, where the API is; the server lives until the last of these connections
+//! closes. The kernel closes them when a client process ends, however it ends.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
+
+use crate::config::Credential;
+use crate::error::{Error, ErrorKind, Result};
+
+const BINARY: &str = "daytona-native";
+/// A first start may have to clean up after a crash.
+const START_LIMIT: Duration = Duration::from_secs(30);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// What fits into a socket address, with room to spare.
+const LONGEST_SOCKET_PATH: usize = 100;
+
+/// A server that lives at least as long as this.
+pub(crate) struct Lease {
+    pub(crate) url: String,
+    key: SecretString,
+    _connection: UnixStream,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Greeting {
+    url: String,
+    api_key: String,
+}
+
+impl Lease {
+    pub(crate) fn credential(&self) -> Credential {
+        Credential::ApiKey(self.key.clone())
+    }
+}
+
+/// Connects to the server of a data directory, after starting it if there is none.
+pub(crate) async fn lease(binary: Option<&Path>, data_dir: Option<&Path>) -> Result<Lease> {
+    let binary = find_binary(binary)?;
+    let directory = match data_dir {
+        Some(path) => std::path::absolute(path).map_err(|error| failed("find", path, &error))?,
+        None => default_data_dir()?,
+    };
+    let log = directory.join("server.log");
+    let work = tokio::task::spawn_blocking(move || start(&binary, &directory));
+    match tokio::time::timeout(START_LIMIT, work).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(Error::new(ErrorKind::Other, format!("starting the local server failed: {error}"))),
+        Err(_) => Err(Error::new(
+            ErrorKind::Timeout,
+            format!("the local server did not start within {} s", START_LIMIT.as_secs()),
+        )
+        .with_hint(format!("See {}", log.display()))),
+    }
+}
+
+/// The server's binary: the bundled one, else the one on `PATH`.
+pub(crate) fn find_binary(bundled: Option<&Path>) -> Result<PathBuf> {
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&search).map(|directory| directory.join(BINARY));
+    bundled.map(Path::to_owned).into_iter().chain(on_path).find(|path| path.is_file()).ok_or_else(|| {
+        let bundled = bundled.map_or_else(|| "no bundled binary".into(), |path| path.display().to_string());
+        Error::new(
+            ErrorKind::Other,
+            format!("the server binary is neither in the package ({bundled}) nor, as {BINARY}, on PATH"),
+        )
+        .with_hint("Install a package that bundles it, or build it and put it on PATH")
+    })
+}
+
+fn default_data_dir() -> Result<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
+    set("XDG_DATA_HOME")
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(set("HOME")?.join(".local/share")))
+        .map(|base| base.join(BINARY))
+        .ok_or_else(|| {
+            Error::new(ErrorKind::Other, "neither XDG_DATA_HOME nor HOME is set, so there is no data directory")
+                .with_hint("Set one of them, or pass data_dir")
+        })
+}
+
+fn start(binary: &Path, directory: &Path) -> Result<Lease> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|error| failed("create", directory, &error))?;
+    let directory = directory.canonicalize().map_err(|error| failed("find", directory, &error))?;
+    let socket = socket_path(&directory);
+    if let Some(lease) = connect(&socket)? {
+        return Ok(lease);
+    }
+    // One client starts the server, the others wait for it here.
+    let lock_path = directory.join("start.lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&lock_path)
+        .map_err(|error| failed("open", &lock_path, &error))?;
+    lock.lock().map_err(|error| failed("lock", &lock_path, &error))?;
+    if let Some(lease) = connect(&socket)? {
+        return Ok(lease);
+    }
+    let log_path = directory.join("server.log");
+    let mut server = spawn(binary, &directory, &log_path)?;
+    let mut line = String::new();
+    let output = server.stdout.take().expect("stdout is piped");
+    let read = BufReader::new(output).read_line(&mut line);
+    if read.is_err() || !line.ends_with('\n') {
+        let status = server.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        let tail = last_lines(&log_path);
+        return Err(Error::new(
+            ErrorKind::Other,
+            format!("the local server ended before it listened ({status}): {tail}"),
+        )
+        .with_hint(format!("See {}", log_path.display())));
+    }
+    reap(server);
+    connect(&socket)?.ok_or_else(|| {
+        Error::new(ErrorKind::Connection, "the local server listens and does not answer")
+            .with_hint(format!("See {}", log_path.display()))
+    })
+}
+
+fn spawn(binary: &Path, directory: &Path, log_path: &Path) -> Result<Child> {
+    let log = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(log_path)
+        .map_err(|error| failed("open", log_path, &error))?;
+    Command::new(binary)
+        .args(["serve", "--embedded", "--json", "--port", "0", "--data-dir"])
+        .arg(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .current_dir("/")
+        // Ctrl-C in the client's terminal is for the client.
+        .process_group(0)
+        .spawn()
+        .map_err(|error| failed("start", binary, &error))
+}
+
+/// The server may end while this process goes on: without a wait it would stay as a zombie.
+fn reap(mut server: Child) {
+    let _ = std::thread::Builder::new().name("daytona-native-server".into()).spawn(move || server.wait());
+}
+
+/// A lease from the server that listens there, or `None` if none does.
+fn connect(socket: &Path) -> Result<Option<Lease>> {
+    let Ok(connection) = UnixStream::connect(socket) else { return Ok(None) };
+    let _ = connection.set_read_timeout(Some(ANSWER_LIMIT));
+    let mut line = String::new();
+    let mut limited = BufReader::new((&connection).take(64 * 1024));
+    match limited.read_line(&mut line) {
+        // It was ending.
+        Ok(0) => return Ok(None),
+        Ok(_) => {}
+        Err(error) => return Err(failed("read from", socket, &error)),
+    }
+    let greeting: Greeting = serde_json::from_str(&line).map_err(|error| {
+        Error::new(ErrorKind::Other, format!("the local server's greeting cannot be read: {error}"))
+    })?;
+    Ok(Some(Lease { url: greeting.url, key: greeting.api_key.into(), _connection: connection }))
+}
+
+/// Where the server of a data directory listens for leases.
+fn socket_path(directory: &Path) -> PathBuf {
+    let path = directory.join("lease.sock");
+    if path.as_os_str().len() <= LONGEST_SOCKET_PATH {
+        return path;
+    }
+    let digest = Sha256::digest(directory.as_os_str().as_bytes());
+    let name = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let user = rustix::process::getuid().as_raw();
+    PathBuf::from(format!("/tmp/{BINARY}-{user}/{name}.sock"))
+}
+
+fn last_lines(path: &Path) -> String {
+    let mut text = String::new();
+    if let Ok(file) = File::open(path) {
+        let _ = file.take(64 * 1024).read_to_string(&mut text);
+    }
+    let lines: Vec<&str> = text.lines().rev().take(5).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+}
+
+fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Other, format!("cannot {what} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_names_both_places() {
+        let error = find_binary(Some(Path::new("/nowhere/bin/daytona-native"))).err();
+        // A developer may have it on PATH.
+        if let Some(error) = error {
+            assert!(error.message().contains("/nowhere/bin/daytona-native"));
+            assert!(error.message().contains("PATH"));
+        }
+    }
+
+    #[test]
+    fn long_directories_get_a_short_socket() {
+        let long = PathBuf::from(format!("/{}", "d/".repeat(100)));
+        assert!(socket_path(&long).as_os_str().len() <= LONGEST_SOCKET_PATH);
+        assert_eq!(socket_path(Path::new("/data")), Path::new("/data/lease.sock"));
+    }
+}

@@ -1,0 +1,60 @@
+//! Names of the public operations, for errors and diagnostics.
+
+/// One public operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// `class.method`, the same in every language: `process.exec`.
+    pub name: &'static str,
+    /// What to say when it fails, as the official Python client does.
+    pub failure: &'static str,
+}
+
+macro_rules! operations {
+    ($($id:ident = $name:literal, $failure:literal;)*) => {
+        impl Operation {
+            $(pub(crate) const $id: Operation = Operation { name: $name, failure: $failure };)*
+        }
+    };
+}
+
+operations! {
+    CONFIGURE = "daytona.configure", "Failed to configure the client";
+    CREATE = "daytona.create", "Failed to create sandbox";
+    GET = "daytona.get", "Failed to get sandbox";
+    LIST = "daytona.list", "Failed to list sandboxes";
+    LOCAL = "daytona.local", "Failed to start the local server";
+    REFRESH = "sandbox.refresh_data", "Failed to refresh sandbox data";
+    START = "sandbox.start", "Failed to start sandbox";
+    STOP = "sandbox.stop", "Failed to stop sandbox";
+    DELETE = "sandbox.delete", "Failed to remove sandbox";
+    WAIT_START = "sandbox.wait_for_sandbox_start", "Failure during waiting for sandbox to start";
+    WAIT_STOP = "sandbox.wait_for_sandbox_stop", "Failure during waiting for sandbox to stop";
+    SET_LABELS = "sandbox.set_labels", "Failed to set labels";
+    SET_PUBLIC = "sandbox.set_public", "Failed to set public flag";
+    AUTO_STOP = "sandbox.set_autostop_interval", "Failed to set auto-stop interval";
+    AUTO_PAUSE = "sandbox.set_auto_pause_interval", "Failed to set auto-pause interval";
+    AUTO_ARCHIVE = "sandbox.set_auto_archive_interval", "Failed to set auto-archive interval";
+    AUTO_DELETE = "sandbox.set_auto_delete_interval", "Failed to set auto-delete interval";
+    SET_TTL = "sandbox.set_ttl", "Failed to set TTL";
+    ACTIVITY = "sandbox.refresh_activity", "Failed to refresh sandbox activity";
+    USER_HOME_DIR = "sandbox.get_user_home_dir", "Failed to get user home directory";
+    WORK_DIR = "sandbox.get_work_dir", "Failed to get working directory path";
+    DOWNLOAD_URL = "sandbox.download_url", "Failed to create download URL";
+    UPLOAD_URL = "sandbox.upload_url", "Failed to create upload URL";
+    ROTATE_SIGNING_KEY = "sandbox.rotate_signing_key", "Failed to rotate signing key";
+    EXEC = "process.exec", "Failed to execute command";
+    CODE_RUN = "process.code_run", "Failed to run code";
+    CREATE_FOLDER = "fs.create_folder", "Failed to create folder";
+    DELETE_FILE = "fs.delete_file", "Failed to delete file";
+    DOWNLOAD_FILE = "fs.download_file", "Failed to download file";
+    DOWNLOAD_FILES = "fs.download_files", "Failed to download files";
+    FIND_FILES = "fs.find_files", "Failed to find files";
+    FILE_INFO = "fs.get_file_info", "Failed to get file info";
+    LIST_FILES = "fs.list_files", "Failed to list files";
+    MOVE_FILES = "fs.move_files", "Failed to move files";
+    REPLACE_IN_FILES = "fs.replace_in_files", "Failed to replace in files";
+    SEARCH_FILES = "fs.search_files", "Failed to search files";
+    SET_PERMISSIONS = "fs.set_file_permissions", "Failed to set file permissions";
+    UPLOAD_FILE = "fs.upload_file", "Failed to upload file";
+    UPLOAD_FILES = "fs.upload_files", "Failed to upload files";
+}

@@ -1,0 +1,412 @@
+//! One sandbox: its data, its life, and the way to its toolbox.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use daytona_wire::sandbox::{self as wire, SandboxLabels, SandboxState};
+use http::Method;
+use reqwest::Url;
+use tokio::time::Instant;
+
+use crate::daytona::{self, Client, LIFECYCLE_LIMIT, check_language, join};
+use crate::error::{Error, ErrorKind, Result};
+use crate::files::FileSystem;
+use crate::operation::Operation;
+use crate::process::Process;
+use crate::signing::SigningKey;
+use crate::transport::{Call, Limit, Transport, seconds};
+
+/// The label that holds the language of `code_run`.
+pub const LANGUAGE_LABEL: &str = "code-toolbox-language";
+
+const FIRST_POLL: Duration = Duration::from_millis(100);
+const LAST_POLL: Duration = Duration::from_secs(1);
+/// Polls stay quick for this long.
+const QUICK_POLLS: Duration = Duration::from_secs(5);
+
+/// A sandbox. Clones share their data: one that is refreshed refreshes all.
+#[derive(Clone)]
+pub struct Sandbox {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) client: Arc<Client>,
+    id: String,
+    language: String,
+    data: ArcSwap<wire::Sandbox>,
+    /// Where the toolbox is, for servers that do not say it in the sandbox's data.
+    asked_toolbox: tokio::sync::OnceCell<String>,
+    pub(crate) signing_key: Mutex<Option<SigningKey>>,
+}
+
+impl Sandbox {
+    pub(crate) fn new(client: Arc<Client>, data: wire::Sandbox) -> Result<Self> {
+        let language = data.labels.get(LANGUAGE_LABEL).map_or("python", String::as_str).to_owned();
+        check_language(&language)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                client,
+                id: data.id.clone(),
+                language,
+                data: ArcSwap::from_pointee(data),
+                asked_toolbox: tokio::sync::OnceCell::new(),
+                signing_key: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.inner.id
+    }
+
+    /// The language of `code_run`.
+    pub fn language(&self) -> &str {
+        &self.inner.language
+    }
+
+    /// What the server said of it last.
+    pub fn data(&self) -> Arc<wire::Sandbox> {
+        self.inner.data.load_full()
+    }
+
+    /// Its files.
+    pub fn fs(&self) -> FileSystem {
+        FileSystem::new(self.clone())
+    }
+
+    /// Its processes.
+    pub fn process(&self) -> Process {
+        Process::new(self.clone())
+    }
+
+    fn set(&self, data: wire::Sandbox) {
+        self.inner.data.store(Arc::new(data));
+    }
+
+    fn set_state(&self, state: SandboxState) {
+        let mut data = wire::Sandbox::clone(&self.data());
+        data.state = Some(state);
+        self.set(data);
+    }
+
+    fn state(&self) -> SandboxState {
+        self.inner.data.load().state.unwrap_or_default()
+    }
+
+    /// Asks the server for its data.
+    ///
+    /// # Errors
+    /// `NotFound` if it is gone.
+    pub async fn refresh_data(&self, timeout: Option<f64>) -> Result<()> {
+        let data = daytona::get(&self.inner.client, self.id(), Operation::REFRESH, timeout).await?;
+        self.set(data);
+        Ok(())
+    }
+
+    /// Starts it and waits until it has started.
+    ///
+    /// # Errors
+    /// `Timeout` after `timeout` seconds (default 60, 0 is none); `Other` with the reason if it fails.
+    pub async fn start(&self, timeout: Option<f64>) -> Result<()> {
+        self.lifecycle("start", Operation::START, timeout, async {
+            self.change(Operation::START, Method::POST, &["start"], &[]).await?;
+            self.wait_for(&[SandboxState::Started], Operation::START).await
+        })
+        .await
+    }
+
+    /// Stops it and waits until it has stopped; an ephemeral sandbox is destroyed by that.
+    ///
+    /// # Errors
+    /// As [`Sandbox::start`].
+    pub async fn stop(&self, timeout: Option<f64>, force: bool) -> Result<()> {
+        self.lifecycle("stop", Operation::STOP, timeout, async {
+            let query: &[(&str, &str)] = if force { &[("force", "true")] } else { &[] };
+            self.change(Operation::STOP, Method::POST, &["stop"], query).await?;
+            self.wait_for(&[SandboxState::Stopped, SandboxState::Destroyed], Operation::STOP).await
+        })
+        .await
+    }
+
+    /// Deletes it; with `wait`, returns only when it is destroyed.
+    ///
+    /// # Errors
+    /// As [`Sandbox::start`].
+    pub async fn delete(&self, timeout: Option<f64>, wait: bool) -> Result<()> {
+        self.lifecycle("delete", Operation::DELETE, timeout, async {
+            self.change(Operation::DELETE, Method::DELETE, &[], &[]).await?;
+            if wait { self.wait_for(&[SandboxState::Destroyed], Operation::DELETE).await } else { Ok(()) }
+        })
+        .await
+    }
+
+    /// Waits until it has started.
+    ///
+    /// # Errors
+    /// As [`Sandbox::start`].
+    pub async fn wait_until_started(&self, timeout: Option<f64>) -> Result<()> {
+        let operation = Operation::WAIT_START;
+        self.lifecycle("wait_for_sandbox_start", operation, timeout, self.wait_for(&[SandboxState::Started], operation))
+            .await
+    }
+
+    /// Waits until it has stopped or is destroyed.
+    ///
+    /// # Errors
+    /// As [`Sandbox::start`].
+    pub async fn wait_until_stopped(&self, timeout: Option<f64>) -> Result<()> {
+        let operation = Operation::WAIT_STOP;
+        let states = [SandboxState::Stopped, SandboxState::Destroyed];
+        self.lifecycle("wait_for_sandbox_stop", operation, timeout, self.wait_for(&states, operation)).await
+    }
+
+    /// Replaces all labels, and returns those in force.
+    ///
+    /// # Errors
+    /// The server's refusal.
+    pub async fn set_labels(
+        &self,
+        labels: BTreeMap<String, String>,
+        timeout: Option<f64>,
+    ) -> Result<BTreeMap<String, String>> {
+        let operation = Operation::SET_LABELS;
+        let work = async {
+            let limit = seconds("request_timeout", timeout)?;
+            let link = self.inner.client.link().await?;
+            let url = link.url(&["sandbox", self.id(), "labels"])?;
+            let call = Call::new(operation, Method::PUT, url).json(&SandboxLabels { labels })?.limit(limit);
+            let answer: SandboxLabels = link.transport.json(call).await?;
+            let mut data = wire::Sandbox::clone(&self.data());
+            data.labels.clone_from(&answer.labels);
+            self.set(data);
+            Ok(answer.labels)
+        };
+        work.await.map_err(|error: Error| error.with_operation(operation))
+    }
+
+    /// Idle minutes before it stops; 0 is never.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if negative.
+    pub async fn set_autostop_interval(&self, minutes: i64, timeout: Option<f64>) -> Result<()> {
+        self.set_number(Operation::AUTO_STOP, "autostop", "Auto-stop interval", minutes, 0, timeout).await
+    }
+
+    /// Idle minutes before it pauses; 0 is never.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if negative.
+    pub async fn set_auto_pause_interval(&self, minutes: i64, timeout: Option<f64>) -> Result<()> {
+        self.set_number(Operation::AUTO_PAUSE, "autopause", "Auto-pause interval", minutes, 0, timeout).await
+    }
+
+    /// Stopped minutes before it is archived; 0 is the maximum.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if negative.
+    pub async fn set_auto_archive_interval(&self, minutes: i64, timeout: Option<f64>) -> Result<()> {
+        self.set_number(Operation::AUTO_ARCHIVE, "autoarchive", "Auto-archive interval", minutes, 0, timeout).await
+    }
+
+    /// Stopped minutes before it is deleted; 0 is at once, negative is never.
+    ///
+    /// # Errors
+    /// The server's refusal.
+    pub async fn set_auto_delete_interval(&self, minutes: i64, timeout: Option<f64>) -> Result<()> {
+        let lowest = i64::MIN;
+        self.set_number(Operation::AUTO_DELETE, "autodelete", "Auto-delete interval", minutes, lowest, timeout).await
+    }
+
+    /// Minutes it lives from now; 0 is no limit.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if negative.
+    pub async fn set_ttl(&self, minutes: i64, timeout: Option<f64>) -> Result<()> {
+        self.set_number(Operation::SET_TTL, "ttl", "TTL", minutes, 0, timeout).await
+    }
+
+    /// Whether previews need no token.
+    ///
+    /// # Errors
+    /// The server's refusal.
+    pub async fn set_public(&self, public: bool, timeout: Option<f64>) -> Result<()> {
+        let value = if public { "true" } else { "false" };
+        self.set_value(Operation::SET_PUBLIC, "public", value, timeout).await
+    }
+
+    /// Tells the server that it is in use.
+    ///
+    /// # Errors
+    /// The server's refusal.
+    pub async fn refresh_activity(&self, timeout: Option<f64>) -> Result<()> {
+        let work = async {
+            let limit = seconds("request_timeout", timeout)?;
+            let link = self.inner.client.link().await?;
+            let url = link.url(&["sandbox", self.id(), "last-activity"])?;
+            link.transport.empty(Call::post(Operation::ACTIVITY, url).json(&serde_json::json!({}))?.limit(limit)).await
+        };
+        work.await.map_err(|error: Error| error.with_operation(Operation::ACTIVITY))
+    }
+
+    /// The home directory of its user.
+    ///
+    /// # Errors
+    /// As any request to a sandbox: `Conflict`, `NotFound` or `Connection` where it does not run.
+    pub async fn user_home_dir(&self) -> Result<String> {
+        self.directory(Operation::USER_HOME_DIR, "user-home-dir").await
+    }
+
+    /// The directory that relative paths and commands start from.
+    ///
+    /// # Errors
+    /// As [`Sandbox::user_home_dir`].
+    pub async fn work_dir(&self) -> Result<String> {
+        self.directory(Operation::WORK_DIR, "work-dir").await
+    }
+
+    async fn directory(&self, operation: Operation, name: &str) -> Result<String> {
+        let work = async {
+            let (transport, url) = self.toolbox(&[name]).await?;
+            let answer: daytona_wire::Dir = transport.json(Call::get(operation, url)).await?;
+            Ok(answer.dir)
+        };
+        work.await.map_err(|error: Error| error.with_operation(operation))
+    }
+
+    /// The URL of a toolbox path whose parts are given unescaped.
+    pub(crate) async fn toolbox(&self, parts: &[&str]) -> Result<(&Transport, Url)> {
+        let link = self.inner.client.link().await?;
+        let data = self.inner.data.load();
+        let base = if data.toolbox_proxy_url.is_empty() {
+            self.inner
+                .asked_toolbox
+                .get_or_try_init(|| async {
+                    let url = link.url(&["sandbox", self.id(), "toolbox-proxy-url"])?;
+                    let answer: daytona_wire::Url = link.transport.json(Call::get(Operation::GET, url)).await?;
+                    Ok::<_, Error>(answer.url)
+                })
+                .await?
+        } else {
+            &data.toolbox_proxy_url
+        };
+        let mut all = Vec::with_capacity(parts.len() + 1);
+        all.push(self.id());
+        all.extend_from_slice(parts);
+        Ok((&link.transport, join(base, &all)?))
+    }
+
+    async fn set_number(
+        &self,
+        operation: Operation,
+        route: &str,
+        title: &str,
+        value: i64,
+        lowest: i64,
+        timeout: Option<f64>,
+    ) -> Result<()> {
+        if value < lowest {
+            return Err(Error::invalid(format!("{title} must be a non-negative integer")).with_operation(operation));
+        }
+        self.set_value(operation, route, &value.to_string(), timeout).await
+    }
+
+    async fn set_value(&self, operation: Operation, route: &str, value: &str, timeout: Option<f64>) -> Result<()> {
+        let work = async {
+            let limit = seconds("request_timeout", timeout)?;
+            let link = self.inner.client.link().await?;
+            let url = link.url(&["sandbox", self.id(), route, value])?;
+            self.set(link.transport.json(Call::post(operation, url).limit(limit)).await?);
+            Ok(())
+        };
+        work.await.map_err(|error: Error| error.with_operation(operation))
+    }
+
+    async fn change(&self, operation: Operation, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<()> {
+        let link = self.inner.client.link().await?;
+        let mut url = link.url(&[&["sandbox", self.id()], path].concat())?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        // Bounded from outside, together with the waiting.
+        let call = Call::new(operation, method, url).limit(Some(Duration::ZERO));
+        self.set(link.transport.json(call).await?);
+        Ok(())
+    }
+
+    async fn lifecycle<T>(
+        &self,
+        name: &str,
+        operation: Operation,
+        timeout: Option<f64>,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let limit = seconds("timeout", timeout).map_err(|error| error.with_operation(operation))?;
+        bounded(name, limit.or(Some(LIFECYCLE_LIMIT)), work)
+            .await
+            .map_err(|error| error.with_operation(operation).with_sandbox(self.id()))
+    }
+
+    /// Polls until one of the states is reached; the caller bounds the time.
+    pub(crate) async fn wait_for(&self, targets: &[SandboxState], operation: Operation) -> Result<()> {
+        let begin = Instant::now();
+        let mut pause = FIRST_POLL;
+        loop {
+            if targets.contains(&self.state()) {
+                return Ok(());
+            }
+            self.refuse_end(targets)?;
+            tokio::time::sleep(pause).await;
+            if begin.elapsed() > QUICK_POLLS {
+                pause = (pause.mul_f64(1.1)).min(LAST_POLL);
+            }
+            match daytona::get(&self.inner.client, self.id(), operation, None).await {
+                Ok(data) => self.set(data),
+                Err(error) if error.kind() == ErrorKind::NotFound => self.set_state(SandboxState::Destroyed),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A state from which the wanted one will not come.
+    fn refuse_end(&self, targets: &[SandboxState]) -> Result<()> {
+        let data = self.inner.data.load();
+        let id = self.id();
+        match self.state() {
+            state @ (SandboxState::Error | SandboxState::BuildFailed)
+                if !targets.contains(&SandboxState::Destroyed) =>
+            {
+                let reason = data.error_reason.as_deref().unwrap_or("none given");
+                let text = format!("Sandbox {id} entered error state: {state}, error reason: {reason}");
+                Err(Error::new(ErrorKind::Other, text))
+            }
+            SandboxState::Destroyed => Err(if data.queue_timed_out_at.is_some() {
+                Error::new(ErrorKind::QueueTimeout, format!("Sandbox {id} waited too long for capacity"))
+                    .with_hint("Raise queue_timeout or try another target")
+            } else if data.spot_evicted_at.is_some() {
+                Error::new(ErrorKind::SpotEvicted, format!("Sandbox {id} was taken back by the provider"))
+            } else {
+                Error::new(ErrorKind::Other, format!("Sandbox {id} was destroyed meanwhile"))
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn cached_signing_key(&self) -> std::sync::MutexGuard<'_, Option<SigningKey>> {
+        self.inner.signing_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bounds a whole operation.
+pub(crate) async fn bounded<T>(name: &str, limit: Limit, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match limit.filter(|limit| !limit.is_zero()) {
+        None => work.await,
+        Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+            let text = format!("Function '{name}' exceeded timeout of {} seconds.", limit.as_secs_f64());
+            Err(Error::new(ErrorKind::Timeout, text))
+        }),
+    }
+}

@@ -1,0 +1,495 @@
+//! Sends requests: one connection pool a client, time limits, retries, and errors.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use backon::{BackoffBuilder, ExponentialBuilder};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Method, StatusCode};
+use reqwest::{Client, Response, Url};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::{Credential, Source};
+use crate::error::{Error, ErrorKind, Result};
+use crate::operation::Operation;
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// The limit of a request that has none of its own.
+const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+/// Below the idle limits of common load balancers, so that a pooled connection is rarely a dead one.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const RETRIES: usize = 2;
+/// A server that asks for a longer pause is answered with its own error at once.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// How often one retried status or reset may be asked for again, first pause.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// After this much quiet, closed connections are looked for before one is used.
+const QUIET_MILLIS: u64 = 250;
+
+/// A time limit: `None` is the default of the operation, zero is no limit.
+pub(crate) type Limit = Option<Duration>;
+
+/// Seconds as the languages give them: none is the default, 0 is no limit, less than one is one.
+pub(crate) fn seconds(name: &str, value: Option<f64>) -> Result<Limit> {
+    let Some(value) = value else { return Ok(None) };
+    if !value.is_finite() || value < 0.0 {
+        return Err(Error::invalid(format!("{name} must be a non-negative number of seconds, not {value}")));
+    }
+    let value = if value == 0.0 { 0.0 } else { value.max(1.0) };
+    Duration::try_from_secs_f64(value).map(Some).map_err(|error| Error::invalid(format!("{name}: {error}")))
+}
+
+/// The body of a request.
+pub(crate) enum Payload<'a> {
+    Empty,
+    Json(Bytes),
+    /// Makes the body anew for each attempt, or says that it cannot be sent again.
+    Stream {
+        content_type: HeaderValue,
+        make: &'a (dyn Fn() -> Option<reqwest::Body> + Send + Sync),
+    },
+}
+
+/// One request.
+pub(crate) struct Call<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) payload: Payload<'a>,
+    pub(crate) limit: Limit,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(operation: Operation, method: Method, url: Url) -> Self {
+        Self { operation, method, url, payload: Payload::Empty, limit: None }
+    }
+
+    pub(crate) fn get(operation: Operation, url: Url) -> Self {
+        Self::new(operation, Method::GET, url)
+    }
+
+    pub(crate) fn post(operation: Operation, url: Url) -> Self {
+        Self::new(operation, Method::POST, url)
+    }
+
+    pub(crate) fn json(mut self, body: &impl Serialize) -> Result<Self> {
+        let body = serde_json::to_vec(body).map_err(|error| {
+            Error::invalid(format!("the request cannot be written as JSON: {error}")).with_operation(self.operation)
+        })?;
+        self.payload = Payload::Json(body.into());
+        Ok(self)
+    }
+
+    pub(crate) fn stream(
+        mut self,
+        content_type: HeaderValue,
+        make: &'a (dyn Fn() -> Option<reqwest::Body> + Send + Sync),
+    ) -> Self {
+        self.payload = Payload::Stream { content_type, make };
+        self
+    }
+
+    pub(crate) fn limit(mut self, limit: Limit) -> Self {
+        self.limit = limit;
+        self
+    }
+}
+
+/// An answer whose body has yet to come; holds its place among the requests in flight.
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+/// The connections of one process to servers of one scheme, and how many may be in use.
+struct Pool {
+    process: u32,
+    http: Client,
+    slots: Option<Arc<Semaphore>>,
+}
+
+/// Where requests go out.
+pub(crate) struct Transport {
+    headers: HeaderMap,
+    /// Plain and TLS connections apart: a client that only speaks to a local server never loads
+    /// the system's certificates.
+    plain: ArcSwapOption<Pool>,
+    tls: ArcSwapOption<Pool>,
+    slot_count: Option<usize>,
+    default_limit: Limit,
+    started: Instant,
+    last_use: AtomicU64,
+}
+
+impl Transport {
+    pub(crate) fn new(
+        credential: &Credential,
+        source: Source,
+        slots: Option<usize>,
+        default_limit: Limit,
+    ) -> Result<Self> {
+        let mut headers = HeaderMap::new();
+        let bearer = format!("Bearer {}", credential.secret().expose_secret());
+        let mut bearer = HeaderValue::from_str(&bearer)
+            .map_err(|_| Error::invalid("the API key or token has characters that a header cannot hold"))?;
+        bearer.set_sensitive(true);
+        headers.insert(AUTHORIZATION, bearer);
+        if let Credential::Jwt { organization, .. } = credential {
+            let value = HeaderValue::from_str(organization)
+                .map_err(|_| Error::invalid("the organization id has characters that a header cannot hold"))?;
+            headers.insert(HeaderName::from_static("x-daytona-organization-id"), value);
+        }
+        headers.insert(HeaderName::from_static("x-daytona-source"), HeaderValue::from_static(source.as_str()));
+        headers.insert(
+            HeaderName::from_static("x-daytona-sdk-version"),
+            HeaderValue::from_static(crate::PROTOCOL_VERSION),
+        );
+        Ok(Self {
+            headers,
+            plain: ArcSwapOption::empty(),
+            tls: ArcSwapOption::empty(),
+            slot_count: slots.map(|count| count.min(Semaphore::MAX_PERMITS)),
+            default_limit,
+            started: Instant::now(),
+            last_use: AtomicU64::new(0),
+        })
+    }
+
+    /// Sends a request and reads its JSON answer.
+    pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T> {
+        let operation = call.operation;
+        let (headers, body) = self.bytes(call).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            let content = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
+            Error::new(ErrorKind::Other, format!("the server's answer ({content}) cannot be read: {error}"))
+                .with_hint("Check that the API URL points to a Daytona API")
+                .with_operation(operation)
+        })
+    }
+
+    /// Sends a request whose answer says nothing more.
+    pub(crate) async fn empty(&self, call: Call<'_>) -> Result<()> {
+        self.bytes(call).await.map(drop)
+    }
+
+    async fn bytes(&self, call: Call<'_>) -> Result<(HeaderMap, Bytes)> {
+        let deadline = self.deadline(call.limit);
+        let mut answer = self.send(&call, deadline).await?;
+        let headers = std::mem::take(answer.response.headers_mut());
+        let body = within(deadline, answer.response.bytes()).await;
+        match body {
+            Ok(Ok(body)) => Ok((headers, body)),
+            Ok(Err(error)) => Err(broken(error).with_operation(call.operation)),
+            Err(Late) => Err(late(deadline).with_operation(call.operation)),
+        }
+    }
+
+    /// Sends a request and gives the answer as soon as its headers are there. The limit is for
+    /// those only; whoever reads the body watches over each piece of it.
+    pub(crate) async fn open(&self, call: Call<'_>) -> Result<Answer> {
+        let deadline = self.deadline(call.limit);
+        self.send(&call, deadline).await
+    }
+
+    fn deadline(&self, limit: Limit) -> Option<(Instant, Duration)> {
+        let limit = limit.or(self.default_limit).unwrap_or(REQUEST_LIMIT);
+        (!limit.is_zero()).then(|| (Instant::now() + limit, limit))
+    }
+
+    async fn send(&self, call: &Call<'_>, deadline: Deadline) -> Result<Answer> {
+        let idempotent = matches!(call.method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE);
+        let mut pauses =
+            ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_times(RETRIES).with_jitter().build();
+        let mut attempts = 1;
+        loop {
+            let failure = match self.attempt(call, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let error = failure.error.with_operation(call.operation).with_attempts(attempts);
+            let again = match failure.acted {
+                Acted::No => true,
+                Acted::Maybe => idempotent,
+                Acted::Final => false,
+            };
+            let Some(pause) = again.then(|| pauses.next()).flatten() else { return Err(error) };
+            let pause = failure.retry_after.unwrap_or(pause);
+            if pause > LONGEST_RETRY_AFTER || deadline.is_some_and(|(end, _)| Instant::now() + pause >= end) {
+                return Err(error);
+            }
+            tracing::debug!(operation = call.operation.name, attempts, ?pause, error = %error, "retrying");
+            tokio::time::sleep(pause).await;
+            attempts += 1;
+        }
+    }
+
+    async fn attempt(&self, call: &Call<'_>, deadline: Deadline) -> Result<Answer, Failure> {
+        let pool = self.pool(call.url.scheme() == "https").map_err(Failure::finally)?;
+        let mut request = pool.http.request(call.method.clone(), call.url.clone()).headers(self.headers.clone());
+        match &call.payload {
+            Payload::Empty => {}
+            Payload::Json(body) => {
+                request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body.clone());
+            }
+            Payload::Stream { content_type, make } => {
+                let body = make().ok_or_else(|| {
+                    Failure::finally(Error::new(
+                        ErrorKind::Connection,
+                        "the connection failed and the stream cannot be sent again",
+                    ))
+                })?;
+                request = request.header(CONTENT_TYPE, content_type.clone()).body(body);
+            }
+        }
+        let slot = match &pool.slots {
+            None => None,
+            Some(slots) => Some(match within(deadline, Arc::clone(slots).acquire_owned()).await {
+                Ok(permit) => permit.expect("the semaphore is never closed"),
+                Err(Late) => return Err(Failure::finally(self.no_slot(deadline))),
+            }),
+        };
+        self.notice_closed_connections().await;
+        let response = match within(deadline, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(Failure::of_transport(error)),
+            Err(Late) => return Err(Failure::finally(late(deadline))),
+        };
+        self.note_use();
+        if response.status().is_success() {
+            return Ok(Answer { response, _slot: slot });
+        }
+        Err(self.refused(response, deadline).await)
+    }
+
+    /// A current-thread runtime does nothing between two calls. What the server closed meanwhile
+    /// is only seen when the connections' tasks run: let them, before one of those is picked.
+    async fn notice_closed_connections(&self) {
+        let now = self.millis();
+        if now.saturating_sub(self.last_use.swap(now, Ordering::Relaxed)) > QUIET_MILLIS {
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn note_use(&self) {
+        self.last_use.store(self.millis(), Ordering::Relaxed);
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    async fn refused(&self, response: Response, deadline: Deadline) -> Failure {
+        let status = response.status();
+        let headers = response.headers().clone();
+        if status.is_redirection() {
+            let target = headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("?");
+            return Failure::finally(
+                Error::from_response(status, &headers, b"the server answers with a redirection")
+                    .with_hint(format!("If {target} is to be trusted, set the API URL to it")),
+            );
+        }
+        let body = match within(deadline, response.bytes()).await {
+            Ok(body) => body.unwrap_or_default(),
+            Err(Late) => Bytes::new(),
+        };
+        let mut error = Error::from_response(status, &headers, &body);
+        if status == StatusCode::UNAUTHORIZED {
+            error = error.with_hint("Check the API key and that it belongs to this API URL");
+        }
+        let transient = matches!(status.as_u16(), 429 | 502 | 503 | 504);
+        Failure {
+            error,
+            acted: if transient { Acted::Maybe } else { Acted::Final },
+            retry_after: headers.get(RETRY_AFTER).and_then(retry_after),
+        }
+    }
+
+    fn no_slot(&self, deadline: Deadline) -> Error {
+        let count = self.slot_count.unwrap_or_default();
+        Error::new(
+            ErrorKind::ConnectionTimeout,
+            format!("{count} requests were in flight, and none ended in {}", limit_text(deadline)),
+        )
+        .with_hint("Raise connection_pool_maxsize or the time limit")
+    }
+
+    /// The pool of this process: after a fork the child must not touch its parent's sockets.
+    fn pool(&self, tls: bool) -> Result<Arc<Pool>> {
+        let cell = if tls { &self.tls } else { &self.plain };
+        let process = std::process::id();
+        if let Some(pool) = &*cell.load()
+            && pool.process == process
+        {
+            return Ok(Arc::clone(pool));
+        }
+        let slots = self.slot_count.map(|count| Arc::new(Semaphore::new(count)));
+        let fresh = Arc::new(Pool { process, http: self.build(tls)?, slots });
+        let previous = cell.load_full();
+        let current = cell.compare_and_swap(&previous, Some(Arc::clone(&fresh)));
+        let same =
+            |a: &Option<Arc<Pool>>, b: &Option<Arc<Pool>>| a.as_ref().map(Arc::as_ptr) == b.as_ref().map(Arc::as_ptr);
+        if same(&current, &previous) {
+            // The parent's connections are not this process's to close.
+            std::mem::forget(previous);
+            return Ok(fresh);
+        }
+        Ok(current.clone().filter(|pool| pool.process == process).unwrap_or(fresh))
+    }
+
+    fn build(&self, tls: bool) -> Result<Client> {
+        let source = self.headers.get("x-daytona-source").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut builder = Client::builder()
+            .user_agent(format!("{source}/{}", crate::PROTOCOL_VERSION))
+            .connect_timeout(CONNECT_LIMIT)
+            .pool_idle_timeout(POOL_IDLE)
+            .tcp_keepalive(KEEPALIVE)
+            .redirect(reqwest::redirect::Policy::none());
+        if let Some(count) = self.slot_count {
+            builder = builder.pool_max_idle_per_host(count);
+        }
+        // Fails only where the process has chosen a provider already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        if !tls {
+            let roots = rustls::RootCertStore::empty();
+            let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+            builder = builder.tls_backend_preconfigured(config);
+        }
+        builder
+            .build()
+            .map_err(|error| Error::new(ErrorKind::Other, format!("the HTTP client cannot be set up: {error}")))
+    }
+}
+
+type Deadline = Option<(Instant, Duration)>;
+
+/// Whether a failed request can have had an effect.
+enum Acted {
+    No,
+    Maybe,
+    /// It has been answered, or must not be repeated for another reason.
+    Final,
+}
+
+struct Failure {
+    error: Error,
+    acted: Acted,
+    retry_after: Option<Duration>,
+}
+
+impl Failure {
+    fn finally(error: Error) -> Self {
+        Self { error, acted: Acted::Final, retry_after: None }
+    }
+
+    fn of_transport(error: reqwest::Error) -> Self {
+        let acted = if error.is_connect() || hyper_error(&error).is_some_and(hyper::Error::is_canceled) {
+            Acted::No
+        } else if error.is_builder() || error.is_body() {
+            Acted::Final
+        } else {
+            Acted::Maybe
+        };
+        Self { error: broken(error), acted, retry_after: None }
+    }
+}
+
+fn hyper_error(error: &reqwest::Error) -> Option<&hyper::Error> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<hyper::Error>() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// The error of a connection that could not be made or broke.
+pub(crate) fn broken(error: reqwest::Error) -> Error {
+    let host = error.url().and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)));
+    let host = host.unwrap_or_else(|| "the server".into());
+    let error = error.without_url();
+    let mut reason = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(next) = cause {
+        reason = next.to_string();
+        cause = next.source();
+    }
+    if error.is_timeout() {
+        return Error::new(
+            ErrorKind::ConnectionTimeout,
+            format!("{host} did not accept a connection in {} s", CONNECT_LIMIT.as_secs()),
+        )
+        .with_cause(error);
+    }
+    if error.is_connect() {
+        return Error::new(ErrorKind::Connection, format!("cannot connect to {host}: {reason}"))
+            .with_hint("Check the API URL, the network and the proxy settings")
+            .with_cause(error);
+    }
+    Error::new(ErrorKind::Connection, format!("the connection to {host} broke: {reason}")).with_cause(error)
+}
+
+fn late(deadline: Deadline) -> Error {
+    Error::new(
+        ErrorKind::ConnectionTimeout,
+        format!("HTTP request timed out after {} waiting for a response", limit_text(deadline)),
+    )
+    .with_hint("Pass a longer timeout, or 0 for none")
+}
+
+fn limit_text(deadline: Deadline) -> String {
+    format!("{:?}", deadline.map(|(_, limit)| limit).unwrap_or_default())
+}
+
+struct Late;
+
+async fn within<F: Future>(deadline: Deadline, future: F) -> Result<F::Output, Late> {
+    match deadline {
+        None => Ok(future.await),
+        Some((end, _)) => timeout_at(end, future).await.map_err(|_| Late),
+    }
+}
+
+/// Seconds, or an HTTP date.
+fn retry_after(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(date.duration_since(jiff::Timestamp::now()).try_into().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_the_languages() {
+        assert_eq!(seconds("timeout", None).unwrap(), None);
+        assert_eq!(seconds("timeout", Some(0.0)).unwrap(), Some(Duration::ZERO));
+        assert_eq!(seconds("timeout", Some(0.2)).unwrap(), Some(Duration::from_secs(1)));
+        for bad in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
+            assert_eq!(seconds("timeout", Some(bad)).unwrap_err().kind(), ErrorKind::InvalidArgument);
+        }
+    }
+
+    #[test]
+    fn retry_after_forms() {
+        let read = |text: &str| retry_after(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(read("1.5"), Some(Duration::from_millis(1500)));
+        assert_eq!(read("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(read("soon"), None);
+        assert_eq!(read("-3"), None);
+    }
+}
