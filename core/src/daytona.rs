@@ -44,17 +44,14 @@ impl Client {
     pub(crate) async fn link(&self) -> Result<&Link> {
         self.link
             .get_or_try_init(|| async {
-                let (base, credential, lease) = match &self.settings.api_url.value {
-                    Some(url) => (url.clone(), self.settings.credential.clone().map(|setting| setting.value), None),
-                    None => {
-                        let lease = local::lease(
-                            self.settings.server_binary.as_deref(),
-                            self.settings.local_data_dir.as_deref(),
-                        )
+                let (base, credential, lease) = if let Some(url) = &self.settings.api_url.value {
+                    (url.clone(), self.settings.credential.clone().map(|setting| setting.value), None)
+                } else {
+                    let Settings { server_binary, local_data_dir, .. } = &self.settings;
+                    let lease = local::lease(server_binary.as_deref(), local_data_dir.as_deref())
                         .await
                         .map_err(|error| error.with_operation(Operation::LOCAL))?;
-                        (lease.url.clone(), Some(lease.credential()), Some(lease))
-                    }
+                    (lease.url.clone(), Some(lease.credential()), Some(lease))
                 };
                 let credential = credential
                     .ok_or_else(|| Error::new(ErrorKind::Authentication, "Authentication credentials not found"))?;

@@ -1,6 +1,6 @@
 //! One error type for everything.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use daytona_wire::error::{ErrorBody, code};
 use http::{HeaderMap, StatusCode};
@@ -31,6 +31,7 @@ macro_rules! kinds {
             }
 
             /// The kind whose class this kind's class extends. [`ErrorKind::Other`] is its own parent.
+            #[must_use]
             pub const fn parent(self) -> ErrorKind {
                 match self { Self::Other => Self::Other, $(Self::$kind => Self::$parent,)* }
             }
@@ -270,7 +271,7 @@ impl Error {
     pub fn message(&self) -> String {
         let mut text = self.0.message.clone();
         if self.0.attempts > 1 {
-            text.push_str(&format!(" (after {} attempts)", self.0.attempts));
+            let _ = write!(text, " (after {} attempts)", self.0.attempts);
         }
         if let Some(hint) = &self.0.hint {
             text.push_str(". ");

@@ -190,9 +190,9 @@ fn socket_path(directory: &Path) -> PathBuf {
         return path;
     }
     let digest = Sha256::digest(directory.as_os_str().as_bytes());
-    let name = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let name = u64::from_be_bytes(digest[..8].try_into().expect("a digest is longer"));
     let user = rustix::process::getuid().as_raw();
-    PathBuf::from(format!("/tmp/{BINARY}-{user}/{name}.sock"))
+    PathBuf::from(format!("/tmp/{BINARY}-{user}/{name:016x}.sock"))
 }
 
 fn last_lines(path: &Path) -> String {

@@ -302,7 +302,9 @@ mod tests {
 
     use super::*;
 
-    fn parse(boundary: &str, pieces: impl IntoIterator<Item = Bytes>) -> Result<(Vec<(Part, Vec<u8>)>, bool)> {
+    type Parts = Vec<(Part, Vec<u8>)>;
+
+    fn parse(boundary: &str, pieces: impl IntoIterator<Item = Bytes>) -> Result<(Parts, bool)> {
         let mut parser = Parser::new(boundary);
         let mut parts = Vec::new();
         for piece in pieces {

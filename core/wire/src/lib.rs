@@ -1,7 +1,7 @@
 //! The JSON types that cross the wire between a Daytona client and a Daytona server.
 //!
 //! Shared by the client core and the local server, and by nothing else: no I/O, no policy.
-//! Field names follow the API's OpenAPI description; fields a server may leave out are
+//! Field names follow the API's description; fields a server may leave out are
 //! optional or default, so that an older or a newer server can be read.
 
 pub mod error;

@@ -343,6 +343,7 @@ pub struct SandboxLabels {
 }
 
 /// Whole numbers without a fraction: some clients read these fields as integers.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
 fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
     if value.fract() == 0.0 && value.abs() < 1e15 {

@@ -1,0 +1,274 @@
+//! Uploads: a multipart body that is read while it is sent.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use daytona_wire::files::UploadFilesResponse;
+use futures_util::stream::{BoxStream, Stream, StreamExt};
+use http::HeaderValue;
+use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
+
+use super::{Progress, Transfer, Upload, UploadSource};
+use crate::error::{Error, ErrorKind, Result};
+use crate::multipart::{self, FILE_TAIL};
+use crate::operation::Operation;
+use crate::sandbox::Sandbox;
+use crate::transport::Call;
+
+const PIECE: usize = 1024 * 1024;
+/// Files up to this size in all are sent as one buffer.
+const ONE_BUFFER: usize = 8 * 1024 * 1024;
+
+/// Progress and liveness of one upload.
+struct Meter {
+    sent: AtomicU64,
+    moved_at: AtomicU64,
+    begin: Instant,
+    total: Option<u64>,
+    progress: Option<Progress>,
+    failure: Mutex<Option<Error>>,
+}
+
+impl Meter {
+    fn moved(&self, bytes: usize) {
+        self.touch();
+        let sent = self.sent.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        if let Some(progress) = &self.progress {
+            progress(sent, self.total);
+        }
+    }
+
+    fn touch(&self) {
+        let now = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved_at.store(now, Ordering::Relaxed);
+    }
+
+    fn last_move(&self) -> Instant {
+        self.begin + Duration::from_millis(self.moved_at.load(Ordering::Relaxed))
+    }
+
+    fn fail(&self, error: Error) -> io::Error {
+        let text = error.message();
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        io::Error::other(text)
+    }
+}
+
+/// One piece of the request's body, before it is read.
+enum Section {
+    Memory(Bytes),
+    /// Exactly this many bytes of a file.
+    File(PathBuf, u64),
+    Pieces(BoxStream<'static, Result<Bytes>>),
+}
+
+/// A body of known or unknown length.
+struct Body {
+    /// Never contended: hyper wants a body it could share, and does not share it.
+    stream: Mutex<BoxStream<'static, io::Result<Bytes>>>,
+    length: Option<u64>,
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<http_body::Frame<Bytes>>>> {
+        let stream = self.stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+        stream.poll_next_unpin(context).map(|piece| piece.map(|piece| piece.map(http_body::Frame::data)))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.length.map_or_else(http_body::SizeHint::default, http_body::SizeHint::with_exact)
+    }
+}
+
+/// Writes files in the sandbox, in one request.
+pub(crate) async fn upload(
+    sandbox: &Sandbox,
+    operation: Operation,
+    files: Vec<Upload>,
+    options: Transfer,
+) -> Result<()> {
+    let idle = options.idle()?;
+    for file in &files {
+        crate::files::check_path(&file.destination)?;
+    }
+    if files.is_empty() {
+        return Ok(());
+    }
+    let boundary = multipart::boundary()?;
+    let (sections, replayable) = sections(files, &boundary)?;
+    let length = sections.iter().map(Section::length).try_fold(0_u64, |sum, length| Some(sum + length?));
+    let meter = Arc::new(Meter {
+        sent: AtomicU64::new(0),
+        moved_at: AtomicU64::new(0),
+        begin: Instant::now(),
+        total: length,
+        progress: options.progress.clone(),
+        failure: Mutex::new(None),
+    });
+    let sections = Mutex::new(Some(sections));
+    let make = || {
+        let sections = if replayable {
+            sections
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .as_ref()
+                .map(|all| all.iter().map(Section::again).collect())
+        } else {
+            sections.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
+        meter.sent.store(0, Ordering::Relaxed);
+        sections.map(|sections: Vec<Section>| {
+            let stream = Mutex::new(read_sections(sections, Arc::clone(&meter)).boxed());
+            reqwest::Body::wrap(Body { stream, length })
+        })
+    };
+    let content_type = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}"))
+        .map_err(|error| Error::invalid(error.to_string()))?;
+    let (transport, url) = sandbox.toolbox(&["files", "bulk-upload"]).await?;
+    let call = Call::post(operation, url).stream(content_type, &make).limit(Some(Duration::ZERO));
+    let request = transport.json::<UploadFilesResponse>(call);
+    let answer = options.watch("Upload", idle, || meter.last_move(), request).await;
+    if let Some(failure) = meter.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(failure);
+    }
+    let answer = answer??;
+    if answer.errors.is_empty() { Ok(()) } else { Err(Error::new(ErrorKind::Other, answer.errors.join("; "))) }
+}
+
+impl Section {
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Memory(bytes) => Some(bytes.len() as u64),
+            Self::File(_, length) => Some(*length),
+            Self::Pieces(_) => None,
+        }
+    }
+
+    /// The same once more; never asked of pieces.
+    fn again(&self) -> Self {
+        match self {
+            Self::Memory(bytes) => Self::Memory(bytes.clone()),
+            Self::File(path, length) => Self::File(path.clone(), *length),
+            Self::Pieces(_) => Self::Pieces(futures_util::stream::empty().boxed()),
+        }
+    }
+}
+
+/// The body as sections, and whether it can be sent twice.
+fn sections(files: Vec<Upload>, boundary: &str) -> Result<(Vec<Section>, bool)> {
+    let mut sections = Vec::new();
+    let mut buffer = Vec::new();
+    let mut replayable = true;
+    for (index, file) in files.into_iter().enumerate() {
+        multipart::write_file_head(&mut buffer, boundary, index, &file.destination);
+        match file.source {
+            UploadSource::Bytes(bytes) if buffer.len() + bytes.len() <= ONE_BUFFER => buffer.extend_from_slice(&bytes),
+            UploadSource::Bytes(bytes) => {
+                sections.push(Section::Memory(std::mem::take(&mut buffer).into()));
+                sections.push(Section::Memory(bytes));
+            }
+            UploadSource::Path(path) => {
+                let length = local_file_length(&path)?;
+                sections.push(Section::Memory(std::mem::take(&mut buffer).into()));
+                sections.push(Section::File(path, length));
+            }
+            UploadSource::Stream(pieces) => {
+                replayable = false;
+                sections.push(Section::Memory(std::mem::take(&mut buffer).into()));
+                sections.push(Section::Pieces(pieces));
+            }
+        }
+        buffer.extend_from_slice(FILE_TAIL);
+    }
+    multipart::write_end(&mut buffer, boundary);
+    sections.push(Section::Memory(buffer.into()));
+    Ok((sections, replayable))
+}
+
+fn local_file_length(path: &Path) -> Result<u64> {
+    let refused = |reason: String| Error::invalid(format!("cannot upload {}: {reason}", path.display()));
+    let metadata = std::fs::metadata(path).map_err(|error| refused(error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(refused("it is not a file".into()));
+    }
+    Ok(metadata.len())
+}
+
+/// Reads one section after the other.
+fn read_sections(sections: Vec<Section>, meter: Arc<Meter>) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let streams = sections.into_iter().map({
+        let meter = Arc::clone(&meter);
+        move |section| -> BoxStream<'static, io::Result<Bytes>> {
+            let meter = Arc::clone(&meter);
+            match section {
+                Section::Memory(bytes) => futures_util::stream::iter(pieces_of(bytes)).map(Ok).boxed(),
+                Section::File(path, length) => read_file(path, length, meter).boxed(),
+                Section::Pieces(pieces) => pieces.map(move |piece| piece.map_err(|error| meter.fail(error))).boxed(),
+            }
+        }
+    });
+    futures_util::stream::iter(streams).flatten().inspect(move |piece| {
+        if let Ok(piece) = piece {
+            meter.moved(piece.len());
+        }
+    })
+}
+
+/// Large memory in pieces, so that progress is seen.
+fn pieces_of(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let take = bytes.len().min(PIECE);
+        (take > 0).then(|| bytes.split_to(take))
+    })
+}
+
+enum Reading {
+    Closed(PathBuf),
+    Open(tokio::fs::File, PathBuf),
+}
+
+fn read_file(path: PathBuf, length: u64, meter: Arc<Meter>) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let begin = (Reading::Closed(path), length);
+    futures_util::stream::try_unfold(begin, move |(reading, left)| {
+        let meter = Arc::clone(&meter);
+        async move {
+            let (mut file, path) = match reading {
+                Reading::Open(file, path) => (file, path),
+                Reading::Closed(path) => match tokio::fs::File::open(&path).await {
+                    Ok(mut file) => {
+                        file.set_max_buf_size(PIECE);
+                        (file, path)
+                    }
+                    Err(error) => return Err(meter.fail(unreadable(&path, &error.to_string()))),
+                },
+            };
+            if left == 0 {
+                return Ok(None);
+            }
+            let mut buffer = bytes::BytesMut::with_capacity(usize::try_from(left).unwrap_or(usize::MAX).min(PIECE));
+            let limited = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.capacity()) as u64;
+            match (&mut file).take(limited).read_buf(&mut buffer).await {
+                Ok(0) => Err(meter.fail(unreadable(&path, "it became shorter while it was sent"))),
+                Ok(read) => Ok(Some((buffer.freeze(), (Reading::Open(file, path), left - read as u64)))),
+                Err(error) => Err(meter.fail(unreadable(&path, &error.to_string()))),
+            }
+        }
+    })
+}
+
+fn unreadable(path: &Path, reason: &str) -> Error {
+    Error::new(ErrorKind::Other, format!("cannot read {}: {reason}", path.display()))
+}
