@@ -1,0 +1,88 @@
+# The interface of this repository. `make demo` and `make test` install what they need below
+# target/, .venv/ and node_modules/; system packages are named by `make prerequisites`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := $(CURDIR)/.venv
+PYTHON := $(VENV)/bin/python
+BINARY := target/release/daytona-native
+OFFICIAL := target/official
+# The extension module leaves Python's symbols to the interpreter that loads it.
+export PYO3_BUILD_EXTENSION_MODULE := 1
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+# One server for the whole run is started by each suite; none of them touches the user's own.
+unexport DAYTONA_API_URL DAYTONA_SERVER_URL DAYTONA_TARGET DAYTONA_JWT_TOKEN DAYTONA_ORGANIZATION_ID
+
+.PHONY: help
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: prerequisites
+prerequisites: ## Check for rustup, Python, Node and a C compiler
+	@./scripts/prerequisites
+
+$(VENV)/.ready: requirements-dev.txt | prerequisites
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	echo $(CURDIR)/bindings-python/python > "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/daytona-native.pth"
+	touch $@
+
+node_modules/.ready: package.json package-lock.json | prerequisites
+	npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+.PHONY: build
+build: $(VENV)/.ready node_modules/.ready ## Build the binary and both bindings, in place
+	cargo build --release --locked -p daytona-native -p daytona-python -p daytona-node
+	./scripts/place
+
+.PHONY: demo
+demo: build ## Run the Python and the Node quickstart on a local server
+	$(PYTHON) examples/python/quickstart.py
+	node examples/node/quickstart.mjs
+
+.PHONY: test
+test: build $(OFFICIAL)/.ready ## Run every test
+	cargo test --release --locked --workspace --exclude daytona-python --exclude daytona-node
+	$(PYTHON) -m pytest tests/python
+	node --test tests/node/
+	$(OFFICIAL)/venv/bin/python -m pytest tests/official
+	NODE_PATH=$(CURDIR)/$(OFFICIAL)/node_modules node --test tests/official/
+
+$(OFFICIAL)/.ready: tests/official/requirements.txt tests/official/package.json tests/official/package-lock.json | prerequisites
+	mkdir -p $(OFFICIAL)
+	python3 -m venv $(OFFICIAL)/venv
+	$(OFFICIAL)/venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/official/requirements.txt
+	cp tests/official/package.json tests/official/package-lock.json $(OFFICIAL)/
+	cd $(OFFICIAL) && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+.PHONY: lint
+lint: build ## Check formatting, lints and types
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	cd bindings-python && $(PYTHON) -m mypy.stubtest daytona_native --ignore-missing-stub
+	npm run --silent lint
+
+.PHONY: bench
+bench: build $(OFFICIAL)/.ready ## Measure against the official clients and a bare Rust client, as ratios
+	cargo build --release --locked -p daytona-bench
+	$(PYTHON) benches/run.py
+
+.PHONY: parity
+parity: build ## Compare with the official surface
+	-$(PYTHON) tests/parity/check_python.py daytona_native
+	-node tests/parity/check_node.mjs bindings-node
+
+.PHONY: dist
+dist: $(VENV)/.ready node_modules/.ready ## Build the wheel and the npm package into dist/
+	./scripts/dist
+
+.PHONY: clean
+clean: ## Remove everything built
+	rm -rf target .venv node_modules dist
