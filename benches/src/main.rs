@@ -1,0 +1,3 @@
+//! A bare client and the core, to measure the others by.
+
+fn main() {}
