@@ -26,9 +26,7 @@ pub(crate) async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>> {
             Ok(Some(Ok(frame))) => frame,
             Ok(None) => return Ok(None),
             Ok(Some(Err(error))) => {
-                return Err(Error::bad_body(format!(
-                    "the request ended before its body did: {error}; send it again"
-                )));
+                return Err(Error::bad_body(format!("the request ended before its body did: {error}; send it again")));
             }
             Err(_) => {
                 return Err(Error::new(
@@ -64,15 +62,13 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
         let mut all = BytesMut::new();
         while let Some(chunk) = next_chunk(&mut body).await? {
             if all.len() + chunk.len() > JSON_LIMIT {
-                return Err(Error::too_large(
-                    "the JSON body is over 32 MiB; upload large data as a file",
-                ));
+                return Err(Error::too_large("the JSON body is over 32 MiB; upload large data as a file"));
             }
             all.extend_from_slice(&chunk);
         }
-        serde_json::from_slice(&all).map(Self).map_err(|error| {
-            Error::bad_body(format!("the body is not what this route takes: {error}"))
-        })
+        serde_json::from_slice(&all)
+            .map(Self)
+            .map_err(|error| Error::bad_body(format!("the body is not what this route takes: {error}")))
     }
 }
 
@@ -83,13 +79,8 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|axum::extract::Query(value)| Self(value))
-            .map_err(|error| {
-                Error::bad_request(format!(
-                    "the query is not what this route takes: {}",
-                    error.body_text()
-                ))
-            })
+        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(value)| Self(value)).map_err(|error| {
+            Error::bad_request(format!("the query is not what this route takes: {}", error.body_text()))
+        })
     }
 }

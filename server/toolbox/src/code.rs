@@ -27,9 +27,7 @@ pub(crate) async fn code_run(
         ));
     }
     let env = process::environment(&app, request.envs)?;
-    let path = env
-        .get("PATH")
-        .map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
+    let path = env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
     let command = match request.language.to_ascii_lowercase().as_str() {
         "python" => python(path, request.code, argv),
         "javascript" => javascript(path, request.code, argv),
@@ -55,10 +53,7 @@ pub(crate) async fn code_run(
         }
         Err(missing) => missing,
     };
-    Ok(axum::Json(CodeRunResponse {
-        exit_code: outcome.exit_code,
-        result: outcome.result,
-    }))
+    Ok(axum::Json(CodeRunResponse { exit_code: outcome.exit_code, result: outcome.result }))
 }
 
 /// An interpreter, told what to run.
@@ -73,16 +68,14 @@ type Command = std::result::Result<Interpreter, Outcome>;
 
 fn python(path: &str, code: String, arguments: Vec<String>) -> Command {
     let interpreter = find(path, &["python3", "python"]).ok_or_else(|| {
-        Outcome::not_started("python3 is not installed in this sandbox; install it, for example with `apt-get install python3`")
+        Outcome::not_started(
+            "python3 is not installed in this sandbox; install it, for example with `apt-get install python3`",
+        )
     })?;
     let mut args: Vec<OsString> = vec!["-u".into()];
     let stdin = pass(&mut args, "-c", code);
     args.extend(arguments.into_iter().map(OsString::from));
-    Ok(Interpreter {
-        path: interpreter,
-        args,
-        stdin,
-    })
+    Ok(Interpreter { path: interpreter, args, stdin })
 }
 
 fn javascript(path: &str, code: String, arguments: Vec<String>) -> Command {
@@ -96,11 +89,7 @@ fn javascript(path: &str, code: String, arguments: Vec<String>) -> Command {
         args.extend(["--".into(), "[eval]".into()]);
     }
     args.extend(arguments.into_iter().map(OsString::from));
-    Ok(Interpreter {
-        path: interpreter,
-        args,
-        stdin,
-    })
+    Ok(Interpreter { path: interpreter, args, stdin })
 }
 
 fn typescript(path: &str, code: String, arguments: Vec<String>) -> Command {
@@ -129,6 +118,5 @@ fn find(path: &str, names: &[&str]) -> Option<PathBuf> {
 
 fn executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    file.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

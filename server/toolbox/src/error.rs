@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use daytona_wire::error::{ErrorBody, SOURCE_DAEMON, code};
@@ -36,17 +36,8 @@ struct Body<'a> {
 }
 
 impl Error {
-    pub(crate) fn new(
-        status: StatusCode,
-        code: &'static str,
-        message: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            upload: None,
-        }
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, message: message.into(), upload: None }
     }
 
     pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
@@ -74,11 +65,7 @@ impl Error {
     }
 
     pub(crate) fn internal(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "INTERNAL_SERVER_ERROR",
-            message,
-        )
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR", message)
     }
 
     /// A failed operation on `path`, as it was asked for. `doing` reads after "cannot".
@@ -98,24 +85,18 @@ impl Error {
                 "cannot {doing} {path}: it lies on a read-only file system; \
                  use a path below the home directory or /tmp"
             )),
-            io::ErrorKind::AlreadyExists => {
-                Self::conflict(format!("cannot {doing} {path}: it exists already"))
+            io::ErrorKind::AlreadyExists => Self::conflict(format!("cannot {doing} {path}: it exists already")),
+            io::ErrorKind::NotADirectory => {
+                Self::bad_path(format!("cannot {doing} {path}: a part of the path is a file, not a directory"))
             }
-            io::ErrorKind::NotADirectory => Self::bad_path(format!(
-                "cannot {doing} {path}: a part of the path is a file, not a directory"
-            )),
-            io::ErrorKind::IsADirectory => {
-                Self::bad_path(format!("cannot {doing} {path}: it is a directory"))
+            io::ErrorKind::IsADirectory => Self::bad_path(format!("cannot {doing} {path}: it is a directory")),
+            io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => {
+                Self::bad_path(format!("cannot {doing} {path}: the system does not take this path: {error}"))
             }
-            io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => Self::bad_path(
-                format!("cannot {doing} {path}: the system does not take this path: {error}"),
-            ),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "INSUFFICIENT_STORAGE",
-                format!(
-                    "cannot {doing} {path}: the disk is full; delete files or use a sandbox with a larger disk"
-                ),
+                format!("cannot {doing} {path}: the disk is full; delete files or use a sandbox with a larger disk"),
             ),
             _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
                 Self::bad_path(format!("cannot {doing} {path}: symbolic links form a loop"))
@@ -164,9 +145,9 @@ impl IntoResponse for Error {
 pub(crate) async fn describe(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let uri = request.uri().clone();
-    let response = next.run(request).await;
-    let Some(error) = response.extensions().get::<Error>() else {
-        return response;
+    let (mut parts, body) = next.run(request).await.into_parts();
+    let Some(error) = parts.extensions.remove::<Error>() else {
+        return Response::from_parts(parts, body);
     };
     let body = serde_json::to_vec(&Body {
         error: error.body(method.as_str(), uri.path()),
@@ -174,12 +155,9 @@ pub(crate) async fn describe(request: Request, next: Next) -> Response {
         files: error.upload.as_deref().map(|u| u.files.as_slice()),
     })
     .unwrap_or_default();
-    (
-        error.status,
-        [(header::CONTENT_TYPE, "application/json")],
-        body,
-    )
-        .into_response()
+    let json = HeaderValue::from_static("application/json");
+    parts.headers.insert(header::CONTENT_TYPE, json);
+    Response::from_parts(parts, body.into())
 }
 
 /// 404 for a path that is no route.
@@ -193,11 +171,7 @@ pub(crate) async fn no_route() -> Error {
 
 /// 405 for a route with another method.
 pub(crate) async fn no_method() -> Error {
-    Error::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "METHOD_NOT_ALLOWED",
-        "this route does not take this method",
-    )
+    Error::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "this route does not take this method")
 }
 
 /// 501 for a route of the protocol that this version does not serve.

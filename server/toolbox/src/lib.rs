@@ -68,9 +68,7 @@ pub fn router(mut config: AgentConfig) -> Router {
     {
         *folder = real;
     }
-    let app = App {
-        config: Arc::new(config),
-    };
+    let app = App { config: Arc::new(config) };
     Router::new()
         .route("/version", get(version))
         .route("/user-home-dir", get(user_home_dir))
@@ -113,13 +111,9 @@ async fn version(State(app): State<App>) -> axum::Json<BTreeMap<&'static str, St
 }
 
 async fn user_home_dir(State(app): State<App>) -> axum::Json<Dir> {
-    axum::Json(Dir {
-        dir: app.config.home.to_string_lossy().into_owned(),
-    })
+    axum::Json(Dir { dir: app.config.home.to_string_lossy().into_owned() })
 }
 
 async fn work_dir(State(app): State<App>) -> axum::Json<Dir> {
-    axum::Json(Dir {
-        dir: app.config.work_dir.to_string_lossy().into_owned(),
-    })
+    axum::Json(Dir { dir: app.config.work_dir.to_string_lossy().into_owned() })
 }

@@ -58,10 +58,7 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// A program that did not start.
     pub(crate) fn not_started(why: impl Into<String>) -> Self {
-        Self {
-            exit_code: -1,
-            result: why.into(),
-        }
+        Self { exit_code: -1, result: why.into() }
     }
 }
 
@@ -71,14 +68,10 @@ pub(crate) async fn execute(
     Json(request): Json<ExecuteRequest>,
 ) -> Result<axum::Json<ExecuteResponse>> {
     if request.command.trim().is_empty() {
-        return Err(Error::bad_request(
-            "the command is blank; give a command to run",
-        ));
+        return Err(Error::bad_request("the command is blank; give a command to run"));
     }
     if request.command.contains('\0') {
-        return Err(Error::bad_request(
-            "the command holds a NUL byte; remove it",
-        ));
+        return Err(Error::bad_request("the command holds a NUL byte; remove it"));
     }
     let env = environment(&app, request.envs)?;
     let (script, stdin) = if request.command.len() > ARGUMENT_LIMIT {
@@ -95,10 +88,7 @@ pub(crate) async fn execute(
         timeout: limit(request.timeout),
     };
     let outcome = run(program).await?;
-    Ok(axum::Json(ExecuteResponse {
-        exit_code: outcome.exit_code,
-        result: outcome.result,
-    }))
+    Ok(axum::Json(ExecuteResponse { exit_code: outcome.exit_code, result: outcome.result }))
 }
 
 /// bash where present, else sh.
@@ -117,16 +107,11 @@ pub(crate) fn limit(seconds: Option<u64>) -> Option<Duration> {
 }
 
 /// The environment of a command: the sandbox's, with `added` over it.
-pub(crate) fn environment(
-    app: &App,
-    added: Option<BTreeMap<String, String>>,
-) -> Result<BTreeMap<String, String>> {
+pub(crate) fn environment(app: &App, added: Option<BTreeMap<String, String>>) -> Result<BTreeMap<String, String>> {
     let mut env = app.config.env.clone();
     for (name, value) in added.into_iter().flatten() {
         let mut bytes = name.bytes();
-        let valid = bytes
-            .next()
-            .is_some_and(|b| b == b'_' || b.is_ascii_alphabetic())
+        let valid = bytes.next().is_some_and(|b| b == b'_' || b.is_ascii_alphabetic())
             && bytes.all(|b| b == b'_' || b.is_ascii_alphanumeric());
         if !valid {
             return Err(Error::bad_request(format!(
@@ -147,9 +132,7 @@ pub(crate) fn environment(
 fn working_dir(app: &App, asked: Option<&str>) -> Result<PathBuf> {
     let asked = asked.unwrap_or_default();
     if asked.contains('\0') {
-        return Err(Error::bad_path(
-            "the working directory holds a NUL byte; remove it",
-        ));
+        return Err(Error::bad_path("the working directory holds a NUL byte; remove it"));
     }
     Ok(app.config.work_dir.join(asked))
 }
@@ -187,19 +170,15 @@ pub(crate) async fn run(program: Program) -> Result<Outcome> {
     };
     match tokio::time::timeout(timeout, finish(&mut group, &mut output)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(Error::new(
-            StatusCode::REQUEST_TIMEOUT,
-            code::PROCESS_EXECUTION_TIMEOUT,
-            "command execution timeout",
-        )),
+        Err(_) => {
+            Err(Error::new(StatusCode::REQUEST_TIMEOUT, code::PROCESS_EXECUTION_TIMEOUT, "command execution timeout"))
+        }
     }
 }
 
 fn start(program: Program) -> std::result::Result<(Group, Output), String> {
     let (reader, writer) = io::pipe().map_err(|e| format!("cannot make a pipe: {e}"))?;
-    let stderr = writer
-        .try_clone()
-        .map_err(|e| format!("cannot make a pipe: {e}"))?;
+    let stderr = writer.try_clone().map_err(|e| format!("cannot make a pipe: {e}"))?;
     let child = Command::new(&program.path)
         .args(&program.args)
         .env_clear()
@@ -210,16 +189,10 @@ fn start(program: Program) -> std::result::Result<(Group, Output), String> {
         .stderr(stderr)
         .process_group(0)
         .spawn()
-        .map_err(|error| {
-            format!(
-                "cannot start {} in {}: {error}",
-                program.path.display(),
-                program.cwd.display()
-            )
-        })?;
+        .map_err(|error| format!("cannot start {} in {}: {error}", program.path.display(), program.cwd.display()))?;
     let group = Group::new(child);
-    let pipe = Receiver::from_owned_fd(reader.into())
-        .map_err(|error| format!("cannot read the command's output: {error}"))?;
+    let pipe =
+        Receiver::from_owned_fd(reader.into()).map_err(|error| format!("cannot read the command's output: {error}"))?;
     Ok((group, Output::new(pipe)))
 }
 
@@ -232,8 +205,7 @@ async fn finish(group: &mut Group, output: &mut Output) -> Result<Outcome> {
         }
     };
     group.running = false;
-    let status =
-        status.map_err(|error| Error::internal(format!("cannot wait for the command: {error}")))?;
+    let status = status.map_err(|error| Error::internal(format!("cannot wait for the command: {error}")))?;
     let drained = tokio::time::timeout(LINGER, async {
         while !output.ended {
             output.read().await;
@@ -242,17 +214,11 @@ async fn finish(group: &mut Group, output: &mut Output) -> Result<Outcome> {
     if drained.await.is_err() {
         output.leave();
     }
-    Ok(Outcome {
-        exit_code: exit_code(status),
-        result: output.take(),
-    })
+    Ok(Outcome { exit_code: exit_code(status), result: output.take() })
 }
 
 fn exit_code(status: ExitStatus) -> i32 {
-    status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal))
-        .unwrap_or(-1)
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
 /// A process group whose leader is not reaped yet; killed on drop.
@@ -264,15 +230,8 @@ struct Group {
 
 impl Group {
     fn new(child: Child) -> Self {
-        let leader = child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw);
-        Self {
-            child,
-            leader,
-            running: true,
-        }
+        let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        Self { child, leader, running: true }
     }
 }
 
@@ -297,12 +256,7 @@ struct Output {
 
 impl Output {
     fn new(pipe: Receiver) -> Self {
-        Self {
-            pipe: Some(pipe),
-            kept: Vec::new(),
-            dropped: 0,
-            ended: false,
-        }
+        Self { pipe: Some(pipe), kept: Vec::new(), dropped: 0, ended: false }
     }
 
     /// Reads once. Cancel safe.

@@ -36,9 +36,7 @@ pub(crate) fn run(config: AgentConfig, listener: UnixListener) -> io::Result<Inf
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let router = router(config);
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .max_buf_size(256 << 10);
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(256 << 10);
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => serve(&http, stream, router.clone()),
@@ -56,13 +54,7 @@ fn passing(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(
-            Errno::CONNABORTED
-                | Errno::INTR
-                | Errno::MFILE
-                | Errno::NFILE
-                | Errno::NOBUFS
-                | Errno::NOMEM
-                | Errno::PERM
+            Errno::CONNABORTED | Errno::INTR | Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::PERM
         )
     )
 }
@@ -70,10 +62,7 @@ fn passing(error: &io::Error) -> bool {
 fn serve(http: &http1::Builder, stream: UnixStream, router: axum::Router) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(STALLED));
-    let connection = http.serve_connection(
-        TokioIo::new(Box::pin(stream)),
-        TowerToHyperService::new(router),
-    );
+    let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
     // A connection that breaks takes its request along and nothing else.
     tokio::spawn(async move {
         let _ = pin!(connection.with_upgrades()).await;

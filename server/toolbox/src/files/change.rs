@@ -27,10 +27,7 @@ pub(crate) struct DeleteQuery {
 /// `DELETE /files`: a folder only with `recursive=true`; of a link, the link.
 pub(crate) async fn delete(
     State(app): State<App>,
-    Query(DeleteQuery {
-        path: asked,
-        recursive,
-    }): Query<DeleteQuery>,
+    Query(DeleteQuery { path: asked, recursive }): Query<DeleteQuery>,
 ) -> Result<StatusCode> {
     let recursive = match recursive.as_deref().map(str::to_ascii_lowercase).as_deref() {
         None | Some("" | "false" | "0") => false,
@@ -82,18 +79,14 @@ pub(crate) async fn folder(
             return Ok(());
         }
         let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Error::bad_path(format!(
-                "cannot make {asked}: it exists and is no directory"
-            )),
+            io::ErrorKind::AlreadyExists => {
+                Error::bad_path(format!("cannot make {asked}: it exists and is no directory"))
+            }
             _ => Error::io(&error, "make", &asked),
         };
         if let Some(parent) = path.parent() {
             let mut parents = DirBuilder::new();
-            parents
-                .recursive(true)
-                .mode(0o755)
-                .create(parent)
-                .map_err(failed)?;
+            parents.recursive(true).mode(0o755).create(parent).map_err(failed)?;
         }
         match fs::create_dir(&path) {
             // Whatever the umask is.
@@ -115,10 +108,7 @@ pub(crate) struct MoveQuery {
 /// `POST /files/move`: never onto something that is there.
 pub(crate) async fn rename(
     State(app): State<App>,
-    Query(MoveQuery {
-        source,
-        destination,
-    }): Query<MoveQuery>,
+    Query(MoveQuery { source, destination }): Query<MoveQuery>,
 ) -> Result<StatusCode> {
     blocking(move || {
         let from = resolve(&app, &source, Last::Keep)?;
@@ -126,9 +116,9 @@ pub(crate) async fn rename(
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::AlreadyExists => taken(&destination),
             io::ErrorKind::NotFound => Error::io(&error, "move to the folder of", &destination),
-            io::ErrorKind::InvalidInput => Error::bad_path(format!(
-                "cannot move {source} to {destination}: that lies inside it"
-            )),
+            io::ErrorKind::InvalidInput => {
+                Error::bad_path(format!("cannot move {source} to {destination}: that lies inside it"))
+            }
             _ => Error::io(&error, "move", &source),
         };
         fs::symlink_metadata(&from).map_err(|error| Error::io(&error, "move", &source))?;
@@ -150,28 +140,20 @@ pub(crate) async fn rename(
 }
 
 fn taken(destination: &str) -> Error {
-    Error::conflict(format!(
-        "cannot move to {destination}: it exists already; delete it first or choose another name"
-    ))
+    Error::conflict(format!("cannot move to {destination}: it exists already; delete it first or choose another name"))
 }
 
 /// Moves between file systems: a copy beside the destination, put in place when it is whole.
 fn copy_over(from: &Path, to: &Path) -> io::Result<()> {
     let parent = to.parent().unwrap_or(Path::new("/"));
-    let temp = tempfile::Builder::new()
-        .prefix(".daytona-move-")
-        .tempdir_in(parent)?;
+    let temp = tempfile::Builder::new().prefix(".daytona-move-").tempdir_in(parent)?;
     let copy = temp.path().join("copy");
     copy_tree(from, &copy)?;
     match rustix::fs::renameat_with(CWD, &copy, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::rename(&copy, to)?,
         other => other?,
     }
-    if fs::symlink_metadata(from)?.is_dir() {
-        fs::remove_dir_all(from)
-    } else {
-        fs::remove_file(from)
-    }
+    if fs::symlink_metadata(from)?.is_dir() { fs::remove_dir_all(from) } else { fs::remove_file(from) }
 }
 
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
@@ -190,16 +172,11 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     } else {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            format!(
-                "{} is no regular file and cannot change its file system",
-                from.display()
-            ),
+            format!("{} is no regular file and cannot change its file system", from.display()),
         ));
     }
     // As much as the user may: times and owner, then the mode, which a change of owner would clear.
-    let times = fs::FileTimes::new()
-        .set_accessed(meta.accessed()?)
-        .set_modified(meta.modified()?);
+    let times = fs::FileTimes::new().set_accessed(meta.accessed()?).set_modified(meta.modified()?);
     let _ = fs::File::open(to).and_then(|copy| copy.set_times(times));
     let _ = std::os::unix::fs::chown(to, Some(meta.uid()), Some(meta.gid()));
     fs::set_permissions(to, meta.permissions())
@@ -214,24 +191,15 @@ pub(crate) struct PermissionsQuery {
 }
 
 /// `POST /files/permissions`: any of owner, group and mode; nothing is changed if one is wrong.
-pub(crate) async fn permissions(
-    State(app): State<App>,
-    Query(query): Query<PermissionsQuery>,
-) -> Result<StatusCode> {
+pub(crate) async fn permissions(State(app): State<App>, Query(query): Query<PermissionsQuery>) -> Result<StatusCode> {
     blocking(move || {
         let asked = &query.path;
         let given = |value: Option<String>| value.filter(|value| !value.is_empty());
         let mode = given(query.mode).map(|mode| octal(&mode)).transpose()?;
-        let owner = given(query.owner)
-            .map(|name| account("user", "/etc/passwd", &name))
-            .transpose()?;
-        let group = given(query.group)
-            .map(|name| account("group", "/etc/group", &name))
-            .transpose()?;
+        let owner = given(query.owner).map(|name| account("user", "/etc/passwd", &name)).transpose()?;
+        let group = given(query.group).map(|name| account("group", "/etc/group", &name)).transpose()?;
         if mode.is_none() && owner.is_none() && group.is_none() {
-            return Err(Error::bad_request(
-                "nothing to change; give a mode, an owner or a group",
-            ));
+            return Err(Error::bad_request("nothing to change; give a mode, an owner or a group"));
         }
         let path = resolve(&app, asked, Last::Follow)?;
         let failed = |error: io::Error| Error::io(&error, "change the permissions of", asked);
@@ -251,9 +219,7 @@ pub(crate) async fn permissions(
 
 fn account(kind: &str, file: &str, name: &str) -> Result<u32> {
     id_of(file, name).ok_or_else(|| {
-        Error::bad_request(format!(
-            "the sandbox has no {kind} {name:?}; give a name from {file} or a number"
-        ))
+        Error::bad_request(format!("the sandbox has no {kind} {name:?}; give a name from {file} or a number"))
     })
 }
 
@@ -264,9 +230,5 @@ fn octal(mode: &str) -> Result<u32> {
         .then(|| u32::from_str_radix(digits, 8).ok())
         .flatten()
         .filter(|&mode| mode <= 0o7777)
-        .ok_or_else(|| {
-            Error::bad_request(format!(
-                "{mode:?} is no mode; give octal digits up to 7777, such as 0644"
-            ))
-        })
+        .ok_or_else(|| Error::bad_request(format!("{mode:?} is no mode; give octal digits up to 7777, such as 0644")))
 }

@@ -60,22 +60,14 @@ pub(crate) async fn download(
     })
     .await??;
     let etag = etag(&meta);
-    let modified = u64::try_from(meta.mtime()).map_or(UNIX_EPOCH, |seconds| {
-        UNIX_EPOCH + Duration::from_secs(seconds)
-    });
+    let modified = u64::try_from(meta.mtime()).map_or(UNIX_EPOCH, |seconds| UNIX_EPOCH + Duration::from_secs(seconds));
     let mut response = Response::builder()
         .header(header::CONTENT_TYPE, "application/octet-stream")
         .header(header::ACCEPT_RANGES, "bytes")
         .header(header::ETAG, &etag)
         .header(header::LAST_MODIFIED, httpdate::fmt_http_date(modified))
-        .header(
-            header::CONTENT_DISPOSITION,
-            disposition("attachment", &name),
-        );
-    if headers
-        .get(header::IF_NONE_MATCH)
-        .is_some_and(|known| known == etag.as_str() || known == "*")
-    {
+        .header(header::CONTENT_DISPOSITION, disposition("attachment", &name));
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == etag.as_str() || known == "*") {
         return build(response.status(StatusCode::NOT_MODIFIED), Body::empty());
     }
     let size = meta.len();
@@ -110,33 +102,18 @@ pub(crate) async fn download(
         }
     };
     if start > 0 {
-        file.seek(SeekFrom::Start(start))
-            .map_err(|error| Error::io(&error, "read", &name))?;
+        file.seek(SeekFrom::Start(start)).map_err(|error| Error::io(&error, "read", &name))?;
     }
-    let body = Reader {
-        file,
-        left: Some(length),
-    };
-    build(
-        response.header(header::CONTENT_LENGTH, length),
-        body.into_body(),
-    )
+    let body = Reader { file, left: Some(length) };
+    build(response.header(header::CONTENT_LENGTH, length), body.into_body())
 }
 
 fn build(response: axum::http::response::Builder, body: Body) -> Result<Response> {
-    response
-        .body(body)
-        .map_err(|error| Error::internal(format!("cannot make the answer: {error}")))
+    response.body(body).map_err(|error| Error::internal(format!("cannot make the answer: {error}")))
 }
 
 fn etag(meta: &Metadata) -> String {
-    format!(
-        "\"{:x}-{:x}-{:x}.{:x}\"",
-        meta.ino(),
-        meta.len(),
-        meta.mtime(),
-        meta.mtime_nsec()
-    )
+    format!("\"{:x}-{:x}-{:x}.{:x}\"", meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec())
 }
 
 /// Whether `If-Range` allows a part: the file is still the one the client knows.
@@ -144,9 +121,7 @@ fn same_file(headers: &HeaderMap, etag: &str, modified: SystemTime) -> bool {
     let Some(known) = headers.get(header::IF_RANGE).map(|v| v.to_str()) else {
         return true;
     };
-    known.is_ok_and(|known| {
-        known == etag || httpdate::parse_http_date(known).is_ok_and(|date| date == modified)
-    })
+    known.is_ok_and(|known| known == etag || httpdate::parse_http_date(known).is_ok_and(|date| date == modified))
 }
 
 /// First and last byte of one range; `None` if the header is to be ignored.
@@ -159,18 +134,10 @@ fn parse_range(header: &str, size: u64) -> Option<std::result::Result<(u64, u64)
     }
     if first.is_empty() {
         let count: u64 = last.parse().ok()?;
-        return Some(if count == 0 {
-            Err(())
-        } else {
-            Ok((size.saturating_sub(count), size - 1))
-        });
+        return Some(if count == 0 { Err(()) } else { Ok((size.saturating_sub(count), size - 1)) });
     }
     let first: u64 = first.parse().ok()?;
-    let last = if last.is_empty() {
-        size - 1
-    } else {
-        last.parse::<u64>().ok()?.min(size - 1)
-    };
+    let last = if last.is_empty() { size - 1 } else { last.parse::<u64>().ok()?.min(size - 1) };
     Some(match (first < size, first <= last) {
         (false, _) => Err(()),
         (true, false) => return None,
@@ -210,10 +177,7 @@ impl Reader {
         let read = (&mut self.file).take(most).read_to_end(piece)? as u64;
         if let Some(left) = &mut self.left {
             if read == 0 {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the file became shorter while it was read",
-                ));
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was read"));
             }
             *left -= read;
         }
@@ -229,22 +193,13 @@ pub(crate) async fn bulk_download(
     Json(request): Json<FilesDownloadRequest>,
 ) -> Result<Response> {
     if request.paths.is_empty() {
-        return Err(Error::bad_body(
-            "paths is empty; give the paths of files to download",
-        ));
+        return Err(Error::bad_body("paths is empty; give the paths of files to download"));
     }
     let mut random = [0; 16];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::internal(format!("cannot make a boundary: {error}")))?;
+    getrandom::fill(&mut random).map_err(|error| Error::internal(format!("cannot make a boundary: {error}")))?;
     let boundary = format!("daytona-{:032x}", u128::from_ne_bytes(random));
     let content_type = format!("multipart/form-data; boundary={boundary}");
-    let parts = Parts {
-        app,
-        boundary,
-        paths: request.paths.into_iter(),
-        current: None,
-        ended: false,
-    };
+    let parts = Parts { app, boundary, paths: request.paths.into_iter(), current: None, ended: false };
     let body = Body::from_stream(stream::try_unfold(parts, |mut parts| async move {
         if parts.ended {
             return Ok(None);
@@ -295,13 +250,7 @@ impl Parts {
     fn begin(&mut self, path: &str, out: &mut Vec<u8>) {
         match self.open(path) {
             Ok((first, None)) => {
-                self.head(
-                    "file",
-                    path,
-                    "application/octet-stream",
-                    Some(first.len() as u64),
-                    out,
-                );
+                self.head("file", path, "application/octet-stream", Some(first.len() as u64), out);
                 out.extend_from_slice(&first);
                 out.extend_from_slice(b"\r\n");
             }
@@ -314,13 +263,7 @@ impl Parts {
             Err(error) => {
                 let body = error.body("POST", "/files/bulk-download");
                 let body = serde_json::to_vec(&body).unwrap_or_default();
-                self.head(
-                    "error",
-                    path,
-                    "application/json",
-                    Some(body.len() as u64),
-                    out,
-                );
+                self.head("error", path, "application/json", Some(body.len() as u64), out);
                 out.extend_from_slice(&body);
                 out.extend_from_slice(b"\r\n");
             }
@@ -338,9 +281,7 @@ impl Parts {
         // One byte more than a short file has shows that it ends.
         let size = meta.len();
         let short = size < PIECE as u64;
-        reader
-            .read(&mut first)
-            .map_err(|error| Error::io(&error, "read", asked))?;
+        reader.read(&mut first).map_err(|error| Error::io(&error, "read", asked))?;
         let read = first.len() as u64;
         if short && first.len() < PIECE {
             return Ok((first, None));
@@ -359,9 +300,7 @@ impl Parts {
         let mut head = format!(
             "--{}\r\nContent-Disposition: {}\r\nContent-Type: {kind}\r\n",
             self.boundary,
-            String::from_utf8_lossy(
-                disposition(&format!("form-data; name=\"{name}\""), path).as_bytes()
-            ),
+            String::from_utf8_lossy(disposition(&format!("form-data; name=\"{name}\""), path).as_bytes()),
         );
         if let Some(length) = length {
             let _ = write!(head, "Content-Length: {length}\r\n");
@@ -386,7 +325,6 @@ fn disposition(kind: &str, path: &str) -> HeaderValue {
     for text in percent_encode(path.as_bytes(), ATTR_CHAR) {
         value.extend_from_slice(text.as_bytes());
     }
-    HeaderValue::from_maybe_shared(value.freeze()).unwrap_or_else(
-        |_: axum::http::header::InvalidHeaderValue| HeaderValue::from_static("attachment"),
-    )
+    HeaderValue::from_maybe_shared(value.freeze())
+        .unwrap_or_else(|_: axum::http::header::InvalidHeaderValue| HeaderValue::from_static("attachment"))
 }

@@ -33,10 +33,7 @@ pub(crate) struct InfoQuery {
 /// `GET /files`: sorted by name, links described as links.
 ///
 /// With a depth over 1 each folder is followed by what is in it, and entries have a `path`.
-pub(crate) async fn list(
-    State(app): State<App>,
-    Query(query): Query<ListQuery>,
-) -> Result<axum::Json<Vec<FileInfo>>> {
+pub(crate) async fn list(State(app): State<App>, Query(query): Query<ListQuery>) -> Result<axum::Json<Vec<FileInfo>>> {
     let depth = usize::try_from(query.depth.unwrap_or(1))
         .ok()
         .filter(|&depth| depth >= 1)
@@ -70,10 +67,7 @@ fn entries(root: &Path, asked: &str, depth: usize) -> Result<Vec<FileInfo>> {
     fs::read_dir(root).map_err(|error| Error::io(&error, "list", asked))?;
     let mut names = Names::default();
     let mut list = Vec::new();
-    let walk = WalkDir::new(root)
-        .min_depth(1)
-        .max_depth(depth)
-        .sort_by_file_name();
+    let walk = WalkDir::new(root).min_depth(1).max_depth(depth).sort_by_file_name();
     for entry in walk {
         let found = entry.and_then(|entry| entry.metadata().map(|meta| (entry, meta)));
         let (entry, meta) = match found {
@@ -87,11 +81,7 @@ fn entries(root: &Path, asked: &str, depth: usize) -> Result<Vec<FileInfo>> {
                 "{asked} holds over {LIST_LIMIT} entries; list with a smaller depth"
             )));
         }
-        let mut info = describe(
-            entry.file_name().to_string_lossy().into_owned(),
-            &meta,
-            &mut names,
-        );
+        let mut info = describe(entry.file_name().to_string_lossy().into_owned(), &meta, &mut names);
         if depth > 1 {
             info.path = Some(super::under(asked, root, entry.path()));
         }
@@ -101,13 +91,11 @@ fn entries(root: &Path, asked: &str, depth: usize) -> Result<Vec<FileInfo>> {
 }
 
 fn base_name(path: &Path) -> String {
-    path.file_name()
-        .map_or_else(|| "/".into(), |name| name.to_string_lossy().into_owned())
+    path.file_name().map_or_else(|| "/".into(), |name| name.to_string_lossy().into_owned())
 }
 
 fn describe(name: String, meta: &Metadata, names: &mut Names) -> FileInfo {
-    let time = jiff::Timestamp::new(meta.mtime(), i32::try_from(meta.mtime_nsec()).unwrap_or(0))
-        .unwrap_or_default();
+    let time = jiff::Timestamp::new(meta.mtime(), i32::try_from(meta.mtime_nsec()).unwrap_or(0)).unwrap_or_default();
     FileInfo {
         name,
         path: None,
@@ -167,12 +155,7 @@ impl Names {
 
 fn name(names: &mut Option<HashMap<u32, String>>, file: &str, id: u32) -> String {
     names
-        .get_or_insert_with(|| {
-            accounts(file)
-                .into_iter()
-                .map(|(name, id)| (id, name))
-                .collect()
-        })
+        .get_or_insert_with(|| accounts(file).into_iter().map(|(name, id)| (id, name)).collect())
         .get(&id)
         .cloned()
         .unwrap_or_else(|| id.to_string())
@@ -180,11 +163,7 @@ fn name(names: &mut Option<HashMap<u32, String>>, file: &str, id: u32) -> String
 
 /// The id of the user or group `name`, from `/etc/passwd` or `/etc/group`.
 pub(super) fn id_of(file: &str, name: &str) -> Option<u32> {
-    name.parse().ok().or_else(|| {
-        accounts(file)
-            .into_iter()
-            .find_map(|(found, id)| (found == name).then_some(id))
-    })
+    name.parse().ok().or_else(|| accounts(file).into_iter().find_map(|(found, id)| (found == name).then_some(id)))
 }
 
 /// Names and ids; the last line of a shared id comes first.

@@ -42,9 +42,7 @@ pub(crate) fn routes() -> Router<App> {
 
 /// Runs disk work off the event loop.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Error::internal("the file operation broke off; try again"))
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::internal("the file operation broke off; try again"))
 }
 
 /// Opens a regular file for reading; anything else is refused without waiting for it.
@@ -55,9 +53,7 @@ fn open_regular(path: &Path, asked: &str) -> Result<(File, Metadata)> {
         .custom_flags(flags.cast_signed())
         .open(path)
         .map_err(|error| Error::io(&error, "read", asked))?;
-    let meta = file
-        .metadata()
-        .map_err(|error| Error::io(&error, "read", asked))?;
+    let meta = file.metadata().map_err(|error| Error::io(&error, "read", asked))?;
     if meta.is_file() {
         return Ok((file, meta));
     }
@@ -75,10 +71,7 @@ fn under(asked: &str, root: &Path, entry: &Path) -> String {
         Path::new(asked).to_path_buf()
     } else {
         // Without the `.` of a relative path.
-        Path::new(asked)
-            .components()
-            .collect::<std::path::PathBuf>()
-            .join(rest)
+        Path::new(asked).components().collect::<std::path::PathBuf>().join(rest)
     };
     let path = path.strip_prefix(".").unwrap_or(&path);
     path.to_string_lossy().into_owned()

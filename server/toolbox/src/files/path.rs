@@ -55,14 +55,10 @@ pub(super) fn resolve_real(app: &App, asked: &str) -> Result<PathBuf> {
 
 fn absolute(app: &App, asked: &str) -> Result<PathBuf> {
     if asked.is_empty() {
-        return Err(Error::bad_path(
-            "the path is empty; give the path of a file or folder",
-        ));
+        return Err(Error::bad_path("the path is empty; give the path of a file or folder"));
     }
     if asked.contains('\0') {
-        return Err(Error::bad_path(format!(
-            "the path {asked:?} holds a NUL byte; remove it"
-        )));
+        return Err(Error::bad_path(format!("the path {asked:?} holds a NUL byte; remove it")));
     }
     Ok(app.config.work_dir.join(asked))
 }

@@ -41,20 +41,14 @@ pub(crate) struct SearchQuery {
 /// `GET /files/search`: a glob on base names; links are not followed.
 pub(crate) async fn search(
     State(app): State<App>,
-    Query(SearchQuery {
-        path: asked,
-        pattern,
-    }): Query<SearchQuery>,
+    Query(SearchQuery { path: asked, pattern }): Query<SearchQuery>,
 ) -> Result<axum::Json<SearchFilesResponse>> {
     if pattern.is_empty() {
-        return Err(Error::bad_request(
-            "the pattern is empty; give a glob such as *.py",
-        ));
+        return Err(Error::bad_request("the pattern is empty; give a glob such as *.py"));
     }
     // Negation is spelled both ways; the matcher knows one.
-    let glob = Pattern::new(&pattern.replace("[^", "[!")).map_err(|error| {
-        Error::bad_request(format!("the pattern {pattern:?} is no glob: {}", error.msg))
-    })?;
+    let glob = Pattern::new(&pattern.replace("[^", "[!"))
+        .map_err(|error| Error::bad_request(format!("the pattern {pattern:?} is no glob: {}", error.msg)))?;
     let (stop, stopped) = Stop::new();
     let files = blocking(move || {
         let root = resolve(&app, &asked, Last::Follow)?;
@@ -78,15 +72,10 @@ pub(crate) async fn search(
 /// `GET /files/find`: plain text in the lines of a file or of all files of a tree.
 pub(crate) async fn find(
     State(app): State<App>,
-    Query(SearchQuery {
-        path: asked,
-        pattern,
-    }): Query<SearchQuery>,
+    Query(SearchQuery { path: asked, pattern }): Query<SearchQuery>,
 ) -> Result<axum::Json<Vec<Match>>> {
     if pattern.is_empty() {
-        return Err(Error::bad_request(
-            "the pattern is empty; give the text to find",
-        ));
+        return Err(Error::bad_request("the pattern is empty; give the text to find"));
     }
     let (stop, stopped) = Stop::new();
     let matches = blocking(move || {
@@ -105,11 +94,7 @@ pub(crate) async fn find(
             let name = under(&asked, &root, entry.path());
             let found = lines(file, &finder, &stopped, |line, content| {
                 answer.add(name.len() + content.len())?;
-                matches.push(Match {
-                    file: name.clone(),
-                    line,
-                    content,
-                });
+                matches.push(Match { file: name.clone(), line, content });
                 Ok(())
             });
             found?;
@@ -158,14 +143,10 @@ pub(crate) async fn replace(
     Json(request): Json<ReplaceRequest>,
 ) -> Result<axum::Json<Vec<ReplaceResult>>> {
     if request.pattern.is_empty() {
-        return Err(Error::bad_request(
-            "the pattern is empty; give the text to replace",
-        ));
+        return Err(Error::bad_request("the pattern is empty; give the text to replace"));
     }
     if request.files.is_empty() {
-        return Err(Error::bad_request(
-            "files is empty; give the paths of files to change",
-        ));
+        return Err(Error::bad_request("files is empty; give the paths of files to change"));
     }
     let (stop, stopped) = Stop::new();
     let results = blocking(move || {
@@ -199,9 +180,7 @@ fn replace_in(app: &App, asked: &str, finder: &Finder<'_>, new: &[u8]) -> Result
         )));
     }
     let mut old = Vec::new();
-    file.take(REPLACE_LIMIT)
-        .read_to_end(&mut old)
-        .map_err(|error| Error::io(&error, "read", asked))?;
+    file.take(REPLACE_LIMIT).read_to_end(&mut old).map_err(|error| Error::io(&error, "read", asked))?;
     if finder.find(&old).is_none() {
         return Ok(());
     }
@@ -217,24 +196,15 @@ fn replace_in(app: &App, asked: &str, finder: &Finder<'_>, new: &[u8]) -> Result
 }
 
 /// The entries of a tree, in order; what cannot be read is left out, a bad root is an error.
-fn walk<'a>(
-    root: &Path,
-    asked: &str,
-    stopped: &'a AtomicBool,
-) -> Result<impl Iterator<Item = DirEntry> + 'a> {
+fn walk<'a>(root: &Path, asked: &str, stopped: &'a AtomicBool) -> Result<impl Iterator<Item = DirEntry> + 'a> {
     let meta = fs::metadata(root).map_err(|error| Error::io(&error, "search", asked))?;
-    let mut entries = WalkDir::new(root)
-        .sort_by_file_name()
-        .into_iter()
-        .peekable();
+    let mut entries = WalkDir::new(root).sort_by_file_name().into_iter().peekable();
     if meta.is_dir()
         && let Some(Err(error)) = entries.peek()
     {
         return Err(walk_error(error, "search", asked));
     }
-    Ok(entries
-        .take_while(|_| !stopped.load(Ordering::Relaxed))
-        .filter_map(std::result::Result::ok))
+    Ok(entries.take_while(|_| !stopped.load(Ordering::Relaxed)).filter_map(std::result::Result::ok))
 }
 
 /// Ends work on a blocking thread when the request is dropped.

@@ -82,9 +82,7 @@ pub(crate) async fn upload(
         writer.push(Step::End).await?;
     }
     if !found {
-        return Err(Error::bad_body(
-            "the form has no part named file; send the file's content as that",
-        ));
+        return Err(Error::bad_body("the form has no part named file; send the file's content as that"));
     }
     let sink = writer.finish().await?;
     if let Some(error) = sink.failed {
@@ -118,34 +116,17 @@ pub(crate) async fn bulk_upload(
         }
     };
     if errors.is_empty() {
-        return Ok(axum::Json(UploadFilesResponse {
-            errors,
-            files: sink.files,
-        }));
+        return Ok(axum::Json(UploadFilesResponse { errors, files: sink.files }));
     }
-    let code = if status == StatusCode::BAD_REQUEST {
-        "BAD_REQUEST"
-    } else {
-        "REQUEST_TIMEOUT"
-    };
+    let code = if status == StatusCode::BAD_REQUEST { "BAD_REQUEST" } else { "REQUEST_TIMEOUT" };
     let mut error = Error::new(status, code, errors.join(", "));
-    error.upload = Some(Box::new(UploadFilesResponse {
-        errors,
-        files: sink.files,
-    }));
+    error.upload = Some(Box::new(UploadFilesResponse { errors, files: sink.files }));
     Err(error)
 }
 
-async fn read_parts(
-    headers: &HeaderMap,
-    body: Body,
-    writer: &mut Writer,
-    errors: &mut Vec<String>,
-) -> Result<()> {
+async fn read_parts(headers: &HeaderMap, body: Body, writer: &mut Writer, errors: &mut Vec<String>) -> Result<()> {
     if !is_multipart(headers) {
-        return Err(Error::bad_body(
-            "the body is no multipart/form-data; send files[i].path and files[i].file parts",
-        ));
+        return Err(Error::bad_body("the body is no multipart/form-data; send files[i].path and files[i].file parts"));
     }
     let mut form = open(headers, body)?;
     let mut waiting: HashMap<usize, String> = HashMap::new();
@@ -156,9 +137,7 @@ async fn read_parts(
             Some((index, Kind::Path)) => {
                 let path = path_of(field).await?;
                 if waiting.len() >= WAITING_LIMIT {
-                    return Err(Error::bad_body(
-                        "too many files in one request; split it into several",
-                    ));
+                    return Err(Error::bad_body("too many files in one request; split it into several"));
                 }
                 waiting.insert(index, path);
             }
@@ -208,15 +187,9 @@ fn part(name: &str) -> Option<(usize, Kind)> {
 }
 
 fn is_multipart(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| {
-            value
-                .trim_start()
-                .get(..19)
-                .is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/form-data"))
-        })
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        value.trim_start().get(..19).is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/form-data"))
+    })
 }
 
 fn open(headers: &HeaderMap, body: Body) -> Result<Multipart<'static>> {
@@ -242,9 +215,7 @@ async fn path_of(mut field: Field<'static>) -> Result<String> {
     while let Some(chunk) = field.chunk().await.map_err(|e| malformed(&e))? {
         path.extend_from_slice(&chunk);
         if path.len() > PATH_LIMIT {
-            return Err(Error::bad_body(
-                "a path part is longer than any path can be",
-            ));
+            return Err(Error::bad_body("a path part is longer than any path can be"));
         }
     }
     String::from_utf8(path).map_err(|_| Error::bad_body("a path part is not UTF-8"))
@@ -256,9 +227,7 @@ fn malformed(error: &multer::Error) -> Error {
     {
         return cause.clone();
     }
-    Error::bad_body(format!(
-        "the multipart body is malformed or cut short: {error}; send it again"
-    ))
+    Error::bad_body(format!("the multipart body is malformed or cut short: {error}; send it again"))
 }
 
 /// One step of writing files, in the order of the parts.
@@ -278,12 +247,7 @@ struct Writer {
 
 impl Writer {
     fn new(app: App) -> Self {
-        Self {
-            sink: Some(Sink::new(app)),
-            busy: None,
-            batch: Vec::new(),
-            size: 0,
-        }
+        Self { sink: Some(Sink::new(app)), busy: None, batch: Vec::new(), size: 0 }
     }
 
     async fn file(&mut self, path: String, mut field: Field<'static>) -> Result<()> {
@@ -322,13 +286,9 @@ impl Writer {
 
     async fn ready(&mut self) -> Result<Sink> {
         if let Some(busy) = self.busy.take() {
-            return busy
-                .await
-                .map_err(|_| Error::internal("writing the file broke off; send it again"));
+            return busy.await.map_err(|_| Error::internal("writing the file broke off; send it again"));
         }
-        self.sink
-            .take()
-            .ok_or_else(|| Error::internal("writing the file broke off; send it again"))
+        self.sink.take().ok_or_else(|| Error::internal("writing the file broke off; send it again"))
     }
 
     /// Writes what is left; a file without its end is dropped.
@@ -360,22 +320,13 @@ struct Sink {
 
 impl Sink {
     fn new(app: App) -> Self {
-        Self {
-            app,
-            current: None,
-            held: Vec::new(),
-            bytes: 0,
-            files: Vec::new(),
-            errors: Vec::new(),
-            failed: None,
-        }
+        Self { app, current: None, held: Vec::new(), bytes: 0, files: Vec::new(), errors: Vec::new(), failed: None }
     }
 
     fn take(&mut self, step: Step) {
         match step {
             Step::Begin(path) => {
-                let pending =
-                    resolve_real(&self.app, &path).and_then(|target| Pending::new(target, &path));
+                let pending = resolve_real(&self.app, &path).and_then(|target| Pending::new(target, &path));
                 match pending {
                     Ok(pending) => self.current = Some((path, pending)),
                     Err(error) => self.fail(error),

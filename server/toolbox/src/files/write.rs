@@ -30,28 +30,19 @@ impl Pending {
         let failed = |error: io::Error| Error::io(&error, "write", asked);
         let permissions = match fs::symlink_metadata(&target) {
             Ok(meta) if meta.is_dir() => {
-                return Err(Error::bad_path(format!(
-                    "cannot write {asked}: it is a directory; add a file name"
-                )));
+                return Err(Error::bad_path(format!("cannot write {asked}: it is a directory; add a file name")));
             }
             Ok(meta) if !meta.is_file() => {
-                return Err(Error::bad_path(format!(
-                    "cannot write {asked}: it is no regular file"
-                )));
+                return Err(Error::bad_path(format!("cannot write {asked}: it is no regular file")));
             }
             Ok(meta) => {
-                rustix::fs::access(&target, rustix::fs::Access::WRITE_OK)
-                    .map_err(|error| failed(error.into()))?;
+                rustix::fs::access(&target, rustix::fs::Access::WRITE_OK).map_err(|error| failed(error.into()))?;
                 Some(meta)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };
-        let parent = target
-            .ancestors()
-            .skip(1)
-            .find(|dir| dir.is_dir())
-            .unwrap_or(Path::new("/"));
+        let parent = target.ancestors().skip(1).find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
         let temp = tempfile::Builder::new()
             .prefix(".daytona-upload-")
             .permissions(Permissions::from_mode(MODE))
@@ -60,24 +51,14 @@ impl Pending {
         if let Some(old) = permissions {
             // The mode last: a change of owner clears its special bits.
             let _ = std::os::unix::fs::fchown(temp.as_file(), Some(old.uid()), Some(old.gid()));
-            temp.as_file()
-                .set_permissions(Permissions::from_mode(old.mode() & 0o7777))
-                .map_err(failed)?;
+            temp.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o7777)).map_err(failed)?;
         }
-        Ok(Self {
-            temp,
-            target,
-            asked: asked.to_owned(),
-            bytes: 0,
-        })
+        Ok(Self { temp, target, asked: asked.to_owned(), bytes: 0 })
     }
 
     pub(super) fn write(&mut self, data: &[u8]) -> Result<()> {
         self.bytes += data.len() as u64;
-        self.temp
-            .as_file_mut()
-            .write_all(data)
-            .map_err(|error| Error::io(&error, "write", &self.asked))
+        self.temp.as_file_mut().write_all(data).map_err(|error| Error::io(&error, "write", &self.asked))
     }
 
     /// Puts the file in its place, and on disk if `sync`.
@@ -91,13 +72,9 @@ impl Pending {
         if self.temp.path().parent() != Some(parent) {
             fs::create_dir_all(parent).map_err(failed)?;
         }
-        self.temp
-            .persist(&self.target)
-            .map_err(|error| failed(error.error))?;
+        self.temp.persist(&self.target).map_err(|error| failed(error.error))?;
         if sync {
-            File::open(parent)
-                .and_then(|dir| dir.sync_all())
-                .map_err(failed)?;
+            File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)?;
         }
         Ok(())
     }
