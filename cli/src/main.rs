@@ -1,3 +1,197 @@
-//! The `daytona-native` binary.
+//! The `daytona-native` binary: `serve`, and the hidden role `launcher`.
 
-fn main() {}
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use daytona_runtime::RuntimeChoice;
+use daytona_server::{DEFAULT_PORT, Options, Ready, ServeError};
+use secrecy::{ExposeSecret as _, SecretString};
+use tracing_subscriber::EnvFilter;
+
+const KEY_VARIABLE: &str = "DAYTONA_NATIVE_API_KEY";
+
+/// Real, isolated sandboxes on this machine, over the Daytona protocol.
+#[derive(Parser)]
+#[command(name = "daytona-native", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the local server.
+    Serve(Box<Serve>),
+    /// The server's helper that starts the sandboxes; not for use by hand.
+    #[command(hide = true)]
+    Launcher,
+}
+
+/// The API key is read from a file or the environment, never from the command line, which other
+/// users can see.
+#[derive(clap::Args)]
+#[command(after_help = "The API key is made at the first start and kept in the data directory, \
+unless --api-key-file or the environment variable DAYTONA_NATIVE_API_KEY gives one.")]
+struct Serve {
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1", value_parser = host)]
+    host: IpAddr,
+    /// Port to listen on; 0 takes any free one.
+    #[arg(long, default_value_t = DEFAULT_PORT)]
+    port: u16,
+    /// Where sandboxes and state are kept [default: $XDG_DATA_HOME/daytona-native or
+    /// ~/.local/share/daytona-native].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// File that holds the API key.
+    #[arg(long, value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+    /// How sandboxes are made: Linux namespaces, or plain processes without isolation.
+    #[arg(long, value_enum, default_value_t = RuntimeName::Auto)]
+    runtime: RuntimeName,
+    /// How the log on the standard error is written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Print the address and the key as one line of JSON.
+    #[arg(long)]
+    json: bool,
+    /// End when the last client process has ended.
+    #[arg(long)]
+    embedded: bool,
+    /// Allow an address that other machines can reach: the traffic is not encrypted.
+    #[arg(long)]
+    allow_remote: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RuntimeName {
+    Auto,
+    Ns,
+    Process,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+fn host(text: &str) -> Result<IpAddr, String> {
+    if text == "localhost" {
+        return Ok(IpAddr::from([127, 0, 0, 1]));
+    }
+    text.parse().map_err(|_| "use an IP address or localhost".to_owned())
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Launcher => daytona_runtime::launcher_main(),
+        Command::Serve(serve) => run(*serve),
+    }
+}
+
+fn run(serve: Serve) -> ExitCode {
+    if !serve.host.is_loopback() && !serve.allow_remote {
+        Cli::command()
+            .error(
+                ErrorKind::ValueValidation,
+                format!(
+                    "{} can be reached from other machines, and the traffic is not encrypted: use \
+                     a loopback address, or --allow-remote",
+                    serve.host
+                ),
+            )
+            .exit();
+    }
+    // First of all, so that the launcher has no threads and nothing secret.
+    let launcher = std::env::current_exe().and_then(|exe| daytona_runtime::spawn_launcher(&exe));
+    log_to_stderr(serve.log_format);
+    let launcher = match launcher {
+        Ok(launcher) => launcher,
+        Err(error) => return fail(&format!("the launcher cannot be started: {error}"), 1),
+    };
+    let api_key = match api_key(serve.api_key_file.as_ref()) {
+        Ok(api_key) => api_key,
+        Err(message) => return fail(&message, 1),
+    };
+    let options = Options {
+        host: serve.host,
+        port: serve.port,
+        data_dir: serve.data_dir,
+        api_key,
+        runtime: match serve.runtime {
+            RuntimeName::Auto => RuntimeChoice::Auto,
+            RuntimeName::Ns => RuntimeChoice::Ns,
+            RuntimeName::Process => RuntimeChoice::Process,
+        },
+        embedded: serve.embedded,
+    };
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers.clamp(2, 8)).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("threads cannot be started: {error}"), 1),
+    };
+    let announce = |ready: &Ready| print_ready(ready, serve.json);
+    let result = runtime.block_on(daytona_server::serve(options, launcher, announce));
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error @ ServeError::InUse { .. }) => fail(&error.to_string(), 3),
+        Err(error) => fail(&error.to_string(), 1),
+    }
+}
+
+fn api_key(file: Option<&PathBuf>) -> Result<Option<SecretString>, String> {
+    if let Some(path) = file {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| format!("--api-key-file {}: {error}", path.display()))?;
+        return Ok(Some(SecretString::from(text.trim())));
+    }
+    match std::env::var(KEY_VARIABLE) {
+        Ok(text) => Ok(Some(SecretString::from(text))),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(error) => Err(format!("{KEY_VARIABLE}: {error}")),
+    }
+}
+
+fn print_ready(ready: &Ready, json: bool) -> io::Result<()> {
+    let key = ready.api_key.expose_secret();
+    let text = if json {
+        let line = serde_json::json!({
+            "url": ready.url,
+            "apiKey": key,
+            "pid": ready.pid,
+            "dataDir": ready.data_dir,
+            "runtime": ready.runtime,
+            "version": ready.version,
+        });
+        format!("{line}\n")
+    } else {
+        format!(
+            "daytona-native {} (runtime {})\n\nexport DAYTONA_API_URL={}\nexport \
+             DAYTONA_API_KEY={key}\n",
+            ready.version, ready.runtime, ready.url
+        )
+    };
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("DAYTONA_NATIVE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
+    match format {
+        LogFormat::Text => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+fn fail(message: &str, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "daytona-native: {message}");
+    ExitCode::from(code)
+}

@@ -1,1 +1,45 @@
-//! The local Daytona server: control plane, store and proxy.
+//! The local Daytona server: control plane, store and proxy on one loopback port.
+
+mod api;
+mod auth;
+mod config;
+mod error;
+mod lease;
+mod lifecycle;
+mod proxy;
+mod record;
+mod sandbox;
+mod serve;
+mod signing;
+mod store;
+mod time;
+mod timers;
+
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
+
+use daytona_runtime::Runtime;
+use tokio::sync::Notify;
+
+pub use config::{DEFAULT_PORT, Options, Ready, ServeError};
+pub use serve::serve;
+
+/// The server's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What all requests share.
+struct App {
+    key: auth::Key,
+    runtime: Runtime,
+    store: store::Store,
+    sandboxes: sandbox::Registry,
+    view: record::View,
+    defaults: config::Defaults,
+    address: SocketAddr,
+    started_at: time::Millis,
+    request_ids: api::RequestIds,
+    /// A timer may have to be set anew.
+    timers: Notify,
+    /// Nothing new is begun.
+    stopping: AtomicBool,
+}

@@ -1,0 +1,277 @@
+//! `POST /sandbox`: what may be asked for, and what comes of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use daytona_runtime::RuntimeKind;
+use daytona_wire::sandbox::{CreateSandbox, Sandbox as Dto, SandboxState};
+
+use super::extract::{Base, Json, at_least};
+use super::sandbox::dto;
+use super::settings::{check_auto_archive, check_auto_pause, destroy_at};
+use super::snapshot::{DEFAULT_SNAPSHOT, is_default};
+use crate::App;
+use crate::error::{ApiError, ApiResult, code};
+use crate::record::{Build, Desired, REGION, Record, user_labels};
+use crate::signing;
+use crate::time::now;
+
+const NAME_LIMIT: usize = 128;
+const NO_BUILDER: &str = "this local server has no image builder yet: create the sandbox from its \
+                          default snapshot, which shows this machine's own programs (leave out \
+                          the image), or build it in Daytona's cloud (set DAYTONA_API_KEY and \
+                          leave DAYTONA_API_URL unset)";
+
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    base: Base,
+    Json(body): Json<CreateSandbox>,
+) -> ApiResult<axum::Json<Dto>> {
+    refuse_unsupported(&app, &body)?;
+    let record = record(&app, body)?;
+    let sandbox = if record.build.is_some() {
+        let sandbox = app.create_from_image(record).await?;
+        let answer = dto(&app, &sandbox, &base);
+        // The answer shows the pending build; who asks again sees how it ended.
+        drop(app.fail_build(&sandbox, NO_BUILDER));
+        return Ok(answer);
+    } else {
+        app.create(record).await?
+    };
+    Ok(dto(&app, &sandbox, &base))
+}
+
+/// What this server cannot do is refused, never ignored.
+fn refuse_unsupported(app: &App, body: &CreateSandbox) -> ApiResult<()> {
+    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    let refused = [
+        (
+            body.gpu.is_some_and(|count| count > 0) || body.gpu_type.as_ref().is_some_and(|types| !types.is_empty()),
+            "gpu: a local sandbox has no GPU; leave gpu and gpuType out",
+        ),
+        (body.kvm == Some(true), "kvm: not available locally; leave it out"),
+        (
+            given(&body.network_allow_list) || given(&body.domain_allow_list),
+            "networkAllowList, domainAllowList: not available locally yet; use networkBlockAll, \
+             or leave them out",
+        ),
+        (
+            given(&body.outbound_proxy_url),
+            "outboundProxyUrl: not available locally yet; set HTTP_PROXY and HTTPS_PROXY in env",
+        ),
+        (given(&body.otel_endpoint_override), "otelEndpointOverride: a local sandbox sends no telemetry; leave it out"),
+        (
+            body.volumes.as_ref().is_some_and(|list| !list.is_empty()),
+            "volumes: not available locally yet; upload the files instead",
+        ),
+        (
+            body.secrets.as_ref().is_some_and(|list| !list.is_empty()),
+            "secrets: not available locally yet; pass the values in env",
+        ),
+        (given(&body.linked_sandbox), "linkedSandbox: not available locally yet; leave it out"),
+    ];
+    if let Some((_, message)) = refused.into_iter().find(|(refused, _)| *refused) {
+        return Err(ApiError::not_implemented(message));
+    }
+    if body.network_block_all == Some(true) && app.runtime.kind() == RuntimeKind::Process {
+        return Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            code::UNSUPPORTED_BY_RUNTIME,
+            "networkBlockAll: the process runtime cannot block the network; run the server with \
+             --runtime ns where the machine allows it",
+        ));
+    }
+    Ok(())
+}
+
+fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
+    let build = build(&body)?;
+    let resources = [("cpu", body.cpu), ("memory", body.memory), ("disk", body.disk), ("gpu", body.gpu)];
+    for (name, value) in resources {
+        let Some(value) = value.filter(|value| *value != 0) else {
+            continue;
+        };
+        at_least(name, value, 1)?;
+        if build.is_none() {
+            return Err(ApiError::invalid(format!("Cannot specify Sandbox resources when using a snapshot: {name}")));
+        }
+    }
+    let snapshot = match body.snapshot.filter(|name| !name.is_empty()) {
+        _ if build.is_some() => None,
+        None => Some(DEFAULT_SNAPSHOT.to_owned()),
+        Some(name) if is_default(&name) => Some(DEFAULT_SNAPSHOT.to_owned()),
+        Some(name) => {
+            return Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                code::SNAPSHOT_NOT_FOUND,
+                format!(
+                    "Snapshot {name} not found. This local server has one snapshot, \
+                     {DEFAULT_SNAPSHOT}, which is used where none is given"
+                ),
+            ));
+        }
+    };
+    at_least("queueTimeout", body.queue_timeout.unwrap_or(0), 0)?;
+    check_auto_pause(body.auto_pause_interval.unwrap_or(0))?;
+    let ttl = at_least("ttlMinutes", body.ttl_minutes.unwrap_or(0), 0)?;
+    let time = now();
+    let id = new_id()?;
+    let size = |value: Option<i64>, default: f64| {
+        #[expect(clippy::cast_precision_loss, reason = "sizes are small")]
+        value.filter(|value| *value != 0).map_or(default, |value| value as f64)
+    };
+    Ok(Record {
+        name: name(body.name)?.unwrap_or_else(|| id.clone()),
+        id,
+        snapshot,
+        user: user(app, body.user)?,
+        env: env(body.env.unwrap_or_default())?,
+        labels: user_labels(body.labels.unwrap_or_default()),
+        public: body.public.unwrap_or(false),
+        network_block_all: body.network_block_all.unwrap_or(false),
+        target: body.target.filter(|target| !target.is_empty()).unwrap_or_else(|| REGION.to_owned()),
+        cpu: size(body.cpu, app.defaults.cpu),
+        memory: size(body.memory, app.defaults.memory),
+        disk: size(body.disk, app.defaults.disk),
+        state: if build.is_some() { SandboxState::PendingBuild } else { SandboxState::Creating },
+        desired: Desired::Started,
+        error_reason: None,
+        auto_stop: at_least("autoStopInterval", body.auto_stop_interval.unwrap_or(15), 0)?,
+        auto_archive: check_auto_archive(body.auto_archive_interval.unwrap_or(10_080))?,
+        auto_delete: body.auto_delete_interval.unwrap_or(-1).max(-1),
+        destroy_at: destroy_at(ttl),
+        build,
+        created_at: time,
+        updated_at: time,
+        last_activity_at: time,
+        stopped_at: None,
+        signing_key: new_signing_key()?,
+    })
+}
+
+fn build(body: &CreateSandbox) -> ApiResult<Option<Build>> {
+    let Some(build) = &body.build_info else {
+        return Ok(None);
+    };
+    if body.snapshot.as_ref().is_some_and(|name| !name.is_empty()) {
+        return Err(ApiError::invalid("Cannot specify a snapshot when using a build info entry"));
+    }
+    if build.dockerfile_content.trim().is_empty() {
+        return Err(ApiError::invalid("buildInfo.dockerfileContent must not be empty"));
+    }
+    Ok(Some(Build {
+        dockerfile: build.dockerfile_content.clone(),
+        context_hashes: build.context_hashes.clone().unwrap_or_default(),
+    }))
+}
+
+fn name(name: Option<String>) -> ApiResult<Option<String>> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let bad = name.trim() != name
+        || name.len() > NAME_LIMIT
+        || name == "."
+        || name == ".."
+        || name == "paginated"
+        || name == "for-runner"
+        || name.chars().any(|letter| letter.is_control() || matches!(letter, '/' | '\\' | '?' | '#'));
+    if bad {
+        return Err(ApiError::invalid(format!(
+            "name must be 1 to {NAME_LIMIT} bytes without blanks at its ends, control characters, \
+             / \\ ? and #, and none of \".\", \"..\", \"paginated\", \"for-runner\""
+        )));
+    }
+    Ok(Some(name))
+}
+
+fn user(app: &App, user: Option<String>) -> ApiResult<String> {
+    match user.filter(|user| !user.is_empty()) {
+        None => Ok("daytona".to_owned()),
+        Some(user) if user == "daytona" => Ok(user),
+        Some(user) if user == "root" && app.runtime.probe().root => Ok(user),
+        Some(user) => {
+            let roots = if app.runtime.probe().root { " and root" } else { "" };
+            Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                code::UNSUPPORTED_BY_RUNTIME,
+                format!("user: there is no user {user:?} in a local sandbox, only daytona{roots}"),
+            ))
+        }
+    }
+}
+
+fn env(env: BTreeMap<String, String>) -> ApiResult<BTreeMap<String, String>> {
+    for (name, value) in &env {
+        let letters = name
+            .bytes()
+            .enumerate()
+            .all(|(index, byte)| byte == b'_' || byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit()));
+        if name.is_empty() || !letters {
+            return Err(ApiError::invalid(format!(
+                "env: {name:?} is no name of an environment variable: letters, digits and _, not \
+                 starting with a digit"
+            )));
+        }
+        if value.contains('\0') {
+            return Err(ApiError::invalid(format!("env: the value of {name} has a NUL byte")));
+        }
+    }
+    Ok(env)
+}
+
+fn new_id() -> ApiResult<String> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(no_randomness)?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
+    Ok([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
+}
+
+pub(super) fn new_signing_key() -> ApiResult<String> {
+    signing::new_key().map_err(no_randomness)
+}
+
+fn no_randomness(error: getrandom::Error) -> ApiError {
+    ApiError::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        code::RUNTIME_FAILED,
+        format!("the system gives no random numbers: {error}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_random_uuids() {
+        let (one, other) = (new_id().unwrap(), new_id().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(one.len(), 36);
+        assert_eq!(&one[14..15], "4");
+    }
+
+    #[test]
+    fn names_that_cannot_be_in_a_path_are_refused() {
+        for good in ["a", "My Sandbox", "Zürich", "x.y-z_1"] {
+            assert_eq!(name(Some(good.to_owned())).unwrap().as_deref(), Some(good));
+        }
+        for bad in [" a", "a/b", "..", "a\nb", "paginated", &"x".repeat(129)] {
+            assert!(name(Some(bad.to_owned())).is_err(), "{bad:?}");
+        }
+        assert!(name(Some(String::new())).unwrap().is_none());
+    }
+
+    #[test]
+    fn environment_names_are_checked() {
+        let one = |name: &str| env(BTreeMap::from([(name.to_owned(), "v".to_owned())]));
+        assert!(one("A_1").is_ok());
+        for bad in ["", "1A", "A-B", "A=B", "ä"] {
+            assert!(one(bad).is_err(), "{bad:?}");
+        }
+    }
+}

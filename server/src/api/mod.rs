@@ -1,0 +1,127 @@
+//! The control plane's routes.
+
+mod config;
+mod create;
+mod extract;
+mod list;
+mod sandbox;
+mod settings;
+mod snapshot;
+mod unimplemented;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get, post, put};
+
+use crate::App;
+use crate::error::{ApiError, code};
+
+/// The largest JSON body.
+const BODY_LIMIT: usize = 10 << 20;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Everything the port serves.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let sandbox = Router::new()
+        .route("/", get(sandbox::get).delete(sandbox::delete))
+        .route("/start", post(sandbox::start))
+        .route("/stop", post(sandbox::stop))
+        .route("/build-logs", get(sandbox::build_logs))
+        .route("/build-logs-url", get(sandbox::build_logs_url))
+        .route("/toolbox-proxy-url", get(sandbox::toolbox_proxy_url))
+        .route("/labels", put(settings::labels))
+        .route("/public/{value}", post(settings::public))
+        .route("/autostop/{value}", post(settings::auto_stop))
+        .route("/autopause/{value}", post(settings::auto_pause))
+        .route("/autoarchive/{value}", post(settings::auto_archive))
+        .route("/autodelete/{value}", post(settings::auto_delete))
+        .route("/ttl/{value}", post(settings::ttl))
+        .route("/last-activity", post(settings::last_activity))
+        .route("/signing-key", get(settings::signing_key))
+        .route("/signing-key/rotate", post(settings::rotate_signing_key));
+    let api = Router::new()
+        .route("/sandbox", get(list::list).post(create::create))
+        .route("/sandbox/paginated", any(unimplemented::answer))
+        .route("/sandbox/for-runner", any(unimplemented::answer))
+        .nest("/sandbox/{id}", sandbox)
+        .route("/snapshots", get(snapshot::list))
+        .route("/snapshots/{id}", get(snapshot::get))
+        .route("/config", get(config::config))
+        .route("/health", get(config::health))
+        .route("/health/ready", get(config::health));
+    Router::new()
+        .nest("/api", api)
+        .fallback(unimplemented::answer)
+        .method_not_allowed_fallback(unimplemented::wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&app), authenticate))
+        // The toolbox checks its callers itself: signed URLs come without the key.
+        .route("/toolbox/{*rest}", any(crate::proxy::handle))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(Arc::clone(&app), finish))
+        .with_state(app)
+}
+
+async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if app.key.allows(request.headers()) {
+        return next.run(request).await;
+    }
+    ApiError::unauthorized().into_response()
+}
+
+/// Numbers the requests, renders the errors, writes the log. Queries are not logged: they may
+/// carry signatures.
+async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let begin = Instant::now();
+    let id = app.request_ids.next();
+    request.headers_mut().insert(REQUEST_ID, id.clone());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    let mut cause = None;
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        response = error.render(method.as_str(), &path);
+        cause = Some(error.message);
+    }
+    response.headers_mut().insert(REQUEST_ID, id.clone());
+    let status = response.status();
+    if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+        tracing::warn!(%method, path, status = status.as_u16(), ?id, cause, "failed");
+    } else {
+        let ms = begin.elapsed().as_millis();
+        tracing::debug!(%method, path, status = status.as_u16(), ?id, ms, cause, "answered");
+    }
+    response
+}
+
+/// Makes request ids: unique over restarts, cheap.
+pub(crate) struct RequestIds {
+    prefix: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> Result<Self, getrandom::Error> {
+        Ok(Self { prefix: getrandom::u32()?, next: AtomicU64::new(1) })
+    }
+
+    fn next(&self) -> HeaderValue {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        HeaderValue::from_str(&format!("{:08x}-{number:08x}", self.prefix)).unwrap_or(HeaderValue::from_static("0"))
+    }
+}
+
+/// What is nowhere: neither here nor in the API's description.
+fn unknown_path(path: &str) -> ApiError {
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        code::NOT_FOUND,
+        format!("Cannot find {path}: the API is at /api, the toolboxes are at /toolbox/{{id}}"),
+    )
+}

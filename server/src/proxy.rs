@@ -1,0 +1,401 @@
+//! From `/toolbox/{sandbox}/...` to the agent inside the sandbox, streamed both ways.
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header};
+use axum::response::Response;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use tokio::net::UnixStream;
+
+use crate::App;
+use crate::error::{ApiError, ApiResult, code};
+use crate::sandbox::{Activity, Sandbox};
+use crate::signing::{self, Signed};
+
+/// Credentials a preview URL may carry; the agent never sees them.
+const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-daytona-preview-token");
+const TOKEN_QUERY: &str = "DAYTONA_SANDBOX_AUTH_KEY";
+const SKIP_ACTIVITY: HeaderName = HeaderName::from_static("x-daytona-skip-last-activity-update");
+/// How long a request waits for a sandbox that is just starting.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the rest of a refused request's body is read, so that the client sees the answer.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Pooled connections to one agent.
+pub(crate) struct Agent(Client<UnixConnector, Body>);
+
+impl Agent {
+    pub(crate) fn new(socket: PathBuf) -> Self {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(20))
+            .pool_max_idle_per_host(64)
+            .build(UnixConnector(Arc::new(socket)));
+        Self(client)
+    }
+}
+
+/// `any /toolbox/{*rest}`
+pub(crate) async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let prepared = prepare(&app, &mut parts).await;
+    match prepared {
+        Ok(sandbox) => {
+            let request = Request::from_parts(parts, body);
+            forward(&sandbox, request).await.unwrap_or_else(refuse)
+        }
+        Err(error) => {
+            drain(body);
+            refuse(error)
+        }
+    }
+}
+
+fn refuse(error: ApiError) -> Response {
+    axum::response::IntoResponse::into_response(error.from_proxy())
+}
+
+/// A client that is still sending reads the answer only if its connection is not reset.
+fn drain(mut body: Body) {
+    if body.is_end_stream() {
+        return;
+    }
+    tokio::spawn(tokio::time::timeout(DRAIN, async move { while let Some(Ok(_)) = body.frame().await {} }));
+}
+
+/// Checks the caller, finds the sandbox and rewrites the request for its agent.
+async fn prepare(app: &App, parts: &mut axum::http::request::Parts) -> ApiResult<Arc<Sandbox>> {
+    let path = parts.uri.path();
+    let rest = path.strip_prefix("/toolbox/").unwrap_or_default();
+    let (id, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let rest = if rest.is_empty() { "/" } else { rest };
+    let id = percent_decode_str(id).decode_utf8_lossy();
+    let query = parts.uri.query().unwrap_or_default();
+
+    let (sandbox, query) = if app.key.allows(&parts.headers) {
+        (app.sandboxes.find(&id)?, without_token(query))
+    } else {
+        signed(app, parts.method.as_str(), &id, rest, query)?
+    };
+    let target = match query.as_str() {
+        "" => rest.to_owned(),
+        query => format!("{rest}?{query}"),
+    };
+    parts.uri = Uri::builder()
+        .scheme("http")
+        .authority("agent")
+        .path_and_query(target)
+        .build()
+        .map_err(|error| ApiError::invalid(format!("the URL cannot be read: {error}")))?;
+    wait_for_start(&sandbox).await;
+    Ok(sandbox)
+}
+
+/// The sandbox of a signed file URL and the query its agent is given.
+fn signed(app: &App, method: &str, id: &str, path: &str, query: &str) -> ApiResult<(Arc<Sandbox>, String)> {
+    if !query.contains("signature=") {
+        return Err(ApiError::unauthorized());
+    }
+    let unknown = || {
+        signing::forbidden(
+            code::SIGNATURE_INVALID,
+            "this is not a signed URL of this server: only files/download (GET) and \
+             files/upload-v2 (POST) can be signed",
+        )
+    };
+    if !signing::OPERATIONS.contains(&(method, path)) {
+        return Err(unknown());
+    }
+    let signed = Signed::from_query(query).ok_or_else(unknown)?;
+    let sandbox = app.sandboxes.find(id).map_err(|_| unknown())?;
+    let key = sandbox.record().signing_key.clone();
+    signed.check(&key, method)?;
+    let path = utf8_percent_encode(&signed.path, NON_ALPHANUMERIC);
+    Ok((sandbox, format!("path={path}")))
+}
+
+/// The query without the credential that it may carry.
+fn without_token(query: &str) -> String {
+    if !query.contains(TOKEN_QUERY) {
+        return query.to_owned();
+    }
+    let is_token = |pair: &&str| pair.split('=').next() == Some(TOKEN_QUERY);
+    let rest: Vec<&str> = query.split('&').filter(|pair| !is_token(pair)).collect();
+    rest.join("&")
+}
+
+/// A sandbox on its way up is worth waiting for: it takes milliseconds.
+async fn wait_for_start(sandbox: &Sandbox) {
+    use daytona_wire::sandbox::SandboxState::{Creating, Starting};
+    if matches!(sandbox.record().state, Creating | Starting) {
+        let _ = tokio::time::timeout(START_PATIENCE, sandbox.operation.lock()).await;
+    }
+}
+
+async fn forward(sandbox: &Arc<Sandbox>, mut request: Request) -> ApiResult<Response> {
+    let Some(live) = sandbox.live() else {
+        drain(request.into_body());
+        return Err(sandbox.not_running());
+    };
+    let skip = request.headers().get(SKIP_ACTIVITY);
+    let skip = skip.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    let activity = (!skip).then(|| Activity::begin(sandbox));
+
+    let upgrade = upgrade_of(request.headers());
+    let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+    clean(request.headers_mut());
+    request.headers_mut().remove(header::AUTHORIZATION);
+    request.headers_mut().remove(header::COOKIE);
+    request.headers_mut().remove(TOKEN_HEADER);
+    request.headers_mut().insert(header::HOST, HeaderValue::from_static("sandbox"));
+    if let Some(protocol) = upgrade {
+        let headers = request.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+    }
+    *request.version_mut() = Version::HTTP_11;
+    let request = request.map(|body| Body::new(Draining(Some(body))));
+
+    let answer = tokio::select! {
+        biased;
+        answer = live.agent.0.request(request) => answer,
+        () = live.ended() => return Err(sandbox.ended_meanwhile()),
+    };
+    let mut response = match answer {
+        Ok(response) => response,
+        Err(error) => return Err(unreachable(sandbox, &error)),
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let agent_side = hyper::upgrade::on(&mut response);
+        if let Some(client_side) = client_side {
+            tokio::spawn(async move {
+                let copied = copy(client_side, agent_side);
+                tokio::select! {
+                    _ = copied => {}
+                    () = live.ended() => {}
+                }
+                drop(activity);
+            });
+        }
+        return Ok(response.map(|_| Body::empty()));
+    }
+    clean(response.headers_mut());
+    Ok(response.map(|body| Body::new(Tracked { body, _activity: activity })))
+}
+
+/// Passes bytes both ways until both sides are done.
+async fn copy(client: hyper::upgrade::OnUpgrade, agent: hyper::upgrade::OnUpgrade) {
+    let (Ok(client), Ok(agent)) = tokio::join!(client, agent) else {
+        return;
+    };
+    let (mut client, mut agent) = (TokioIo::new(client), TokioIo::new(agent));
+    let _ = tokio::io::copy_bidirectional(&mut client, &mut agent).await;
+}
+
+/// Why the agent gave no answer.
+fn unreachable(sandbox: &Sandbox, error: &hyper_util::client::legacy::Error) -> ApiError {
+    if sandbox.live().is_none() {
+        return sandbox.ended_meanwhile();
+    }
+    let cause =
+        std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+    tracing::warn!(sandbox = %sandbox.id, cause, "the agent gave no answer");
+    ApiError::new(
+        StatusCode::BAD_GATEWAY,
+        code::AGENT_UNREACHABLE,
+        format!("the agent of sandbox {} (which is {}) gave no answer: {cause}", sandbox.id, sandbox.record().state),
+    )
+}
+
+/// The protocol a request wants to switch to.
+fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
+    let connection = headers.get(header::CONNECTION)?.to_str().ok()?;
+    connection
+        .split(',')
+        .any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
+        .then(|| headers.get(header::UPGRADE).cloned())
+        .flatten()
+}
+
+/// Removes what concerns one connection only.
+fn clean(headers: &mut HeaderMap) {
+    const HOP_BY_HOP: [HeaderName; 6] = [
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+    ];
+    if let Some(connection) = headers.remove(header::CONNECTION) {
+        for name in connection.to_str().unwrap_or_default().split(',') {
+            if let Ok(name) = name.trim().parse::<HeaderName>() {
+                headers.remove(name);
+            }
+        }
+    }
+    headers.remove("keep-alive");
+    headers.remove("proxy-connection");
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// A request body whose rest is read when the agent answers before its end.
+struct Draining(Option<Body>);
+
+impl HttpBody for Draining {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(body) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let frame = std::task::ready!(Pin::new(body).poll_frame(context));
+        if !matches!(frame, Some(Ok(_))) {
+            self.0 = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl Drop for Draining {
+    fn drop(&mut self) {
+        if let Some(body) = self.0.take()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            drain(body);
+        }
+    }
+}
+
+/// An answer's body; the sandbox counts as busy until it is sent.
+struct Tracked {
+    body: Incoming,
+    _activity: Option<Activity>,
+}
+
+impl HttpBody for Tracked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Connects to an agent's socket.
+#[derive(Clone)]
+struct UnixConnector(Arc<PathBuf>);
+
+impl tower_service::Service<Uri> for UnixConnector {
+    type Response = AgentStream;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<AgentStream>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let path = Arc::clone(&self.0);
+        Box::pin(async move {
+            let mut pause = Duration::from_millis(1);
+            loop {
+                match UnixStream::connect(path.as_path()).await {
+                    Ok(stream) => return Ok(AgentStream(TokioIo::new(stream))),
+                    // The agent has not accepted the connections before this one yet.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(Duration::from_millis(50));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        })
+    }
+}
+
+/// A connection to an agent.
+struct AgentStream(TokioIo<UnixStream>);
+
+impl Connection for AgentStream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for AgentStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl Write for AgentStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, buffers)
+    }
+}

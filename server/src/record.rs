@@ -1,0 +1,289 @@
+//! What is stored of a sandbox, and how the API shows it.
+
+use std::collections::BTreeMap;
+
+use daytona_runtime::{Limits, RuntimeKind};
+use daytona_wire::sandbox::{BuildInfo, Sandbox, SandboxState};
+use serde::{Deserialize, Serialize};
+
+use crate::time::{Millis, rfc3339};
+
+/// The one organization of a local server.
+pub(crate) const ORGANIZATION: &str = "local";
+/// The region where none was asked for.
+pub(crate) const REGION: &str = "local";
+/// The class of every local sandbox.
+pub(crate) const CLASS: &str = "container";
+/// Version of the agent; what it speaks is the protocol of these clients.
+pub(crate) const DAEMON_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Labels with this prefix are the server's own.
+const LABEL_PREFIX: &str = "daytona-native/";
+
+/// Where a sandbox is meant to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Desired {
+    Started,
+    Stopped,
+    Destroyed,
+}
+
+impl Desired {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Stopped => "stopped",
+            Self::Destroyed => "destroyed",
+        }
+    }
+}
+
+/// The image a sandbox was to be built from.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Build {
+    pub(crate) dockerfile: String,
+    pub(crate) context_hashes: Vec<String>,
+}
+
+/// One sandbox as it is stored. Not `Debug`: it holds its signing key and environment.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) snapshot: Option<String>,
+    pub(crate) user: String,
+    pub(crate) env: BTreeMap<String, String>,
+    /// The user's own; see [`View::labels`].
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) public: bool,
+    pub(crate) network_block_all: bool,
+    pub(crate) target: String,
+    pub(crate) cpu: f64,
+    pub(crate) memory: f64,
+    pub(crate) disk: f64,
+    pub(crate) state: SandboxState,
+    pub(crate) desired: Desired,
+    pub(crate) error_reason: Option<String>,
+    /// Minutes; 0 is off.
+    pub(crate) auto_stop: i64,
+    /// Minutes.
+    pub(crate) auto_archive: i64,
+    /// Minutes; 0 on stop, negative is off.
+    pub(crate) auto_delete: i64,
+    pub(crate) destroy_at: Option<Millis>,
+    pub(crate) build: Option<Build>,
+    pub(crate) created_at: Millis,
+    pub(crate) updated_at: Millis,
+    pub(crate) last_activity_at: Millis,
+    pub(crate) stopped_at: Option<Millis>,
+    pub(crate) signing_key: String,
+}
+
+impl Record {
+    /// A stop destroys it.
+    pub(crate) fn ephemeral(&self) -> bool {
+        self.auto_delete == 0
+    }
+
+    /// On its way from one state to another.
+    pub(crate) fn changing(&self) -> bool {
+        matches!(
+            self.state,
+            SandboxState::Creating | SandboxState::Starting | SandboxState::Stopping | SandboxState::Destroying
+        )
+    }
+
+    /// When the next timer is due, and what it does. `idle_since` is `None` while a request runs.
+    pub(crate) fn next_timer(&self, idle_since: Option<Millis>) -> Option<(Millis, Timer)> {
+        let minutes = |count: i64| count.saturating_mul(crate::time::MINUTE);
+        let stop = (self.state == SandboxState::Started && self.auto_stop > 0)
+            .then(|| idle_since.map(|at| at.saturating_add(minutes(self.auto_stop))))
+            .flatten()
+            .map(|at| (at, Timer::Stop));
+        let delete = (self.state == SandboxState::Stopped && self.auto_delete >= 0)
+            .then_some(self.stopped_at)
+            .flatten()
+            .map(|at| (at.saturating_add(minutes(self.auto_delete)), Timer::Destroy));
+        let ttl = self.destroy_at.filter(|_| self.state != SandboxState::Destroying).map(|at| (at, Timer::Destroy));
+        [stop, delete, ttl].into_iter().flatten().min()
+    }
+}
+
+/// What a timer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    Destroy,
+    Stop,
+}
+
+/// What is the same for all sandboxes of a server.
+#[derive(Clone)]
+pub(crate) struct View {
+    own_labels: Vec<(String, String)>,
+}
+
+impl View {
+    pub(crate) fn new(kind: RuntimeKind, limits: &Limits) -> Self {
+        let enforced =
+            [("cpu", &limits.cpu), ("memory", &limits.memory), ("pids", &limits.pids), ("disk", &limits.disk)]
+                .into_iter()
+                .filter_map(|(name, limit)| limit.holds().then_some(name))
+                .collect::<Vec<_>>()
+                .join(",");
+        let enforced = if enforced.is_empty() { "none".to_owned() } else { enforced };
+        let mut own_labels = vec![("runtime".to_owned(), kind.to_string()), ("limits".to_owned(), enforced)];
+        if kind == RuntimeKind::Process {
+            own_labels.push(("isolation".to_owned(), "none".to_owned()));
+        }
+        for (name, _) in &mut own_labels {
+            name.insert_str(0, LABEL_PREFIX);
+        }
+        Self { own_labels }
+    }
+
+    /// The labels as shown: the user's and the server's own.
+    pub(crate) fn labels(&self, record: &Record) -> BTreeMap<String, String> {
+        let mut labels = record.labels.clone();
+        labels.extend(self.own_labels.iter().cloned());
+        labels
+    }
+
+    /// One label as shown.
+    pub(crate) fn label<'a>(&'a self, record: &'a Record, name: &str) -> Option<&'a str> {
+        let own = self.own_labels.iter().find(|(own, _)| own == name);
+        own.map(|(_, value)| value).or_else(|| record.labels.get(name)).map(String::as_str)
+    }
+
+    /// What `GET /sandbox` shows. `base` is the server's URL without a path.
+    pub(crate) fn list_item(&self, record: &Record, base: &str) -> Sandbox {
+        #[expect(clippy::cast_precision_loss, reason = "minutes are small")]
+        let minutes = |count: i64| Some(count as f64);
+        Sandbox {
+            id: record.id.clone(),
+            organization_id: ORGANIZATION.to_owned(),
+            name: record.name.clone(),
+            snapshot: record.snapshot.clone(),
+            user: record.user.clone(),
+            labels: self.labels(record),
+            public: record.public,
+            network_block_all: Some(record.network_block_all),
+            target: record.target.clone(),
+            cpu: record.cpu,
+            memory: record.memory,
+            disk: record.disk,
+            state: Some(record.state),
+            desired_state: Some(record.desired.as_str().to_owned()),
+            error_reason: record.error_reason.clone(),
+            recoverable: Some(false),
+            backup_state: Some("None".to_owned()),
+            auto_stop_interval: minutes(record.auto_stop),
+            auto_pause_interval: minutes(0),
+            auto_archive_interval: minutes(record.auto_archive),
+            auto_delete_interval: minutes(record.auto_delete),
+            auto_destroy_at: record.destroy_at.map(rfc3339),
+            created_at: Some(rfc3339(record.created_at)),
+            updated_at: Some(rfc3339(record.updated_at)),
+            last_activity_at: Some(rfc3339(record.last_activity_at)),
+            sandbox_class: Some(CLASS.to_owned()),
+            daemon_version: Some(DAEMON_VERSION.to_owned()),
+            toolbox_proxy_url: toolbox_url(base),
+            ..Sandbox::default()
+        }
+    }
+
+    /// All of a sandbox.
+    pub(crate) fn full(&self, record: &Record, base: &str) -> Sandbox {
+        Sandbox {
+            env: Some(record.env.clone()),
+            kvm: Some(false),
+            spot: Some(false),
+            volumes: Some(Vec::new()),
+            build_info: record.build.as_ref().map(|build| BuildInfo {
+                dockerfile_content: Some(build.dockerfile.clone()),
+                context_hashes: Some(build.context_hashes.clone()),
+                created_at: rfc3339(record.created_at),
+                updated_at: rfc3339(record.updated_at),
+                snapshot_ref: format!("build/{}", record.id),
+            }),
+            ..self.list_item(record, base)
+        }
+    }
+}
+
+/// Where the toolbox of every sandbox is.
+pub(crate) fn toolbox_url(base: &str) -> String {
+    format!("{base}/toolbox")
+}
+
+/// The user's labels without the server's own, which a client may send back.
+pub(crate) fn user_labels(mut labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    labels.retain(|name, _| !name.starts_with(LABEL_PREFIX));
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Record {
+        pub(crate) fn sample(id: &str) -> Self {
+            Self {
+                id: id.to_owned(),
+                name: format!("name-{id}"),
+                snapshot: Some("host".to_owned()),
+                user: "daytona".to_owned(),
+                env: BTreeMap::new(),
+                labels: BTreeMap::new(),
+                public: false,
+                network_block_all: false,
+                target: REGION.to_owned(),
+                cpu: 1.0,
+                memory: 1.0,
+                disk: 3.0,
+                state: SandboxState::Started,
+                desired: Desired::Started,
+                error_reason: None,
+                auto_stop: 15,
+                auto_archive: 10_080,
+                auto_delete: -1,
+                destroy_at: None,
+                build: None,
+                created_at: 0,
+                updated_at: 0,
+                last_activity_at: 0,
+                stopped_at: None,
+                signing_key: "key".to_owned(),
+            }
+        }
+    }
+
+    #[test]
+    fn idle_sandboxes_stop() {
+        let mut record = Record::sample("a");
+        assert_eq!(record.next_timer(Some(1000)), Some((901_000, Timer::Stop)));
+        assert_eq!(record.next_timer(None), None);
+        record.auto_stop = 0;
+        assert_eq!(record.next_timer(Some(1000)), None);
+    }
+
+    #[test]
+    fn stopped_sandboxes_are_deleted() {
+        let mut record = Record::sample("a");
+        record.state = SandboxState::Stopped;
+        record.stopped_at = Some(500);
+        assert_eq!(record.next_timer(Some(0)), None);
+        record.auto_delete = 2;
+        assert_eq!(record.next_timer(Some(0)), Some((120_500, Timer::Destroy)));
+    }
+
+    #[test]
+    fn the_time_to_live_ends_in_any_state() {
+        let mut record = Record::sample("a");
+        record.destroy_at = Some(7);
+        assert_eq!(record.next_timer(Some(0)), Some((7, Timer::Destroy)));
+        record.state = SandboxState::BuildFailed;
+        assert_eq!(record.next_timer(Some(0)), Some((7, Timer::Destroy)));
+        record.state = SandboxState::Destroying;
+        assert_eq!(record.next_timer(Some(0)), None);
+    }
+}

@@ -1,0 +1,223 @@
+//! The sandboxes of a running server: their records, their agents, their requests.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use axum::http::StatusCode;
+use daytona_wire::sandbox::SandboxState;
+use tokio::sync::watch;
+
+use crate::error::{ApiError, ApiResult, code};
+use crate::proxy::Agent;
+use crate::record::Record;
+use crate::time::{Millis, now};
+
+/// One sandbox.
+pub(crate) struct Sandbox {
+    pub(crate) id: String,
+    record: Mutex<Record>,
+    live: Mutex<Option<Arc<Live>>>,
+    /// Held by whatever starts, stops or destroys it.
+    pub(crate) operation: tokio::sync::Mutex<()>,
+    last_activity: AtomicI64,
+    requests: AtomicUsize,
+}
+
+/// A running sandbox's agent.
+pub(crate) struct Live {
+    pub(crate) agent: Agent,
+    ended: watch::Sender<bool>,
+}
+
+impl Live {
+    /// Resolves when the sandbox is being stopped or is gone.
+    pub(crate) async fn ended(&self) {
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+}
+
+impl Sandbox {
+    pub(crate) fn new(record: Record) -> Arc<Self> {
+        Arc::new(Self {
+            id: record.id.clone(),
+            last_activity: AtomicI64::new(record.last_activity_at),
+            record: Mutex::new(record),
+            live: Mutex::new(None),
+            operation: tokio::sync::Mutex::new(()),
+            requests: AtomicUsize::new(0),
+        })
+    }
+
+    /// The record, locked; held for a few instructions only, never across an await.
+    pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The record as it is now, with the time of the last activity.
+    pub(crate) fn snapshot(&self) -> Record {
+        let mut record = self.record().clone();
+        record.last_activity_at = self.last_activity();
+        record
+    }
+
+    fn live_slot(&self) -> MutexGuard<'_, Option<Arc<Live>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The agent, while the sandbox runs.
+    pub(crate) fn live(&self) -> Option<Arc<Live>> {
+        self.live_slot().clone()
+    }
+
+    /// From now on requests go to the agent behind this socket.
+    pub(crate) fn go_live(&self, socket: PathBuf) {
+        let live = Live { agent: Agent::new(socket), ended: watch::Sender::new(false) };
+        *self.live_slot() = Some(Arc::new(live));
+    }
+
+    /// No more requests; those under way end at once.
+    pub(crate) fn end_live(&self) {
+        if let Some(live) = self.live_slot().take() {
+            live.ended.send_replace(true);
+        }
+    }
+
+    /// When something was last done with it.
+    pub(crate) fn last_activity(&self) -> Millis {
+        self.last_activity.load(Ordering::Relaxed)
+    }
+
+    /// Something is done with it now.
+    pub(crate) fn touch(&self) {
+        self.last_activity.store(now(), Ordering::Relaxed);
+    }
+
+    /// Since when nothing was done with it; `None` while a request runs.
+    pub(crate) fn idle_since(&self) -> Option<Millis> {
+        (self.requests.load(Ordering::Relaxed) == 0).then(|| self.last_activity())
+    }
+
+    /// Why a request cannot go to its agent now.
+    pub(crate) fn not_running(&self) -> ApiError {
+        let record = self.record();
+        let id = &record.id;
+        match record.state {
+            SandboxState::Destroying | SandboxState::Destroyed => gone(id),
+            state => {
+                let way_out = match state {
+                    SandboxState::Stopped => "; start it first",
+                    SandboxState::Error | SandboxState::BuildFailed => "; see its errorReason, then delete it",
+                    _ => "; wait until it is started",
+                };
+                ApiError::new(
+                    StatusCode::CONFLICT,
+                    code::SANDBOX_NOT_RUNNING,
+                    format!("Sandbox {id} is {state}{way_out}"),
+                )
+            }
+        }
+    }
+
+    /// Why a request that was under way got no answer.
+    pub(crate) fn ended_meanwhile(&self) -> ApiError {
+        let record = self.record();
+        let id = &record.id;
+        match record.state {
+            SandboxState::Destroying | SandboxState::Destroyed => gone(id),
+            state => ApiError::new(
+                StatusCode::BAD_GATEWAY,
+                code::SANDBOX_STOPPED,
+                format!(
+                    "Sandbox {id} ended while the request was running; it is {state}. What the \
+                     request had done until then is not undone"
+                ),
+            ),
+        }
+    }
+}
+
+fn gone(id: &str) -> ApiError {
+    ApiError::new(StatusCode::GONE, code::SANDBOX_DESTROYED, format!("Sandbox {id} was deleted"))
+}
+
+/// A request under way: keeps the sandbox from being idle until it is dropped.
+pub(crate) struct Activity(Arc<Sandbox>);
+
+impl Activity {
+    pub(crate) fn begin(sandbox: &Arc<Sandbox>) -> Self {
+        sandbox.touch();
+        sandbox.requests.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(sandbox))
+    }
+}
+
+impl Drop for Activity {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// All sandboxes, by id and by name.
+#[derive(Default)]
+pub(crate) struct Registry {
+    maps: RwLock<Maps>,
+}
+
+#[derive(Default)]
+struct Maps {
+    by_id: HashMap<String, Arc<Sandbox>>,
+    id_by_name: HashMap<String, String>,
+}
+
+impl Registry {
+    fn read(&self) -> RwLockReadGuard<'_, Maps> {
+        self.maps.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Maps> {
+        self.maps.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds one; 409 if its name is taken.
+    pub(crate) fn add(&self, record: Record) -> ApiResult<Arc<Sandbox>> {
+        let mut maps = self.write();
+        if maps.id_by_name.contains_key(&record.name) || maps.by_id.contains_key(&record.name) {
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                code::SANDBOX_NAME_TAKEN,
+                format!("Sandbox with name {} already exists", record.name),
+            ));
+        }
+        maps.id_by_name.insert(record.name.clone(), record.id.clone());
+        let sandbox = Sandbox::new(record);
+        maps.by_id.insert(sandbox.id.clone(), Arc::clone(&sandbox));
+        Ok(sandbox)
+    }
+
+    /// Forgets one.
+    pub(crate) fn remove(&self, sandbox: &Sandbox) {
+        let name = sandbox.record().name.clone();
+        let mut maps = self.write();
+        maps.by_id.remove(&sandbox.id);
+        maps.id_by_name.remove(&name);
+    }
+
+    /// One by its id, or else by its name.
+    pub(crate) fn find(&self, id_or_name: &str) -> ApiResult<Arc<Sandbox>> {
+        let maps = self.read();
+        let id = maps.id_by_name.get(id_or_name);
+        maps.by_id
+            .get(id_or_name)
+            .or_else(|| maps.by_id.get(id?))
+            .cloned()
+            .ok_or_else(|| ApiError::sandbox_not_found(id_or_name))
+    }
+
+    /// All of them, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Sandbox>> {
+        self.read().by_id.values().cloned().collect()
+    }
+}

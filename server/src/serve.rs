@@ -1,0 +1,241 @@
+//! From the options to a listening server, and down again.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use daytona_runtime::{Launcher, Runtime};
+use daytona_wire::sandbox::SandboxState;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use secrecy::ExposeSecret as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+
+use crate::config::{DataDir, Defaults, choose_key};
+use crate::lease::Leases;
+use crate::record::{Record, View};
+use crate::sandbox::Registry;
+use crate::store::Store;
+use crate::{App, Options, Ready, ServeError, VERSION, api, auth, time, timers};
+
+/// How long a client may take to send a request's head; also how long an unused connection is kept.
+const HEAD_TIME: Duration = Duration::from_secs(120);
+/// How long open connections are waited for at the end.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Runs a server until it is told to end: by SIGTERM or SIGINT, or, embedded, by its last client.
+///
+/// `launcher` has to be started before threads are made and before the key is read. `announce` is
+/// called once the server listens.
+pub async fn serve(
+    options: Options,
+    launcher: Launcher,
+    announce: impl FnOnce(&Ready) -> io::Result<()>,
+) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::io("signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::io("signals"))?;
+    let mut dir = DataDir::open(options.data_dir)?;
+    let key = choose_key(options.api_key.as_ref(), &dir)?;
+    let listener = listen(options.host, options.port).await?;
+    let address = listener.local_addr().map_err(ServeError::io("the address"))?;
+    let url = format!("http://{address}/api");
+    dir.announce(&url)?;
+
+    let (runtime, exits) = Runtime::start(launcher, options.runtime, &dir.path).await?;
+    let probe = runtime.probe();
+    tracing::info!(runtime = %probe.kind, "{}", probe.summary);
+    for warning in &probe.warnings {
+        tracing::warn!("{warning}");
+    }
+    let ready = Ready {
+        url,
+        api_key: key.clone(),
+        pid: std::process::id(),
+        data_dir: dir.path.clone(),
+        runtime: probe.kind.to_string(),
+        version: VERSION,
+    };
+    let app = load(&dir, &runtime, auth::Key::new(&key), address).await?;
+    let leases = Leases::bind(&dir.path).map_err(ServeError::io("the lease socket"))?;
+
+    announce(&ready).map_err(ServeError::Announce)?;
+    tracing::info!(url = ready.url, data_dir = %dir.path.display(), "listening");
+    tokio::spawn(Arc::clone(&app).watch_exits(exits));
+    let timers = tokio::spawn(timers::run(Arc::clone(&app)));
+    let (end, ended) = watch::channel(());
+    let connections = tokio::spawn(accept(listener, api::router(Arc::clone(&app)), ended));
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM"),
+        _ = interrupt.recv() => tracing::info!("SIGINT"),
+        () = leases.serve(hello(&ready), options.embedded) => {}
+    }
+
+    tracing::info!("stopping");
+    dir.announce_stopping();
+    timers.abort();
+    drop(end);
+    app.stop_all().await;
+    let _ = tokio::time::timeout(LAST_ANSWERS, connections).await;
+    if let Some(app) = Arc::into_inner(app) {
+        app.store.close();
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The line that each lease begins with.
+fn hello(ready: &Ready) -> String {
+    let line = serde_json::json!({
+        "url": ready.url,
+        "apiKey": ready.api_key.expose_secret(),
+        "pid": ready.pid,
+        "version": ready.version,
+        "runtime": ready.runtime,
+    });
+    format!("{line}\n")
+}
+
+async fn listen(host: std::net::IpAddr, port: u16) -> Result<TcpListener, ServeError> {
+    let address = SocketAddr::new(host, port);
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address: address.to_string(), source })
+}
+
+/// Reads the store and brings it in line with what is left after the last server.
+async fn load(dir: &DataDir, runtime: &Runtime, key: auth::Key, address: SocketAddr) -> Result<Arc<App>, ServeError> {
+    let fail = |error: crate::store::StoreError| ServeError::DataDir {
+        dir: dir.path.clone(),
+        reason: format!("its state cannot be read or written: {error}"),
+    };
+    let (store, mut records) = Store::open(&dir.path.join("state.redb")).map_err(fail)?;
+    for record in &mut records {
+        settle(record, runtime);
+    }
+    store.put_all(&records).stored().await.map_err(fail)?;
+    let known: HashSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
+    remove_leftovers(dir, runtime, &known).await;
+    let app = Arc::new(App {
+        key,
+        runtime: runtime.clone(),
+        store,
+        sandboxes: Registry::default(),
+        view: View::new(runtime.kind(), &runtime.probe().limits),
+        defaults: Defaults::of_this_machine(),
+        address,
+        started_at: time::now(),
+        request_ids: api::RequestIds::new().map_err(|error| ServeError::io("random numbers")(error.into()))?,
+        timers: Notify::new(),
+        stopping: AtomicBool::new(false),
+    });
+    for record in records {
+        let destroying = record.state == SandboxState::Destroying;
+        let Ok(sandbox) = app.sandboxes.add(record) else {
+            continue;
+        };
+        if destroying {
+            let app = Arc::clone(&app);
+            tokio::spawn(async move { app.destroy_now(&sandbox).await });
+        }
+    }
+    Ok(app)
+}
+
+/// Nothing runs when a server starts: what was running has stopped, what was changing is decided.
+fn settle(record: &mut Record, runtime: &Runtime) {
+    use crate::record::Desired;
+    let live = matches!(
+        record.state,
+        SandboxState::Creating | SandboxState::Started | SandboxState::Starting | SandboxState::Stopping
+    );
+    if record.desired == Desired::Destroyed || (live && record.ephemeral()) {
+        record.state = SandboxState::Destroying;
+        record.desired = Desired::Destroyed;
+    } else if live {
+        if runtime.sandbox_dir(&record.id).is_dir() {
+            record.state = SandboxState::Stopped;
+            record.error_reason = None;
+        } else {
+            record.state = SandboxState::Error;
+            record.error_reason = Some("the server ended before the sandbox was made; delete it".to_owned());
+        }
+        record.desired = Desired::Stopped;
+        record.stopped_at = Some(time::now());
+    } else if record.state == SandboxState::PendingBuild {
+        record.state = SandboxState::BuildFailed;
+        record.error_reason = Some("the server ended before the image was built".to_owned());
+    }
+}
+
+/// Deletes sandboxes that no record knows: their create was never acknowledged.
+async fn remove_leftovers(dir: &DataDir, runtime: &Runtime, known: &HashSet<&str>) {
+    let Ok(entries) = std::fs::read_dir(dir.path.join("sandboxes")) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let Some(id) = name.to_str().filter(|id| !known.contains(id)) else {
+            continue;
+        };
+        match runtime.destroy(id).await {
+            Ok(()) => tracing::info!(id, "removed a leftover"),
+            Err(error) => tracing::warn!(id, %error, "a leftover could not be removed"),
+        }
+    }
+}
+
+/// Serves connections until the sender of `ended` is dropped, then lets them finish.
+async fn accept(listener: TcpListener, router: axum::Router, mut ended: watch::Receiver<()>) {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, router.clone(), ended.clone()));
+                }
+                Err(error) => {
+                    // Too many open files, mostly: others will be closed.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            _ = ended.changed() => break,
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn connection(stream: TcpStream, router: axum::Router, mut ended: watch::Receiver<()>) {
+    let _ = stream.set_nodelay(true);
+    // Which protocol it speaks shows only after its first byte: that one has to come in time too.
+    let mut byte = [0];
+    let first = tokio::time::timeout(HEAD_TIME, stream.peek(&mut byte));
+    let open = tokio::select! {
+        first = first => matches!(first, Ok(Ok(1..))),
+        _ = ended.changed() => false,
+    };
+    if !open {
+        return;
+    }
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1024);
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut serving = std::pin::pin!(serving);
+    let result = tokio::select! {
+        result = serving.as_mut() => result,
+        _ = ended.changed() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(error, "a connection failed");
+    }
+}

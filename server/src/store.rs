@@ -1,0 +1,182 @@
+//! What outlives the server: one record a sandbox, in redb.
+//!
+//! One thread writes. It takes everything that waits into one transaction, so that many requests
+//! share one fsync, and answers each only after its transaction is on disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use tokio::sync::oneshot;
+
+use crate::record::Record;
+
+const SANDBOXES: TableDefinition<&str, &[u8]> = TableDefinition::new("sandboxes");
+const CACHE_BYTES: usize = 8 << 20;
+
+/// Why the store failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct StoreError(String);
+
+impl StoreError {
+    fn new(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+enum Change {
+    Put(String, Vec<u8>),
+    Delete(String),
+}
+
+struct Write {
+    changes: Vec<Change>,
+    done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// The open store.
+pub(crate) struct Store {
+    queue: mpsc::Sender<Write>,
+    writer: thread::JoinHandle<()>,
+}
+
+/// Resolves when the change is on disk.
+pub(crate) struct Pending(oneshot::Receiver<Result<(), StoreError>>);
+
+impl Pending {
+    pub(crate) async fn stored(self) -> Result<(), StoreError> {
+        self.0.await.unwrap_or_else(|_| Err(StoreError("the store is closed".to_owned())))
+    }
+}
+
+impl Store {
+    /// Opens or makes the store and reads all of it.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Record>), StoreError> {
+        let database = open(path)?;
+        let records = read_all(&database)?;
+        let (queue, writes) = mpsc::channel();
+        let path = path.to_owned();
+        let writer = thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || write_all(&path, database, &writes))
+            .map_err(StoreError::new)?;
+        Ok((Self { queue, writer }, records))
+    }
+
+    /// Stores the record's present value. Changes take effect in the order of the calls.
+    pub(crate) fn put(&self, record: &Record) -> Pending {
+        self.put_all([record])
+    }
+
+    /// Stores several at once.
+    pub(crate) fn put_all<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> Pending {
+        let changes = records
+            .into_iter()
+            .filter_map(|record| {
+                let bytes = serde_json::to_vec(record).ok()?;
+                Some(Change::Put(record.id.clone(), bytes))
+            })
+            .collect();
+        self.send(changes)
+    }
+
+    /// Removes a record.
+    pub(crate) fn delete(&self, id: &str) -> Pending {
+        self.send(vec![Change::Delete(id.to_owned())])
+    }
+
+    fn send(&self, changes: Vec<Change>) -> Pending {
+        let (done, pending) = oneshot::channel();
+        // A dead writer drops `done`: the caller learns it there.
+        let _ = self.queue.send(Write { changes, done });
+        Pending(pending)
+    }
+
+    /// Writes what waits and closes the file.
+    pub(crate) fn close(self) {
+        drop(self.queue);
+        let _ = self.writer.join();
+    }
+}
+
+fn open(path: &Path) -> Result<Database, StoreError> {
+    Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create(path)
+        .map_err(|error| StoreError(format!("{}: {error}", path.display())))
+}
+
+fn read_all(database: &Database) -> Result<Vec<Record>, StoreError> {
+    let transaction = database.begin_write().map_err(StoreError::new)?;
+    transaction.open_table(SANDBOXES).map_err(StoreError::new)?;
+    transaction.commit().map_err(StoreError::new)?;
+    let transaction = database.begin_read().map_err(StoreError::new)?;
+    let table = transaction.open_table(SANDBOXES).map_err(StoreError::new)?;
+    let mut records = Vec::new();
+    for entry in table.iter().map_err(StoreError::new)? {
+        let (id, bytes) = entry.map_err(StoreError::new)?;
+        let record = serde_json::from_slice(bytes.value())
+            .map_err(|error| StoreError(format!("record {}: {error}", id.value())))?;
+        records.push(record);
+    }
+    Ok(records)
+}
+
+fn write_all(path: &PathBuf, database: Database, writes: &mpsc::Receiver<Write>) {
+    let mut database = Some(database);
+    while let Ok(first) = writes.recv() {
+        let mut batch = vec![first];
+        batch.extend(writes.try_iter());
+        let result = commit(path, &mut database, &batch);
+        if let Err(error) = &result {
+            tracing::error!(%error, "the store could not be written");
+            // redb refuses to go on after an I/O error: open it anew for the next batch.
+            database = None;
+        }
+        for write in batch {
+            let _ = write.done.send(result.clone());
+        }
+    }
+}
+
+fn commit(path: &PathBuf, database: &mut Option<Database>, batch: &[Write]) -> Result<(), StoreError> {
+    let database = match database {
+        Some(database) => database,
+        None => database.insert(open(path)?),
+    };
+    let transaction = database.begin_write().map_err(StoreError::new)?;
+    {
+        let mut table = transaction.open_table(SANDBOXES).map_err(StoreError::new)?;
+        for change in batch.iter().flat_map(|write| &write.changes) {
+            match change {
+                Change::Put(id, bytes) => table.insert(id.as_str(), bytes.as_slice()),
+                Change::Delete(id) => table.remove(id.as_str()),
+            }
+            .map_err(StoreError::new)?;
+        }
+    }
+    transaction.commit().map_err(StoreError::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_stored_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.redb");
+        let (store, records) = Store::open(&path).unwrap();
+        assert!(records.is_empty());
+        let first = Record::sample("a");
+        let second = Record::sample("b");
+        store.put_all([&first, &second]).stored().await.unwrap();
+        store.delete("a").stored().await.unwrap();
+        store.close();
+        let (_, records) = Store::open(&path).unwrap();
+        assert_eq!(records.len(), 1);
+        assert_eq!(records[0].id, "b");
+    }
+}
