@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
 
 const DEFAULT_API_URL: &str = "https://app.daytona.io/api";
 const DEFAULT_POOL_SIZE: usize = 250;
+const HAPPY_EYEBALLS: &str = "DAYTONA_HAPPY_EYEBALLS_DELAY";
 /// The API URL that means: the bundled local server.
 const LOCAL: &str = "local";
 /// Files whose API URL the official TypeScript client takes for an attempt to redirect the key.
@@ -80,6 +81,9 @@ pub struct Config {
     pub server_binary: Option<PathBuf>,
     /// Data directory of the local server; the per-user default if `None`.
     pub local_data_dir: Option<PathBuf>,
+    /// Stands for the process environment, where the language keeps its own (a Node worker); the
+    /// real one if `None`.
+    pub environment: Option<BTreeMap<String, SecretString>>,
 }
 
 /// Where a setting came from.
@@ -169,10 +173,13 @@ impl Config {
     /// `Authentication` where no credential is found; `InvalidArgument` for a value out of range.
     pub fn resolve(&self) -> Result<Settings> {
         let directory = std::env::current_dir().unwrap_or_default();
-        let process = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| name.starts_with("DAYTONA_"))
-            .collect();
+        let process = match &self.environment {
+            Some(given) => given.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned())).collect(),
+            None => std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .filter(|(name, _)| name.starts_with("DAYTONA_"))
+                .collect(),
+        };
         self.resolve_in(&process, &directory).map_err(|error| error.with_operation(Operation::CONFIGURE))
     }
 
@@ -193,6 +200,15 @@ impl Config {
                 names.iter().any(|name| environment.get(name).is_some_and(|setting| setting.value == "true"))
             })
         };
+        if self.source == Source::PythonAsync
+            && let Some(delay) = environment.process(HAPPY_EYEBALLS)
+        {
+            check_happy_eyeballs(&delay.value)?;
+            warnings.push(Warning {
+                kind: WarningKind::Ignored,
+                message: format!("{HAPPY_EYEBALLS} is ignored: the second address is tried after 0.3 s"),
+            });
+        }
         let use_deprecated_polling = flag(self.use_deprecated_polling, &["DAYTONA_USE_DEPRECATED_POLLING"]);
         if self.connection_pool_maxsize == Some(Some(0)) {
             return Err(Error::invalid("connection_pool_maxsize must be at least 1, or None for no limit"));
@@ -290,6 +306,14 @@ impl Config {
     }
 }
 
+fn check_happy_eyeballs(delay: &str) -> Result<()> {
+    let seconds = delay.trim().parse::<f64>().is_ok_and(|seconds| seconds.is_finite() && seconds >= 0.0);
+    if seconds || delay.trim().eq_ignore_ascii_case("none") {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{HAPPY_EYEBALLS} must be a number of seconds or \"none\", not {delay:?}")))
+}
+
 fn explicit(value: Option<&String>) -> Option<Setting<String>> {
     value.filter(|value| !value.is_empty()).map(|value| Setting { value: value.clone(), origin: Origin::Config })
 }
@@ -347,7 +371,6 @@ fn read_file(path: &Path) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
 
     use super::*;
 
@@ -425,6 +448,16 @@ mod tests {
         assert!(
             matches!(settings.credential.unwrap().value, Credential::Jwt { organization, .. } if organization == "org")
         );
+    }
+
+    #[test]
+    fn a_bad_happy_eyeballs_delay_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config { api_key: Some("k".into()), source: Source::PythonAsync, ..Config::default() };
+        let resolve = |delay| config.resolve_in(&environment(&[(HAPPY_EYEBALLS, delay)]), directory.path());
+        assert_eq!(resolve("soon").unwrap_err().kind(), ErrorKind::InvalidArgument);
+        assert_eq!(resolve("none").unwrap().warnings.len(), 1);
+        assert_eq!(resolve("0.25").unwrap().warnings[0].kind, WarningKind::Ignored);
     }
 
     #[test]
