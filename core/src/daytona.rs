@@ -89,7 +89,8 @@ pub(crate) fn join(base: &str, parts: &[&str]) -> Result<Url> {
 }
 
 /// CPU, memory, disk and GPU of a sandbox.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Resources {
     /// Cores.
     pub cpu: Option<i64>,
@@ -104,7 +105,8 @@ pub struct Resources {
 }
 
 /// What a new sandbox is to be like. Everything is optional.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct CreateParams {
     /// Unique name; the id if `None`.
     pub name: Option<String>,
@@ -267,7 +269,8 @@ pub(crate) fn check_language(language: &str) -> Result<()> {
 }
 
 /// Which sandboxes to list. Everything is optional; what is given must all hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "the fields are the API's query parameters")]
 pub struct ListQuery {
     /// Sandboxes a page, 1 to 200; the server's default is 100.

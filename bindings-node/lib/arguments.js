@@ -1,0 +1,59 @@
+'use strict'
+
+const { invalid } = require('./errors')
+
+// What JavaScript calls a type where no declarations are checked. Everything else is the core's.
+
+function kindOf(value) {
+  if (value === null) return 'null'
+  return Array.isArray(value) ? 'an array' : typeof value
+}
+
+function text(name, value) {
+  if (typeof value !== 'string') throw invalid(`${name} must be a string, not ${kindOf(value)}`)
+  return value
+}
+
+function optionalText(name, value) {
+  return value == null ? undefined : text(name, value)
+}
+
+function optionalNumber(name, value) {
+  if (value == null) return undefined
+  if (typeof value !== 'number') throw invalid(`${name} must be a number, not ${kindOf(value)}`)
+  return value
+}
+
+function integer(name, value) {
+  if (!Number.isSafeInteger(value)) {
+    throw invalid(`${name} must be an integer, not ${typeof value === 'number' ? value : kindOf(value)}`)
+  }
+  return value
+}
+
+function list(name, value) {
+  if (!Array.isArray(value)) throw invalid(`${name} must be an array, not ${kindOf(value)}`)
+  return value
+}
+
+function object(name, value) {
+  if (value == null) return {}
+  if (typeof value !== 'object') throw invalid(`${name} must be an object, not ${kindOf(value)}`)
+  return value
+}
+
+/** JSON in which what JSON would drop in silence stays, to be refused with its name. */
+function json(value) {
+  return JSON.stringify(value, (_, item) => (typeof item === 'number' && !Number.isFinite(item) ? String(item) : item))
+}
+
+function optionalJson(value) {
+  return value == null ? undefined : json(value)
+}
+
+/** The time limit of a call: its own parameter, else that of its options. */
+function limit(timeout, options) {
+  return optionalNumber('timeout', timeout ?? options?.timeout)
+}
+
+module.exports = { text, optionalText, optionalNumber, integer, list, object, json, optionalJson, limit }

@@ -1,0 +1,121 @@
+'use strict'
+
+const { setInterval } = require('node:timers')
+const { native } = require('./native')
+const { classes, invalid, placed, toError } = require('./errors')
+
+/** How a call of the bridge ends, or that it moves: the kinds of `completion.rs`. */
+const PROGRESS = 1
+const FAILED = 2
+/** Number, kind and two values for each finished call. */
+const SLOTS = 4
+
+const calls = new native.NativeCalls(wake)
+const pending = new Map()
+let lastId = 0
+// Keeps the process alive while calls are pending, and only then.
+const keepAlive = setInterval(() => {}, 0x7fffffff)
+keepAlive.unref()
+
+function wake() {
+  const done = calls.drain()
+  for (let index = 0; index < done.length; index += SLOTS) {
+    const entry = pending.get(done[index])
+    if (entry) settle(entry, done[index + 1], done[index + 2], done[index + 3])
+  }
+}
+
+function settle(entry, kind, first, second) {
+  try {
+    if (kind === PROGRESS) {
+      entry.onProgress?.(first, second ?? undefined)
+      return
+    }
+    release(entry)
+    if (kind === FAILED) {
+      if (second !== null) entry.changed?.(second)
+      entry.reject(toError(first, entry.site))
+    } else {
+      entry.resolve(entry.convert ? entry.convert(first, second) : (first ?? undefined))
+    }
+  } catch (error) {
+    // The caller's own function: its error ends the call.
+    abandon(entry.id, error)
+    entry.reject(error)
+  }
+}
+
+function release(entry) {
+  pending.delete(entry.id)
+  if (pending.size === 0) keepAlive.unref()
+  if (entry.onAbort) entry.signal.removeEventListener('abort', entry.onAbort)
+}
+
+/** Drops a call, and with it its request; it rejects with `reason`. */
+function abandon(id, reason) {
+  const entry = pending.get(id)
+  if (!entry) return
+  release(entry)
+  calls.cancel(id)
+  entry.reject(reason)
+}
+
+function nextId() {
+  lastId = (lastId + 1) >>> 0
+  return lastId
+}
+
+function register(entry) {
+  if (pending.size === 0) keepAlive.ref()
+  pending.set(entry.id, entry)
+}
+
+/**
+ * Starts a call of the bridge.
+ *
+ * @param start    called with the call's number
+ * @param options  `convert(first, second)` makes the result, `changed(json)` takes a sandbox's data
+ *                 after a failure, `onProgress(moved, total)`, `signal`, and `cancelled(reason)`,
+ *                 which makes the error of a call that the signal ended
+ */
+function call(start, { convert, changed, onProgress, signal, cancelled } = {}) {
+  return new Promise((resolve, reject) => {
+    const entry = { id: nextId(), resolve, reject, convert, changed, onProgress, signal, onAbort: undefined, site: {} }
+    Error.captureStackTrace(entry.site, call)
+    if (signal != null) {
+      if (typeof signal.addEventListener !== 'function') {
+        throw placed(invalid('signal must be an AbortSignal'), entry.site)
+      }
+      const reason = () => (cancelled ? placed(cancelled(signal.reason), entry.site) : signal.reason)
+      if (signal.aborted) {
+        reject(reason())
+        return
+      }
+      entry.onAbort = () => abandon(entry.id, reason())
+      signal.addEventListener('abort', entry.onAbort, { once: true })
+    }
+    register(entry)
+    try {
+      start(entry.id)
+    } catch (error) {
+      release(entry)
+      throw error
+    }
+  })
+}
+
+/** Waits for a call that the bridge has started already. */
+function finished(id) {
+  return new Promise((resolve, reject) => register({ id, resolve, reject }))
+}
+
+/** The error of a stream that a signal ended. */
+function cancelledError(message) {
+  return (reason) => {
+    const error = new classes.DaytonaError(message)
+    Object.defineProperty(error, 'cause', { value: reason, configurable: true, writable: true })
+    return error
+  }
+}
+
+module.exports = { abandon, call, calls, cancelledError, finished, nextId }

@@ -1,0 +1,117 @@
+'use strict'
+
+const { call, calls } = require('./call')
+const { native, serverBinary } = require('./native')
+const { invalid, toError } = require('./errors')
+const { Sandbox } = require('./sandbox')
+const { json, limit, object, text } = require('./arguments')
+
+/** Where `Daytona.local` puts what is no part of the configuration. */
+const dataDir = Symbol('dataDir')
+
+function environment() {
+  const names = Object.keys(process.env).filter((name) => name.startsWith('DAYTONA_'))
+  return Object.fromEntries(names.map((name) => [name, process.env[name]]))
+}
+
+function settings(config) {
+  return json({
+    apiKey: config.apiKey,
+    jwtToken: config.jwtToken,
+    organizationId: config.organizationId,
+    apiUrl: config.apiUrl || config.serverUrl,
+    target: config.target,
+    otelEnabled: config.otelEnabled ?? config._experimental?.otelEnabled,
+    useDeprecatedPolling: config.useDeprecatedPolling,
+    requestTimeoutMs: config.requestTimeoutMs,
+    dataDir: config[dataDir],
+    serverBinary,
+    environment: environment(),
+  })
+}
+
+function sandboxOf(options) {
+  return { convert: (handle, data) => new Sandbox(handle, JSON.parse(data)), signal: options?.signal }
+}
+
+function checkDates(query) {
+  for (const [name, value] of Object.entries(query)) {
+    if (value instanceof Date && Number.isNaN(value.getTime())) throw invalid(`${name} is not a valid date`)
+  }
+  return query
+}
+
+class Daytona {
+  #native
+
+  constructor(config) {
+    const made = native.newClient(calls, settings(object('config', config)))
+    if (typeof made === 'string') {
+      const site = {}
+      Error.captureStackTrace(site, new.target)
+      throw toError(made, site)
+    }
+    this.#native = made
+    for (const { deprecation, message } of made.warnings()) {
+      process.emitWarning(message, deprecation ? 'DeprecationWarning' : 'DaytonaWarning')
+    }
+  }
+
+  static local(options) {
+    const { dataDir: directory, ...config } = object('options', options)
+    return new this({ ...config, apiUrl: 'local', [dataDir]: directory == null ? undefined : text('dataDir', directory) })
+  }
+
+  async create(params, options) {
+    const { user, resources, ...rest } = object('params', params)
+    const gpuType = resources?.gpuType
+    const paramsText = json({
+      ...rest,
+      osUser: user,
+      resources: gpuType == null ? resources : { ...resources, gpuType: [gpuType].flat() },
+    })
+    const seconds = typeof options === 'number' ? options : limit(undefined, options)
+    return call((id) => this.#native.create(id, paramsText, seconds), sandboxOf(options))
+  }
+
+  async get(sandboxIdOrName, options) {
+    text('sandboxIdOrName', sandboxIdOrName)
+    const seconds = limit(undefined, options)
+    return call((id) => this.#native.get(id, sandboxIdOrName, seconds), sandboxOf(options))
+  }
+
+  async *list(query, options) {
+    const queryText = json(checkDates(object('query', query)))
+    const seconds = limit(undefined, options)
+    const convert = (handles, page) => {
+      const { items, nextCursor } = JSON.parse(page)
+      return { sandboxes: items.map((data, index) => new Sandbox(handles[index], data)), nextCursor }
+    }
+    let cursor
+    do {
+      const page = await call((id) => this.#native.list(id, queryText, cursor, seconds), {
+        convert,
+        signal: options?.signal,
+      })
+      yield* page.sandboxes
+      cursor = page.nextCursor
+    } while (cursor)
+  }
+
+  async start(sandbox, timeout, options) {
+    return sandbox.start(timeout, options)
+  }
+
+  async stop(sandbox, options) {
+    return sandbox.stop(undefined, false, options)
+  }
+
+  async delete(sandbox, timeout, wait, options) {
+    return sandbox.delete(timeout, wait, options)
+  }
+
+  /** Nothing has to be released: connections and the local server end with the process. */
+  async [Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')]() {}
+}
+
+module.exports = { Daytona }

@@ -1,0 +1,64 @@
+'use strict'
+
+// The values are those of the wire; UNKNOWN_DEFAULT_OPEN_API is the generated client's placeholder.
+const UNKNOWN_DEFAULT_OPEN_API = '11184809'
+
+const CodeLanguage = { PYTHON: 'python', TYPESCRIPT: 'typescript', JAVASCRIPT: 'javascript' }
+
+const GpuType = {
+  H100: 'H100',
+  H200: 'H200',
+  RTX_PRO_6000: 'RTX-PRO-6000',
+  RTX_4090: 'RTX-4090',
+  RTX_5090: 'RTX-5090',
+  MI355X: 'MI355X',
+  UNKNOWN_DEFAULT_OPEN_API,
+}
+
+const SandboxState = {
+  CREATING: 'creating',
+  RESTORING: 'restoring',
+  DESTROYED: 'destroyed',
+  DESTROYING: 'destroying',
+  STARTED: 'started',
+  STOPPED: 'stopped',
+  STARTING: 'starting',
+  STOPPING: 'stopping',
+  ERROR: 'error',
+  BUILD_FAILED: 'build_failed',
+  PENDING_BUILD: 'pending_build',
+  BUILDING_SNAPSHOT: 'building_snapshot',
+  UNKNOWN: 'unknown',
+  PULLING_SNAPSHOT: 'pulling_snapshot',
+  ARCHIVED: 'archived',
+  ARCHIVING: 'archiving',
+  RESIZING: 'resizing',
+  SNAPSHOTTING: 'snapshotting',
+  FORKING: 'forking',
+  PAUSING: 'pausing',
+  PAUSED: 'paused',
+  RESUMING: 'resuming',
+  UNKNOWN_DEFAULT_OPEN_API,
+}
+
+const SandboxListSortField = {
+  NAME: 'name',
+  CPU: 'cpu',
+  MEMORY_GIB: 'memoryGib',
+  DISK_GIB: 'diskGib',
+  LAST_ACTIVITY_AT: 'lastActivityAt',
+  CREATED_AT: 'createdAt',
+  UNKNOWN_DEFAULT_OPEN_API,
+}
+
+const SandboxListSortDirection = { ASC: 'asc', DESC: 'desc', UNKNOWN_DEFAULT_OPEN_API }
+
+const SandboxClass = {
+  LINUX_VM: 'linux-vm',
+  CONTAINER: 'container',
+  ANDROID: 'android',
+  WINDOWS: 'windows',
+  UNKNOWN_DEFAULT_OPEN_API,
+}
+
+module.exports = { CodeLanguage, GpuType, SandboxState, SandboxListSortField, SandboxListSortDirection, SandboxClass }

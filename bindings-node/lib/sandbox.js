@@ -1,0 +1,192 @@
+'use strict'
+
+const { call } = require('./call')
+const { FileSystem } = require('./files')
+const { Process } = require('./process')
+const { integer, json, limit, object, optionalNumber, text } = require('./arguments')
+
+/** What the server says of a sandbox; all of it is a property of the object. */
+const FIELDS = [
+  'id',
+  'name',
+  'organizationId',
+  'snapshot',
+  'user',
+  'env',
+  'labels',
+  'public',
+  'target',
+  'cpu',
+  'gpu',
+  'spot',
+  'spotEvictedAt',
+  'queueTimedOutAt',
+  'queueTimeout',
+  'gpuType',
+  'memory',
+  'disk',
+  'state',
+  'desiredState',
+  'errorReason',
+  'recoverable',
+  'backupState',
+  'backupCreatedAt',
+  'autoStopInterval',
+  'autoPauseInterval',
+  'autoArchiveInterval',
+  'autoDeleteInterval',
+  'autoDestroyAt',
+  'volumes',
+  'buildInfo',
+  'createdAt',
+  'updatedAt',
+  'lastActivityAt',
+  'networkBlockAll',
+  'networkAllowList',
+  'domainAllowList',
+  'outboundProxyUrl',
+  'otelEndpointOverride',
+  'linkedSandboxId',
+  'sandboxClass',
+  'warmPoolId',
+  'daemonVersion',
+  'runnerId',
+  'kvm',
+  'toolboxProxyUrl',
+]
+
+class Sandbox {
+  #native
+  #fs
+  #process
+
+  constructor(native, data) {
+    this.#native = native
+    this.#update(data)
+  }
+
+  get fs() {
+    return (this.#fs ??= new FileSystem(this.#native))
+  }
+
+  get process() {
+    return (this.#process ??= new Process(this.#native))
+  }
+
+  #update(data) {
+    for (const field of FIELDS) this[field] = data[field]
+  }
+
+  /** A call after which the sandbox may be another, whether it fails or not. */
+  #change(options, start) {
+    const changed = (data) => this.#update(JSON.parse(data))
+    return call(start, { convert: changed, changed, signal: options?.signal })
+  }
+
+  async refreshData(options) {
+    const seconds = limit(undefined, options)
+    return this.#change(options, (id) => this.#native.refreshData(id, seconds))
+  }
+
+  async start(timeout, options) {
+    const seconds = limit(timeout, options)
+    return this.#change(options, (id) => this.#native.start(id, seconds))
+  }
+
+  async stop(timeout, force = false, options) {
+    const seconds = limit(timeout, options)
+    return this.#change(options, (id) => this.#native.stop(id, seconds, Boolean(force)))
+  }
+
+  async delete(timeout, wait = false, options) {
+    const seconds = limit(timeout, options)
+    return this.#change(options, (id) => this.#native.delete(id, seconds, Boolean(wait)))
+  }
+
+  async waitUntilStarted(timeout, options) {
+    const seconds = limit(timeout, options)
+    return this.#change(options, (id) => this.#native.waitUntilStarted(id, seconds))
+  }
+
+  async waitUntilStopped(timeout, options) {
+    const seconds = limit(timeout, options)
+    return this.#change(options, (id) => this.#native.waitUntilStopped(id, seconds))
+  }
+
+  async setLabels(labels, options) {
+    const labelsText = json(object('labels', labels))
+    const seconds = limit(undefined, options)
+    await this.#change(options, (id) => this.#native.setLabels(id, labelsText, seconds))
+    return this.labels
+  }
+
+  async setAutostopInterval(interval, options) {
+    integer('autoStopInterval', interval)
+    const seconds = limit(undefined, options)
+    return this.#change(options, (id) => this.#native.setAutostopInterval(id, interval, seconds))
+  }
+
+  async setAutoPauseInterval(interval, options) {
+    integer('autoPauseInterval', interval)
+    const seconds = limit(undefined, options)
+    return this.#change(options, (id) => this.#native.setAutoPauseInterval(id, interval, seconds))
+  }
+
+  async setAutoArchiveInterval(interval, options) {
+    integer('autoArchiveInterval', interval)
+    const seconds = limit(undefined, options)
+    return this.#change(options, (id) => this.#native.setAutoArchiveInterval(id, interval, seconds))
+  }
+
+  async setAutoDeleteInterval(interval, options) {
+    integer('autoDeleteInterval', interval)
+    const seconds = limit(undefined, options)
+    return this.#change(options, (id) => this.#native.setAutoDeleteInterval(id, interval, seconds))
+  }
+
+  async setTtl(ttlMinutes, options) {
+    integer('ttlMinutes', ttlMinutes)
+    const seconds = limit(undefined, options)
+    return this.#change(options, (id) => this.#native.setTtl(id, ttlMinutes, seconds))
+  }
+
+  async setPublic(isPublic, options) {
+    const seconds = limit(undefined, options)
+    return this.#change(options, (id) => this.#native.setPublic(id, Boolean(isPublic), seconds))
+  }
+
+  async refreshActivity(options) {
+    const seconds = limit(undefined, options)
+    return this.#change(options, (id) => this.#native.refreshActivity(id, seconds))
+  }
+
+  async getUserHomeDir(options) {
+    return call((id) => this.#native.userHomeDir(id), { signal: options?.signal })
+  }
+
+  async getUserRootDir(options) {
+    return this.getUserHomeDir(options)
+  }
+
+  async getWorkDir(options) {
+    return call((id) => this.#native.workDir(id), { signal: options?.signal })
+  }
+
+  async downloadUrl(path, ttlSeconds, options) {
+    text('path', path)
+    const ttl = ttlSeconds == null ? undefined : Math.ceil(optionalNumber('ttlSeconds', ttlSeconds))
+    return call((id) => this.#native.downloadUrl(id, path, ttl), { signal: options?.signal })
+  }
+
+  async uploadUrl(path, ttlSeconds, options) {
+    text('path', path)
+    const ttl = ttlSeconds == null ? undefined : Math.ceil(optionalNumber('ttlSeconds', ttlSeconds))
+    return call((id) => this.#native.uploadUrl(id, path, ttl), { signal: options?.signal })
+  }
+
+  async rotateSigningKey(options) {
+    return call((id) => this.#native.rotateSigningKey(id), { signal: options?.signal })
+  }
+}
+
+module.exports = { Sandbox }

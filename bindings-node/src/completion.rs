@@ -1,0 +1,270 @@
+//! Calls in flight and the queue of those that have finished.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use bytes::Bytes;
+use daytona_core::wire::process::ExecuteResponse;
+use daytona_core::{DownloadStream, Downloaded, Error, Progress, Result, Sandbox};
+use napi::bindgen_prelude::{Array, BufferSlice, Env, JavaScriptClassExt, Null, Status, ToNapiValue};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi_derive::napi;
+use tokio::runtime::{Builder, Handle};
+use tokio::task::JoinHandle;
+
+use crate::files::NativeDownload;
+use crate::sandbox::NativeSandbox;
+
+/// What a call gives: two values, which the JavaScript method that started it knows how to read.
+pub(crate) enum Outcome {
+    /// Nothing.
+    Unit,
+    /// A string.
+    Text(String),
+    /// A string of JSON, to be parsed in JavaScript: quicker than a call for each field.
+    Json(String),
+    /// Exit code and output.
+    Exec(ExecuteResponse),
+    /// A buffer, or null.
+    Bytes(Option<Vec<u8>>),
+    /// A piece of a stream, or null at its end.
+    Piece(Option<Bytes>),
+    /// A sandbox and its data.
+    Sandbox(Sandbox),
+    /// Sandboxes, and their data and the next cursor.
+    Page(Vec<Sandbox>, String),
+    /// An open stream and its length.
+    Stream(DownloadStream),
+    /// Buffers, and what else is known of each.
+    Downloads(Vec<Downloaded>),
+    /// Not the end: bytes so far, and in all.
+    Progress(u64, Option<u64>),
+    /// An error, and the data of the sandbox if it may have changed.
+    Failed(Error, Option<String>),
+}
+
+impl Outcome {
+    /// How the call goes on, in the numbers that the JavaScript layer knows (`lib/call.js`).
+    const fn kind(&self) -> u32 {
+        match self {
+            Self::Progress(..) => 1,
+            Self::Failed(..) => 2,
+            _ => 0,
+        }
+    }
+}
+
+struct Done {
+    id: u32,
+    outcome: Outcome,
+}
+
+type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
+
+/// Finished calls of one environment.
+struct Queue {
+    done: Mutex<Vec<Done>>,
+    /// JavaScript has been told and has not come yet.
+    woken: AtomicBool,
+    wake: Wake,
+}
+
+impl Queue {
+    fn push(&self, id: u32, outcome: Outcome) {
+        {
+            let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+            match (done.last_mut(), &outcome) {
+                // The newest progress stands for all that nobody has seen.
+                (Some(Done { id: last, outcome: last_outcome @ Outcome::Progress(..) }), Outcome::Progress(..))
+                    if *last == id =>
+                {
+                    *last_outcome = outcome;
+                }
+                _ => done.push(Done { id, outcome }),
+            }
+        }
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            // Fails only where the environment is gone, and its calls with it.
+            let _ = self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    }
+
+    fn take(&self) -> Vec<Done> {
+        self.woken.store(false, Ordering::Release);
+        std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Answers its call when it is dropped without an answer, so that a panic does not leave a promise
+/// pending for ever.
+struct Ticket {
+    id: u32,
+    queue: Arc<Queue>,
+    answered: bool,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.queue.push(self.id, Outcome::Failed(Error::caller("the call ended without an answer"), None));
+        }
+    }
+}
+
+/// One thread does all I/O: for calls one after another it costs less than several.
+static RUNTIME: LazyLock<Handle> = LazyLock::new(|| {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("the system gives an event loop");
+    let handle = runtime.handle().clone();
+    std::thread::Builder::new()
+        .name("daytona-native".into())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))
+        .expect("the system gives a thread");
+    handle
+});
+
+/// The calls of one environment, shared by everything that starts some.
+#[derive(Clone)]
+pub(crate) struct Calls {
+    queue: Arc<Queue>,
+    tasks: Rc<RefCell<HashMap<u32, JoinHandle<()>>>>,
+}
+
+impl Calls {
+    /// Starts a call.
+    pub(crate) fn spawn(&self, id: u32, work: impl Future<Output = Result<Outcome>> + Send + 'static) {
+        let mut ticket = Ticket { id, queue: Arc::clone(&self.queue), answered: false };
+        let task = RUNTIME.spawn(async move {
+            let outcome = work.await.unwrap_or_else(|error| Outcome::Failed(error, None));
+            ticket.answered = true;
+            ticket.queue.push(ticket.id, outcome);
+        });
+        self.tasks.borrow_mut().insert(id, task);
+    }
+
+    /// A function that reports the progress of a call.
+    pub(crate) fn progress(&self, id: u32) -> Progress {
+        let queue = Arc::clone(&self.queue);
+        Arc::new(move |moved, total| queue.push(id, Outcome::Progress(moved, total)))
+    }
+
+    fn cancel_all(&self) {
+        for task in self.tasks.take().into_values() {
+            task.abort();
+        }
+    }
+}
+
+/// The calls of one environment, as JavaScript sees them.
+#[napi]
+pub struct NativeCalls {
+    calls: Calls,
+}
+
+impl NativeCalls {
+    pub(crate) fn calls(&self) -> Calls {
+        self.calls.clone()
+    }
+}
+
+#[napi]
+impl NativeCalls {
+    /// `wake` is called without arguments when finished calls wait to be taken.
+    #[napi(constructor)]
+    #[expect(clippy::needless_pass_by_value, reason = "napi hands it over")]
+    pub fn new(env: Env, wake: ThreadsafeFunction<(), (), (), Status, false, true>) -> napi::Result<Self> {
+        let queue = Queue { done: Mutex::default(), woken: AtomicBool::new(false), wake };
+        let calls = Calls { queue: Arc::new(queue), tasks: Rc::default() };
+        // A worker that is terminated takes its calls along.
+        env.add_env_cleanup_hook(calls.clone(), |calls| calls.cancel_all())?;
+        Ok(Self { calls })
+    }
+
+    /// Drops a call: its request is cancelled and its answer, if there is one, is of no use.
+    #[napi]
+    pub fn cancel(&self, id: u32) {
+        if let Some(task) = self.calls.tasks.borrow_mut().remove(&id) {
+            task.abort();
+        }
+    }
+
+    /// The finished calls, four slots each: number, kind and two values that depend on the kind.
+    #[napi]
+    pub fn drain<'env>(&self, env: &'env Env) -> napi::Result<Array<'env>> {
+        let done = self.calls.queue.take();
+        let mut slots = Slots { env, array: env.create_array(0)?, next: 0 };
+        let mut tasks = self.calls.tasks.borrow_mut();
+        for Done { id, outcome } in done {
+            if !matches!(outcome, Outcome::Progress(..)) && tasks.remove(&id).is_none() {
+                // Cancelled meanwhile.
+                continue;
+            }
+            slots.put(id)?;
+            slots.put(outcome.kind())?;
+            slots.outcome(outcome, &self.calls)?;
+        }
+        Ok(slots.array)
+    }
+}
+
+struct Slots<'env> {
+    env: &'env Env,
+    array: Array<'env>,
+    next: u32,
+}
+
+impl Slots<'_> {
+    fn put<T: ToNapiValue>(&mut self, value: T) -> napi::Result<()> {
+        self.array.set(self.next, value)?;
+        self.next += 1;
+        Ok(())
+    }
+
+    fn pair<A: ToNapiValue, B: ToNapiValue>(&mut self, first: A, second: B) -> napi::Result<()> {
+        self.put(first)?;
+        self.put(second)
+    }
+
+    fn outcome(&mut self, outcome: Outcome, calls: &Calls) -> napi::Result<()> {
+        match outcome {
+            Outcome::Unit => self.pair(Null, Null),
+            Outcome::Text(text) | Outcome::Json(text) => self.pair(text, Null),
+            Outcome::Exec(answer) => self.pair(answer.exit_code, answer.result),
+            Outcome::Bytes(bytes) => self.pair(bytes.map(napi::bindgen_prelude::Buffer::from), Null),
+            Outcome::Piece(None) => self.pair(Null, Null),
+            Outcome::Piece(Some(piece)) => {
+                let piece = BufferSlice::copy_from(self.env, piece)?;
+                self.pair(piece, Null)
+            }
+            Outcome::Sandbox(sandbox) => {
+                let data = crate::sandbox::json(&sandbox);
+                let handle = NativeSandbox::new(calls.clone(), sandbox).into_instance(self.env)?;
+                self.pair(handle, data)
+            }
+            Outcome::Page(sandboxes, data) => {
+                let mut handles = self.env.create_array(0)?;
+                for sandbox in sandboxes {
+                    handles.insert(NativeSandbox::new(calls.clone(), sandbox).into_instance(self.env)?)?;
+                }
+                self.pair(handles, data)
+            }
+            Outcome::Stream(stream) => {
+                let total = stream.total().map(crate::files::number);
+                let handle = NativeDownload::new(calls.clone(), stream).into_instance(self.env)?;
+                self.pair(handle, total)
+            }
+            Outcome::Downloads(files) => {
+                let errors = crate::files::download_errors(&files);
+                let mut buffers = self.env.create_array(0)?;
+                for file in files {
+                    buffers.insert(file.result.ok().flatten().map(napi::bindgen_prelude::Buffer::from))?;
+                }
+                self.pair(buffers, errors)
+            }
+            Outcome::Progress(moved, total) => self.pair(crate::files::number(moved), total.map(crate::files::number)),
+            Outcome::Failed(error, data) => self.pair(crate::error::json(&error), data),
+        }
+    }
+}

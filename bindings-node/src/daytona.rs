@@ -1,0 +1,143 @@
+//! The client.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use daytona_core::{
+    Config, CreateOptions, CreateParams, Daytona, Error, ListQuery, Result, Source, Warning, WarningKind,
+};
+use napi::bindgen_prelude::Either;
+use napi_derive::napi;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::completion::{Calls, NativeCalls, Outcome};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+struct Settings {
+    api_key: Option<String>,
+    jwt_token: Option<String>,
+    organization_id: Option<String>,
+    api_url: Option<String>,
+    target: Option<String>,
+    otel_enabled: Option<bool>,
+    use_deprecated_polling: Option<bool>,
+    request_timeout_ms: Option<f64>,
+    connection_pool_maxsize: Option<usize>,
+    data_dir: Option<PathBuf>,
+    server_binary: Option<PathBuf>,
+    environment: BTreeMap<String, String>,
+}
+
+impl Settings {
+    fn into_config(self) -> Result<Config> {
+        let request_timeout = self
+            .request_timeout_ms
+            .map(|limit| {
+                Duration::try_from_secs_f64(limit / 1000.0).map_err(|_| {
+                    Error::invalid(format!("requestTimeoutMs must be a finite number of at least 0, not {limit}"))
+                })
+            })
+            .transpose()?;
+        Ok(Config {
+            api_key: self.api_key.map(Into::into),
+            jwt_token: self.jwt_token.map(Into::into),
+            organization_id: self.organization_id,
+            api_url: self.api_url,
+            target: self.target,
+            connection_pool_maxsize: self.connection_pool_maxsize.map(Some),
+            request_timeout,
+            use_deprecated_polling: self.use_deprecated_polling,
+            otel_enabled: self.otel_enabled,
+            source: Source::Node,
+            server_binary: self.server_binary,
+            local_data_dir: self.data_dir,
+            environment: Some(self.environment.into_iter().map(|(name, value)| (name, value.into())).collect()),
+        })
+    }
+}
+
+/// Reads an argument that JavaScript handed over as JSON.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let reason = error.into_inner().to_string();
+        // Where in the JSON says nothing to somebody who wrote none.
+        let reason = reason.split(" at line ").next().unwrap_or_default();
+        Error::invalid(if path == "." { reason.to_owned() } else { format!("{path}: {reason}") })
+    })
+}
+
+/// A client.
+#[napi]
+pub struct NativeClient {
+    calls: Calls,
+    daytona: Daytona,
+}
+
+/// What the user should know.
+#[napi(object)]
+pub struct NativeWarning {
+    /// A name that will go away.
+    pub deprecation: bool,
+    /// For a person.
+    pub message: String,
+}
+
+/// Makes a client from settings in JSON; an error is returned, as JSON.
+#[napi]
+#[expect(clippy::needless_pass_by_value, reason = "napi hands it over")]
+pub(crate) fn new_client(calls: &NativeCalls, settings: String) -> Either<NativeClient, String> {
+    match parse::<Settings>(&settings).and_then(Settings::into_config).and_then(|config| Daytona::new(&config)) {
+        Ok(daytona) => Either::A(NativeClient { calls: calls.calls(), daytona }),
+        Err(error) => Either::B(crate::error::json(&error)),
+    }
+}
+
+#[napi]
+impl NativeClient {
+    /// What the user should know of the settings.
+    #[napi]
+    pub fn warnings(&self) -> Vec<NativeWarning> {
+        let convert = |warning: &Warning| NativeWarning {
+            deprecation: warning.kind == WarningKind::Deprecation,
+            message: warning.message.clone(),
+        };
+        self.daytona.settings().warnings.iter().map(convert).collect()
+    }
+
+    /// Creates a sandbox.
+    #[napi]
+    pub fn create(&self, id: u32, params: String, timeout: Option<f64>) {
+        let daytona = self.daytona.clone();
+        self.calls.spawn(id, async move {
+            let params: CreateParams = parse(&params)?;
+            Ok(Outcome::Sandbox(daytona.create(params, &CreateOptions { timeout }).await?))
+        });
+    }
+
+    /// Finds a sandbox.
+    #[napi]
+    pub fn get(&self, id: u32, id_or_name: String, timeout: Option<f64>) {
+        let daytona = self.daytona.clone();
+        self.calls.spawn(id, async move { Ok(Outcome::Sandbox(daytona.get(&id_or_name, timeout).await?)) });
+    }
+
+    /// One page of sandboxes.
+    #[napi]
+    pub fn list(&self, id: u32, query: String, cursor: Option<String>, timeout: Option<f64>) {
+        let daytona = self.daytona.clone();
+        self.calls.spawn(id, async move {
+            let query: ListQuery = parse(&query)?;
+            let page = daytona.list(&query, cursor.as_deref(), timeout).await?;
+            let items: Vec<_> = page.items.iter().map(daytona_core::Sandbox::data).collect();
+            let items: Vec<_> = items.iter().map(AsRef::as_ref).collect();
+            let data = serde_json::json!({ "items": items, "nextCursor": page.next_cursor });
+            Ok(Outcome::Page(page.items, data.to_string()))
+        });
+    }
+}
