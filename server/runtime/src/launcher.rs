@@ -1,11 +1,23 @@
 //! The launcher: a single-threaded child of the server that forks the sandboxes.
 
+use std::collections::HashMap;
+use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 
-/// The server's end of a running launcher.
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus};
+
+use crate::child::{self, Inherited};
+use crate::protocol::{self, Failure, Launch, Plan, Reply, Report, Request, Step, report};
+use crate::sys::{self, Fork};
+use crate::{init, process};
+
+/// The server's end of a running launcher. It and all sandboxes end when this is dropped.
 #[derive(Debug)]
 pub struct Launcher {
     pub(crate) child: Child,
@@ -18,15 +30,267 @@ pub struct Launcher {
 /// call [`launcher_main`] when its only argument is `launcher`.
 pub fn spawn_launcher(exe: &Path) -> io::Result<Launcher> {
     let (socket, theirs) = UnixStream::pair()?;
-    let child = std::process::Command::new(exe)
-        .arg("launcher")
-        .env_clear()
-        .stdin(std::os::fd::OwnedFd::from(theirs))
-        .spawn()?;
+    let sealed = sealed_copy(exe).ok();
+    let program = sealed.as_ref().map_or_else(
+        || exe.to_owned(),
+        |copy| format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(copy)).into(),
+    );
+    let start = |program: &Path| {
+        Command::new(program)
+            .arg0("daytona-native")
+            .arg("launcher")
+            .env_clear()
+            .current_dir("/")
+            // Ctrl-C in a terminal is for the server, which then stops the sandboxes.
+            .process_group(0)
+            .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
+            .stdout(Stdio::null())
+            .spawn()
+    };
+    // A kernel may forbid running a memfd.
+    let child = start(&program).or_else(|_| start(exe))?;
     Ok(Launcher { child, socket })
 }
 
-/// The launcher's role of the binary (`daytona-native launcher`).
-pub fn launcher_main() -> ExitCode {
-    ExitCode::FAILURE
+/// Copies the program into sealed memory.
+///
+/// Sandboxes are forked without exec, so `/proc/<pid>/exe` inside is what the launcher runs. A
+/// sandbox that gets hold of it must not be able to change the file on the host.
+#[cfg(target_os = "linux")]
+fn sealed_copy(exe: &Path) -> io::Result<OwnedFd> {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // MFD_EXEC is unknown before Linux 6.3.
+    let copy = memfd_create("daytona-native", flags | MemfdFlags::EXEC)
+        .or_else(|_| memfd_create("daytona-native", flags))?;
+    io::copy(&mut File::open(exe)?, &mut File::from(copy.try_clone()?))?;
+    fcntl_add_seals(
+        &copy,
+        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+    )?;
+    // Running it needs a descriptor that is not open for writing.
+    Ok(File::open(format!(
+        "/proc/self/fd/{}",
+        std::os::fd::AsRawFd::as_raw_fd(&copy)
+    ))?
+    .into())
 }
+
+#[cfg(not(target_os = "linux"))]
+fn sealed_copy(_exe: &Path) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The launcher's role of the binary (`daytona-native launcher`); the server's socket is its
+/// standard input.
+///
+/// Returns when the server is gone; the sandboxes end with it.
+pub fn launcher_main() -> ExitCode {
+    match Forks::new().and_then(|mut forks| forks.serve()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("launcher: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The launcher's state.
+struct Forks {
+    server: UnixStream,
+    #[cfg(target_os = "linux")]
+    child_events: OwnedFd,
+    running: HashMap<Pid, Running>,
+}
+
+/// One sandbox's first process.
+struct Running {
+    seq: u64,
+    control: OwnedFd,
+    /// Its own PID namespace: killing the first process ends all.
+    isolated: bool,
+}
+
+impl Forks {
+    fn new() -> io::Result<Self> {
+        let server = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE] {
+            sys::ignore_signal(signal, true);
+        }
+        sys::block_child_signal(true)?;
+        // One control pipe for each sandbox.
+        let files = rustix::process::getrlimit(Resource::Nofile).maximum;
+        let _ = rustix::process::setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: files,
+                maximum: files,
+            },
+        );
+        #[cfg(target_os = "linux")]
+        {
+            // What outlives a killed first process of the process runtime comes here.
+            rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+            child::set_name(c"launcher");
+        }
+        Ok(Self {
+            server,
+            #[cfg(target_os = "linux")]
+            child_events: sys::child_events()?,
+            running: HashMap::new(),
+        })
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            if self.wait()? {
+                match protocol::receive::<Request>(&self.server)? {
+                    None => return Ok(()),
+                    Some((Ok(request), fds)) => self.handle(request, fds)?,
+                    Some((Err(error), _)) => eprintln!("launcher: bad request: {error}"),
+                }
+            }
+            self.reap()?;
+        }
+    }
+
+    /// Waits for a request (true) or the end of a child.
+    fn wait(&self) -> io::Result<bool> {
+        let mut fds = vec![PollFd::new(&self.server, PollFlags::IN)];
+        #[cfg(target_os = "linux")]
+        {
+            fds.push(PollFd::new(&self.child_events, PollFlags::IN));
+            match poll(&mut fds, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let mut buffer = [0; 512];
+            let _ = rustix::io::read(&self.child_events, &mut buffer);
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let short = rustix::event::Timespec {
+                tv_sec: 0,
+                tv_nsec: 20_000_000,
+            };
+            let _ = poll(&mut fds, Some(&short));
+        }
+        Ok(!fds[0].revents().is_empty())
+    }
+
+    fn handle(&mut self, request: Request, fds: Vec<OwnedFd>) -> io::Result<()> {
+        match request {
+            Request::Launch(launch) => {
+                let seq = launch.seq;
+                let Ok([listener, outcome, log]) = <[OwnedFd; 3]>::try_from(fds) else {
+                    let reason = "the request came without its descriptors".to_owned();
+                    return protocol::send(&self.server, &Reply::Exited { seq, reason });
+                };
+                match self.launch(*launch, listener, &outcome, log) {
+                    Ok(pid) => {
+                        let pid = pid.as_raw_nonzero().get();
+                        protocol::send(&self.server, &Reply::Started { seq, pid })
+                    }
+                    Err(failure) => {
+                        let reason = failure.step.clone();
+                        report(&outcome, &Report::Failed(failure));
+                        protocol::send(&self.server, &Reply::Exited { seq, reason })
+                    }
+                }
+            }
+            Request::Stop { seq, force } => {
+                let found = self.running.iter().find(|(_, running)| running.seq == seq);
+                if let Some((pid, running)) = found {
+                    if force && running.isolated {
+                        let _ = rustix::process::kill_process(*pid, Signal::KILL);
+                    } else {
+                        // It fails when the process is just ending.
+                        let order = if force { init::END } else { init::END_GENTLY };
+                        let _ = rustix::io::write(&running.control, &[order]);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn launch(
+        &mut self,
+        launch: Launch,
+        listener: OwnedFd,
+        outcome: &OwnedFd,
+        log: OwnedFd,
+    ) -> Result<Pid, Failure> {
+        let Launch { seq, plan, agent } = launch;
+        let (theirs, control) = rustix::pipe::pipe().step("make a pipe")?;
+        let inherited = Inherited {
+            listener,
+            report: outcome.try_clone().step("duplicate a descriptor")?,
+            log,
+            control: theirs,
+        };
+        let isolated = !matches!(plan, Plan::Process(_));
+        let fork = match &plan {
+            #[cfg(target_os = "linux")]
+            Plan::Ns(plan) => crate::ns::fork(plan)?,
+            Plan::Process(_) => sys::fork().step("fork")?,
+        };
+        match fork {
+            Fork::Parent(pid) => {
+                self.running.insert(pid, Running {
+                    seq,
+                    control,
+                    isolated,
+                });
+                Ok(pid)
+            }
+            Fork::Child => {
+                for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+                    sys::ignore_signal(signal, false);
+                }
+                let code = match inherited.keep_only() {
+                    Err(_) => 1,
+                    Ok(()) => match plan {
+                        #[cfg(target_os = "linux")]
+                        Plan::Ns(plan) => crate::ns::run(&plan, agent, inherited),
+                        Plan::Process(plan) => process::run(&plan, agent, inherited),
+                    },
+                };
+                std::process::exit(code.into())
+            }
+        }
+    }
+
+    fn reap(&mut self) -> io::Result<()> {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            let Some(running) = self.running.remove(&pid) else {
+                continue;
+            };
+            if !running.isolated {
+                // What it did not live to end came to this process.
+                process::end_tree(|pid| self.running.contains_key(&pid));
+            }
+            protocol::send(
+                &self.server,
+                &Reply::Exited {
+                    seq: running.seq,
+                    reason: describe(status),
+                },
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn describe(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(0), _) => "the agent ended".to_owned(),
+        (Some(code), _) if code > 128 => format!("the agent was killed by signal {}", code - 128),
+        (Some(code), _) => format!("the agent ended with status {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+

@@ -3,9 +3,23 @@
 //! The server starts the launcher with [`spawn_launcher`] before anything else, then gives it to
 //! [`Runtime::start`].
 
+mod cgroup;
+mod child;
+mod destroy;
 mod error;
+mod init;
 mod launcher;
+mod link;
+#[cfg(target_os = "linux")]
+mod ns;
+mod probe;
+mod process;
+mod protocol;
 mod runtime;
+mod snapshot;
+mod sockets;
+mod stats;
+mod sys;
 mod types;
 
 pub use error::RuntimeError;
@@ -15,3 +29,20 @@ pub use types::{
     Enforcement, Exited, Limits, Network, Probe, RuntimeChoice, RuntimeKind, SandboxSpec, Started,
     Stats,
 };
+
+/// Locks what no panic can leave half changed.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A name nobody has chosen before.
+fn random_name() -> String {
+    let mut bytes = [0; 8];
+    // Without randomness the process and the time have to do.
+    if getrandom::fill(&mut bytes).is_err() {
+        let time = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let mixed = time.as_nanos() ^ u128::from(std::process::id()).rotate_left(32);
+        bytes.copy_from_slice(&mixed.to_le_bytes()[..8]);
+    }
+    format!("{:016x}", u64::from_le_bytes(bytes))
+}

@@ -1,13 +1,32 @@
 //! The runtime as the server sees it.
 
+use std::collections::HashMap;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, watch};
 
+use crate::cgroup::{Cgroups, Group};
+use crate::link::Link;
+use crate::probe::{self, Mode};
+use crate::protocol::{Launch, Plan, Reply, Report, Request};
+use crate::sockets::Sockets;
 use crate::{
     Exited, Launcher, Probe, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, Started, Stats,
+    lock,
 };
+
+/// A start that takes longer has failed.
+const START: Duration = Duration::from_secs(30);
+/// A gentle stop that takes longer is made a forced one.
+const GENTLE: Duration = Duration::from_secs(4);
+/// A forced stop that takes longer has failed.
+const FORCED: Duration = Duration::from_secs(20);
 
 /// Makes, runs and ends sandboxes; cheap to clone.
 #[derive(Clone, Debug)]
@@ -16,89 +35,505 @@ pub struct Runtime {
 }
 
 #[derive(Debug)]
-struct Inner {
-    probe: Probe,
-    data_dir: PathBuf,
+pub(crate) struct Inner {
+    link: Link,
+    pub(crate) data_dir: PathBuf,
+    cgroups: Cgroups,
+    sockets: Sockets,
+    live: Mutex<HashMap<String, Live>>,
+    next: AtomicU64,
+    exits: mpsc::UnboundedSender<Exited>,
+    /// Set once the trials are over.
+    outcome: std::sync::OnceLock<(Probe, Mode)>,
+}
+
+/// A sandbox that was begun and is not gone yet.
+#[derive(Clone, Debug)]
+struct Live {
+    seq: u64,
+    pid: Option<i32>,
+    group: Option<Group>,
+    /// The start succeeded; before, its end is the start's failure.
+    ready: bool,
+    stopping: bool,
+    frozen: bool,
+    /// Why it ended, once everything of it is gone.
+    gone: watch::Sender<Option<String>>,
 }
 
 impl Runtime {
     /// Tries what this machine allows, cleans up after a killed predecessor and returns the runtime
     /// with the channel of sandboxes that end by themselves.
     ///
-    /// Call it inside a tokio runtime. `data_dir` has to exist.
+    /// Call it inside a tokio runtime. `data_dir` has to exist and belong to this server alone.
     pub async fn start(
         launcher: Launcher,
         choice: RuntimeChoice,
         data_dir: &Path,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Exited>), RuntimeError> {
-        drop((launcher, choice, data_dir));
-        Err(not_yet("start"))
+        let data_dir = fs::canonicalize(data_dir)
+            .map_err(|error| RuntimeError::io("open", data_dir, error))?;
+        let (link, replies) = Link::new(launcher)
+            .map_err(|error| RuntimeError::io("talk to the launcher of", &data_dir, error))?;
+        let (cgroups, sockets) = blocking({
+            let data_dir = data_dir.clone();
+            move || {
+                let _ = crate::destroy::remove_tree(&data_dir.join("trash"));
+                let cgroups = Cgroups::probe(&data_dir);
+                Ok((cgroups, Sockets::new(&data_dir)?))
+            }
+        })
+        .await?;
+        let (exits, exited) = mpsc::unbounded_channel();
+        let inner = Arc::new(Inner {
+            link,
+            data_dir,
+            cgroups,
+            sockets,
+            live: Mutex::default(),
+            next: AtomicU64::new(1),
+            exits,
+            outcome: std::sync::OnceLock::new(),
+        });
+        tokio::spawn(follow(Arc::downgrade(&inner), replies));
+        let outcome = probe::choose(&inner, choice).await?;
+        let _ = inner.outcome.set(outcome);
+        Ok((Self { inner }, exited))
     }
 
     /// The runtime in use.
     pub fn kind(&self) -> RuntimeKind {
-        self.inner.probe.kind
+        self.probe().kind
     }
 
     /// What was chosen, why, and which limits hold.
     pub fn probe(&self) -> &Probe {
-        &self.inner.probe
+        &self.inner.outcome().0
     }
 
     /// Where a sandbox's stored state lies.
     pub fn sandbox_dir(&self, id: &str) -> PathBuf {
-        self.inner.data_dir.join("sandboxes").join(id)
+        self.inner.sandbox_dir(id)
     }
 
     /// Starts a sandbox, for the first time or again on what an earlier run stored.
     ///
-    /// The agent's socket accepts connections when this returns. Dropping the future ends what was
-    /// begun. A sandbox that runs already is [`RuntimeError::Invalid`].
-    pub async fn create(&self, _spec: SandboxSpec) -> Result<Started, RuntimeError> {
-        Err(not_yet("create"))
+    /// The agent's socket accepts connections when this returns. The start goes on when the future
+    /// is dropped. A sandbox that runs already is [`RuntimeError::Invalid`].
+    pub async fn create(&self, spec: SandboxSpec) -> Result<Started, RuntimeError> {
+        let inner = Arc::clone(&self.inner);
+        joined(tokio::spawn(async move { inner.create(spec).await }).await)
     }
 
     /// Ends everything that runs in a sandbox and returns when all of it is gone.
     ///
     /// Without `force` its processes get SIGTERM and up to 2 s. Its stored state stays. A sandbox
     /// that does not run is fine; no [`Exited`] is sent for a stopped one.
-    pub async fn stop(&self, _id: &str, _force: bool) -> Result<(), RuntimeError> {
-        Err(not_yet("stop"))
+    pub async fn stop(&self, id: &str, force: bool) -> Result<(), RuntimeError> {
+        self.inner.stop(id, force).await
     }
 
     /// Freezes or thaws everything that runs in a sandbox.
-    pub async fn freeze(&self, _id: &str, _frozen: bool) -> Result<(), RuntimeError> {
-        Err(not_yet("freeze"))
+    pub async fn freeze(&self, id: &str, frozen: bool) -> Result<(), RuntimeError> {
+        let live = self.inner.get(id)?;
+        let Some(group) = live.group else {
+            return Err(RuntimeError::Unsupported {
+                op: "freeze",
+                reason: "no cgroup freezer can be used here; stop the sandbox instead".to_owned(),
+            });
+        };
+        blocking(move || group.freeze(frozen)).await?;
+        if let Some(live) = lock(&self.inner.live).get_mut(id) {
+            live.frozen = frozen;
+        }
+        Ok(())
     }
 
     /// Copies the stored state of a stopped or frozen sandbox to `dest`, a directory that does not
     /// exist yet.
-    pub async fn snapshot(&self, _id: &str, _dest: &Path) -> Result<(), RuntimeError> {
-        Err(not_yet("snapshot"))
+    pub async fn snapshot(&self, id: &str, dest: &Path) -> Result<(), RuntimeError> {
+        check_id(id)?;
+        let running = lock(&self.inner.live).get(id).is_some_and(|live| !live.frozen);
+        if running {
+            return Err(RuntimeError::Invalid(format!(
+                "sandbox {id} is running: stop or freeze it first"
+            )));
+        }
+        let dir = self.inner.sandbox_dir(id);
+        if !dir.is_dir() {
+            return Err(RuntimeError::NotFound { id: id.to_owned() });
+        }
+        let dest = dest.to_owned();
+        blocking(move || crate::snapshot::copy(&dir, &dest)).await
     }
 
     /// Ends a sandbox and deletes its stored state. One that does not exist is fine.
-    pub async fn destroy(&self, _id: &str) -> Result<(), RuntimeError> {
-        Err(not_yet("destroy"))
+    pub async fn destroy(&self, id: &str) -> Result<(), RuntimeError> {
+        check_id(id)?;
+        self.stop(id, true).await?;
+        let dir = self.inner.sandbox_dir(id);
+        let trash = self.inner.data_dir.join("trash");
+        blocking(move || {
+            let failed = |error| RuntimeError::io("delete", &dir, error);
+            fs::create_dir_all(&trash).map_err(failed)?;
+            // Gone at once, even when deleting takes long or is interrupted.
+            let trash = trash.join(crate::random_name());
+            match fs::rename(&dir, &trash) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                result => result.map_err(failed)?,
+            }
+            crate::destroy::remove_tree(&trash).map_err(failed)
+        })
+        .await
     }
 
     /// What a running sandbox uses.
-    pub async fn stats(&self, _id: &str) -> Result<Stats, RuntimeError> {
-        Err(not_yet("stats"))
+    pub async fn stats(&self, id: &str) -> Result<Stats, RuntimeError> {
+        let live = self.inner.get(id)?;
+        let dir = self.inner.sandbox_dir(id);
+        blocking(move || Ok(crate::stats::read(live.group.as_ref(), live.pid, &dir))).await
     }
 
     /// Ids of the sandboxes that run.
     pub fn running(&self) -> Vec<String> {
-        Vec::new()
+        lock(&self.inner.live).keys().cloned().collect()
     }
 
-    /// Stops every sandbox and the launcher.
-    pub async fn shutdown(&self) {}
+    /// Stops every sandbox, gently, and the launcher.
+    pub async fn shutdown(&self) {
+        let stops: Vec<_> = self
+            .running()
+            .into_iter()
+            .map(|id| {
+                let inner = Arc::clone(&self.inner);
+                tokio::spawn(async move { inner.stop(&id, false).await })
+            })
+            .collect();
+        for stop in stops {
+            if let Err(error) = joined(stop.await) {
+                tracing::warn!("{error}");
+            }
+        }
+        self.inner.link.close();
+        let inner = Arc::clone(&self.inner);
+        let _ = blocking(move || {
+            inner.link.collect();
+            inner.cgroups.remove();
+            Ok(())
+        })
+        .await;
+    }
 }
 
-fn not_yet(op: &'static str) -> RuntimeError {
-    RuntimeError::Unsupported {
-        op,
-        reason: "being built".to_owned(),
+impl Inner {
+    fn outcome(&self) -> &(Probe, Mode) {
+        self.outcome
+            .get()
+            .expect("a runtime is handed out after its trials")
+    }
+
+    fn sandbox_dir(&self, id: &str) -> PathBuf {
+        self.data_dir.join("sandboxes").join(id)
+    }
+
+    pub(crate) fn cgroups(&self) -> &Cgroups {
+        &self.cgroups
+    }
+
+    /// Returns when everything of a sandbox is gone.
+    pub(crate) async fn ended(&self, id: &str) {
+        let gone = lock(&self.live).get(id).map(|live| live.gone.subscribe());
+        if let Some(mut gone) = gone {
+            let _ = gone.wait_for(Option::is_some).await;
+        }
+    }
+
+    fn get(&self, id: &str) -> Result<Live, RuntimeError> {
+        let live = lock(&self.live);
+        live.get(id)
+            .cloned()
+            .ok_or_else(|| RuntimeError::NotFound { id: id.to_owned() })
+    }
+
+    async fn create(self: Arc<Self>, spec: SandboxSpec) -> Result<Started, RuntimeError> {
+        check_id(&spec.id)?;
+        for (value, name) in [
+            (spec.cpu, "cpu"),
+            (spec.memory_gib, "memory"),
+            (spec.disk_gib, "disk"),
+        ] {
+            if !value.is_finite() || value < 0.0 {
+                return Err(RuntimeError::Invalid(format!("{name} of {value} is not possible")));
+            }
+        }
+        let (probe, mode) = self.outcome();
+        let mode = mode.clone();
+        let (user, home) = mode.user(&spec)?;
+        let limits = probe.limits.clone();
+        let id = spec.id.clone();
+        let this = Arc::clone(&self);
+        let socket = self
+            .run(&id, move |group| {
+                let dir = this.sandbox_dir(&spec.id);
+                mode.plan(&spec, &dir, group)
+            })
+            .await?;
+        Ok(Started {
+            socket,
+            user,
+            home: home.unwrap_or_else(|| self.sandbox_dir(&id).join("home")),
+            limits,
+        })
+    }
+
+    /// Runs a sandbox, or a trial, until it is ready.
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        id: &str,
+        prepare: impl FnOnce(&Inner) -> Result<Prepared, RuntimeError> + Send + 'static,
+    ) -> Result<PathBuf, RuntimeError> {
+        let seq = self.next.fetch_add(1, Ordering::Relaxed);
+        let (gone, mut ended) = watch::channel(None);
+        {
+            let mut live = lock(&self.live);
+            if live.contains_key(id) {
+                return Err(RuntimeError::Invalid(format!("sandbox {id} runs already")));
+            }
+            let new = Live {
+                seq,
+                pid: None,
+                group: None,
+                ready: false,
+                stopping: false,
+                frozen: false,
+                gone,
+            };
+            live.insert(id.to_owned(), new);
+        }
+        let begun = self.begin(id, seq, prepare).await;
+        let (mut outcome, socket) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                self.clean_up(id.to_owned(), "not started".to_owned()).await;
+                return Err(error);
+            }
+        };
+        let mut text = Vec::new();
+        let read = async {
+            // One line, or none when the sandbox dies before it says anything.
+            let _ = (&mut outcome).take(1 << 16).read_to_end(&mut text).await;
+        };
+        let in_time = tokio::time::timeout(START, read).await.is_ok();
+        let failure = match serde_json::from_slice(&text) {
+            Ok(Report::Ready) => {
+                if let Some(live) = lock(&self.live).get_mut(id).filter(|live| live.seq == seq) {
+                    live.ready = true;
+                }
+                return Ok(socket);
+            }
+            Ok(Report::Failed(failure)) => Some(failure.into_error()),
+            Err(_) => None,
+        };
+        if !in_time {
+            let _ = self.link.send(&Request::Stop { seq, force: true }, Vec::new());
+        }
+        let reason = match ended.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "gone".to_owned(),
+        };
+        Err(failure.unwrap_or_else(|| RuntimeError::Launch {
+            step: "start the agent".to_owned(),
+            source: if in_time {
+                std::io::Error::other(reason)
+            } else {
+                std::io::ErrorKind::TimedOut.into()
+            },
+        }))
+    }
+
+    async fn begin(
+        self: &Arc<Self>,
+        id: &str,
+        seq: u64,
+        prepare: impl FnOnce(&Inner) -> Result<Prepared, RuntimeError> + Send + 'static,
+    ) -> Result<(pipe::Receiver, PathBuf), RuntimeError> {
+        let failed = |error: std::io::Error| RuntimeError::Launch {
+            step: "make a pipe".to_owned(),
+            source: error,
+        };
+        let (outcome, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|error| failed(error.into()))?;
+        let this = Arc::clone(self);
+        let name = id.to_owned();
+        let (prepared, listener, socket) = blocking(move || {
+            let prepared = prepare(&this)?;
+            if let Some(live) = lock(&this.live).get_mut(&name) {
+                live.group.clone_from(&prepared.group);
+            }
+            let (listener, socket) = this.sockets.bind(&name)?;
+            Ok((prepared, listener, socket))
+        })
+        .await?;
+        let launch = Request::Launch(Box::new(Launch {
+            seq,
+            plan: prepared.plan,
+            agent: prepared.agent,
+        }));
+        rustix::io::ioctl_fionbio(&outcome, true).map_err(|error| failed(error.into()))?;
+        let outcome = pipe::Receiver::from_owned_fd(outcome).map_err(failed)?;
+        self.link
+            .send(&launch, vec![listener.into(), report, prepared.log.into()])?;
+        Ok((outcome, socket))
+    }
+
+    async fn stop(&self, id: &str, force: bool) -> Result<(), RuntimeError> {
+        let (seq, group, frozen, mut gone) = {
+            let mut live = lock(&self.live);
+            let Some(live) = live.get_mut(id) else {
+                return Ok(());
+            };
+            live.stopping = true;
+            (live.seq, live.group.clone(), live.frozen, live.gone.subscribe())
+        };
+        let thaw = async || {
+            if let (true, Some(group)) = (frozen, group.clone()) {
+                let _ = blocking(move || group.freeze(false)).await;
+            }
+        };
+        let mut force = force;
+        loop {
+            if !force {
+                thaw().await;
+            }
+            match self.link.send(&Request::Stop { seq, force }, Vec::new()) {
+                // The launcher took its sandboxes along.
+                Ok(()) | Err(RuntimeError::LauncherGone) => {}
+                Err(error) => return Err(error),
+            }
+            if force {
+                // A v1 freezer keeps even killed processes.
+                thaw().await;
+            }
+            let limit = if force { FORCED } else { GENTLE };
+            match tokio::time::timeout(limit, gone.wait_for(Option::is_some)).await {
+                Ok(_) => return Ok(()),
+                Err(_) if force => {
+                    return Err(RuntimeError::Io {
+                        what: format!("stop sandbox {id}: its processes do not end"),
+                        source: std::io::ErrorKind::TimedOut.into(),
+                    });
+                }
+                Err(_) => force = true,
+            }
+        }
+    }
+
+    /// Removes what the kernel keeps of a sandbox and lets go of it.
+    async fn clean_up(self: &Arc<Self>, id: String, reason: String) {
+        let group = lock(&self.live).get(&id).and_then(|live| live.group.clone());
+        let this = Arc::clone(self);
+        let name = id.clone();
+        let _ = blocking(move || {
+            if let Some(group) = group {
+                group.remove();
+            }
+            this.sockets.remove(&name);
+            Ok(())
+        })
+        .await;
+        let Some(live) = lock(&self.live).remove(&id) else {
+            return;
+        };
+        live.gone.send_replace(Some(reason.clone()));
+        if live.ready && !live.stopping {
+            let _ = self.exits.send(Exited { id, reason });
+        }
+    }
+}
+
+/// What a start needs besides the socket.
+pub(crate) struct Prepared {
+    pub(crate) plan: Plan,
+    pub(crate) agent: Option<daytona_toolbox::AgentConfig>,
+    pub(crate) group: Option<Group>,
+    pub(crate) log: File,
+}
+
+/// Acts on the launcher's replies until it is gone.
+async fn follow(inner: std::sync::Weak<Inner>, mut replies: mpsc::UnboundedReceiver<Reply>) {
+    let find = |inner: &Inner, wanted: u64| {
+        let live = lock(&inner.live);
+        live.iter()
+            .find(|(_, live)| live.seq == wanted)
+            .map(|(id, _)| id.clone())
+    };
+    while let Some(reply) = replies.recv().await {
+        let Some(inner) = inner.upgrade() else {
+            return;
+        };
+        match reply {
+            Reply::Started { seq, pid } => {
+                let mut live = lock(&inner.live);
+                if let Some(live) = live.values_mut().find(|live| live.seq == seq) {
+                    live.pid = Some(pid);
+                }
+            }
+            Reply::Exited { seq, reason } => {
+                if let Some(id) = find(&inner, seq) {
+                    tokio::spawn(async move { inner.clean_up(id, reason).await });
+                }
+            }
+        }
+    }
+    let Some(inner) = inner.upgrade() else {
+        return;
+    };
+    inner.link.close();
+    let left: Vec<String> = lock(&inner.live).keys().cloned().collect();
+    for id in left {
+        inner
+            .clean_up(id, "the launcher ended".to_owned())
+            .await;
+    }
+}
+
+/// Runs file operations off the event loop.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RuntimeError> + Send + 'static,
+) -> Result<T, RuntimeError> {
+    joined(tokio::task::spawn_blocking(work).await)
+}
+
+fn joined<T>(
+    result: Result<Result<T, RuntimeError>, tokio::task::JoinError>,
+) -> Result<T, RuntimeError> {
+    result.unwrap_or_else(|error| {
+        Err(RuntimeError::Io {
+            what: "a task of the runtime".to_owned(),
+            source: error.into(),
+        })
+    })
+}
+
+fn check_id(id: &str) -> Result<(), RuntimeError> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if (1..=64).contains(&id.len()) && !id.starts_with('.') && id.chars().all(fine) {
+        return Ok(());
+    }
+    Err(RuntimeError::Invalid(format!("{id:?} is not a sandbox id")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_id;
+
+    #[test]
+    fn ids_are_names_of_folders() {
+        for id in ["a", "0b1e-77", "A.b_c", &"x".repeat(64)] {
+            assert!(check_id(id).is_ok(), "{id}");
+        }
+        for id in ["", ".", "..", ".a", "a/b", "a b", "ä", &"x".repeat(65)] {
+            assert!(check_id(id).is_err(), "{id}");
+        }
     }
 }

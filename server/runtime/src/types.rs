@@ -162,6 +162,22 @@ pub struct Limits {
     pub freeze: Enforcement,
 }
 
+impl Limits {
+    /// One sentence for each limit that does not hold.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let named = [
+            ("cpu", &self.cpu),
+            ("memory", &self.memory),
+            ("process", &self.pids),
+            ("disk", &self.disk),
+        ];
+        let missing = named.into_iter().filter(|(_, limit)| !limit.holds());
+        missing
+            .map(|(name, limit)| format!("{name} limits are {limit}"))
+            .collect()
+    }
+}
+
 /// What was chosen, and why.
 #[derive(Clone, Debug, Serialize)]
 pub struct Probe {

@@ -1,0 +1,421 @@
+//! CPU, memory and process limits, freezing and accounting through cgroups, v2 or v1.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::{Enforcement, Limits, RuntimeError, SandboxSpec};
+
+/// Processes and threads a sandbox may have.
+const MAX_PIDS: u64 = 4096;
+/// The period of the CPU quota, in microseconds.
+const CPU_PERIOD: f64 = 100_000.0;
+/// The file in the data directory that remembers where groups were made.
+const PARENTS: &str = "cgroups.json";
+
+/// The controllers in use.
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
+/// Where this server's groups are made.
+#[derive(Debug, Default)]
+pub(crate) struct Cgroups {
+    /// A cgroup v2 directory, with the controllers enabled for its children.
+    v2: Option<(PathBuf, Vec<String>)>,
+    /// cgroup v1 directories by controller; `cpuacct` for accounting, `freezer` for freezing.
+    v1: BTreeMap<&'static str, PathBuf>,
+    /// Why there is no group for a controller.
+    reason: String,
+}
+
+/// The groups of one sandbox; removed by [`Group::remove`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Group {
+    v2: Option<PathBuf>,
+    v2_controllers: Vec<String>,
+    v1: BTreeMap<&'static str, PathBuf>,
+}
+
+impl Cgroups {
+    /// Finds and makes the parent groups, after removing what a killed server left.
+    pub(crate) fn probe(data_dir: &Path) -> Self {
+        clean(data_dir);
+        let mut found = Self::default();
+        let (Ok(mounts), Ok(own)) = (
+            fs::read_to_string("/proc/self/mountinfo"),
+            fs::read_to_string("/proc/self/cgroup"),
+        ) else {
+            "this system has no cgroups".clone_into(&mut found.reason);
+            return found;
+        };
+        let name = format!("daytona-native-{}", crate::random_name());
+        let mut reasons = Vec::new();
+        for mount in mounts.lines().filter_map(Mount::parse) {
+            if mount.kind == "cgroup2" && found.v2.is_none() {
+                match v2_parent(&mount, &own, &name) {
+                    Ok(parent) => found.v2 = Some(parent),
+                    Err(error) => reasons.push(format!("cgroup v2: {error}")),
+                }
+            }
+            if mount.kind == "cgroup" {
+                for controller in ["cpu", "cpuacct", "memory", "pids", "freezer"] {
+                    if !mount.options.iter().any(|option| option == controller)
+                        || found.v1.contains_key(controller)
+                    {
+                        continue;
+                    }
+                    let parent = mount.own_group(&own, controller).join(&name);
+                    match fs::create_dir(&parent) {
+                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                            reasons.push(format!("{controller}: {}: {error}", parent.display()));
+                        }
+                        _ => drop(found.v1.insert(controller, parent)),
+                    }
+                }
+            }
+        }
+        if reasons.is_empty() {
+            "no cgroup with this controller is mounted".clone_into(&mut found.reason);
+        } else {
+            found.reason = reasons.join("; ");
+        }
+        if let Some((parent, _)) = &found.v2 {
+            // Entering a v1 group takes time, and v2 can do both.
+            for (controller, file) in [("freezer", "cgroup.freeze"), ("cpuacct", "cpu.stat")] {
+                if parent.join(file).exists()
+                    && let Some(path) = found.v1.remove(controller)
+                    && !found.v1.values().any(|other| *other == path)
+                {
+                    let _ = fs::remove_dir(path);
+                }
+            }
+        }
+        let parents: Vec<_> = found.parents().cloned().collect();
+        if let Ok(text) = serde_json::to_vec(&parents) {
+            let _ = fs::write(data_dir.join(PARENTS), text);
+        }
+        found
+    }
+
+    fn parents(&self) -> impl Iterator<Item = &PathBuf> {
+        let v2 = self.v2.iter().map(|(parent, _)| parent);
+        v2.chain(self.v1.values())
+    }
+
+    /// Removes the parent groups; their children have to be gone.
+    pub(crate) fn remove(&self) {
+        for parent in self.parents() {
+            let _ = fs::remove_dir(parent);
+        }
+    }
+
+    /// Which limits hold.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            cpu: self.enforcement("cpu"),
+            memory: self.enforcement("memory"),
+            pids: self.enforcement("pids"),
+            disk: Enforcement::NotEnforced {
+                reason: "needs a file system with project quotas, which this one is not set up for"
+                    .to_owned(),
+            },
+            freeze: self.enforcement("freezer"),
+        }
+    }
+
+    fn enforcement(&self, controller: &str) -> Enforcement {
+        let by = match &self.v2 {
+            Some((_, controllers))
+                if controller == "freezer" || controllers.iter().any(|c| c == controller) =>
+            {
+                "cgroup v2"
+            }
+            _ if self.v1.contains_key(controller) => "cgroup v1",
+            _ => {
+                return Enforcement::NotEnforced {
+                    reason: self.reason.clone(),
+                };
+            }
+        };
+        Enforcement::Enforced { by: by.to_owned() }
+    }
+
+    /// Makes the groups of a sandbox with its limits.
+    pub(crate) fn create(&self, spec: &SandboxSpec) -> Result<Group, RuntimeError> {
+        let mut group = Group::default();
+        let made = (|| {
+            if let Some((parent, controllers)) = &self.v2 {
+                let path = make(&parent.join(&spec.id))?;
+                group.v2_controllers.clone_from(controllers);
+                group.v2 = Some(path);
+            }
+            for (controller, parent) in &self.v1 {
+                group.v1.insert(controller, make(&parent.join(&spec.id))?);
+            }
+            group.limit(spec)
+        })();
+        made.map_err(|error| {
+            group.remove();
+            error
+        })?;
+        Ok(group)
+    }
+}
+
+fn make(path: &Path) -> Result<PathBuf, RuntimeError> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(RuntimeError::io("make cgroup", path, error))
+        }
+        _ => Ok(path.to_owned()),
+    }
+}
+
+impl Group {
+    /// The v2 directory to be born in.
+    pub(crate) fn v2(&self) -> Option<PathBuf> {
+        self.v2.clone()
+    }
+
+    /// The v1 files to enter through.
+    pub(crate) fn procs(&self) -> Vec<PathBuf> {
+        let mut files: Vec<_> = self.v1.values().map(|dir| dir.join("cgroup.procs")).collect();
+        files.dedup();
+        files
+    }
+
+    fn has_v2(&self, controller: &str) -> Option<&Path> {
+        let v2 = self.v2.as_deref()?;
+        self.v2_controllers.iter().any(|c| c == controller).then_some(v2)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "limits were checked to be finite and not negative; fractions of bytes do not matter"
+    )]
+    fn limit(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
+        let write = |dir: &Path, file: &str, value: String| {
+            let path = dir.join(file);
+            fs::write(&path, value).map_err(|error| RuntimeError::io("write", &path, error))
+        };
+        if spec.cpu > 0.0 {
+            let quota = (spec.cpu * CPU_PERIOD).max(1000.0) as u64;
+            if let Some(dir) = self.has_v2("cpu") {
+                write(dir, "cpu.max", format!("{quota} {CPU_PERIOD}"))?;
+            } else if let Some(dir) = self.v1.get("cpu") {
+                write(dir, "cpu.cfs_period_us", CPU_PERIOD.to_string())?;
+                write(dir, "cpu.cfs_quota_us", quota.to_string())?;
+            }
+        }
+        if spec.memory_gib > 0.0 {
+            let bytes = (spec.memory_gib * f64::from(1 << 30)) as u64;
+            if let Some(dir) = self.has_v2("memory") {
+                write(dir, "memory.max", bytes.to_string())?;
+                // Absent without swap.
+                let _ = write(dir, "memory.swap.max", "0".to_owned());
+            } else if let Some(dir) = self.v1.get("memory") {
+                write(dir, "memory.limit_in_bytes", bytes.to_string())?;
+                let _ = write(dir, "memory.memsw.limit_in_bytes", bytes.to_string());
+            }
+        }
+        if let Some(dir) = self.has_v2("pids").or(self.v1.get("pids").map(PathBuf::as_path)) {
+            write(dir, "pids.max", MAX_PIDS.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Freezes or thaws, and returns when the kernel says it is done.
+    pub(crate) fn freeze(&self, frozen: bool) -> Result<(), RuntimeError> {
+        let v2 = self.v2.as_ref().map(|dir| dir.join("cgroup.freeze"));
+        let (file, value, state, done) = if let Some(file) = v2.filter(|file| file.exists()) {
+            let events = file.with_file_name("cgroup.events");
+            let done = if frozen { "frozen 1" } else { "frozen 0" };
+            (file, if frozen { "1" } else { "0" }, events, done)
+        } else if let Some(dir) = self.v1.get("freezer") {
+            let file = dir.join("freezer.state");
+            let value = if frozen { "FROZEN" } else { "THAWED" };
+            (file.clone(), value, file, value)
+        } else {
+            return Err(RuntimeError::Unsupported {
+                op: "freeze",
+                reason: "no cgroup freezer can be used here; stop the sandbox instead".to_owned(),
+            });
+        };
+        fs::write(&file, value).map_err(|error| RuntimeError::io("write", &file, error))?;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let now = fs::read_to_string(&state)
+                .map_err(|error| RuntimeError::io("read", &state, error))?;
+            if now.lines().any(|line| line == done) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let _ = fs::write(&file, if file.ends_with("freezer.state") { "THAWED" } else { "0" });
+                return Err(RuntimeError::io(
+                    "freeze",
+                    &file,
+                    io::ErrorKind::TimedOut.into(),
+                ));
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// Memory in bytes, CPU time and processes, each where a controller counts it.
+    pub(crate) fn usage(&self) -> (Option<u64>, Option<Duration>, Option<u64>) {
+        let number = |path: PathBuf| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+        let v1 = |controller: &str, file: &str| number(self.v1.get(controller)?.join(file));
+        let v2 = |controller: &str, file: &str| number(self.has_v2(controller)?.join(file));
+        let memory =
+            v2("memory", "memory.current").or_else(|| v1("memory", "memory.usage_in_bytes"));
+        let pids = v2("pids", "pids.current").or_else(|| v1("pids", "pids.current"));
+        let cpu = v1("cpuacct", "cpuacct.usage").map(Duration::from_nanos).or_else(|| {
+            // Counted in every v2 group, with or without the controller.
+            let stat = fs::read_to_string(self.v2.as_ref()?.join("cpu.stat")).ok()?;
+            let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
+            Some(Duration::from_micros(usage.parse().ok()?))
+        });
+        (memory, cpu, pids)
+    }
+
+    /// Removes the groups; what ran in them has to be gone or going.
+    pub(crate) fn remove(&self) {
+        for dir in self.v2.iter().chain(self.v1.values()) {
+            remove_group(dir);
+        }
+    }
+}
+
+/// Removes one group. The kernel may need a moment after the last process.
+fn remove_group(dir: &Path) {
+    for _ in 0..200 {
+        match fs::remove_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!("cannot remove cgroup {}: {error}", dir.display());
+                return;
+            }
+            _ => return,
+        }
+    }
+    tracing::warn!("cgroup {} stays busy", dir.display());
+}
+
+/// Removes the groups an earlier server on this data directory left, ending what runs in them.
+fn clean(data_dir: &Path) {
+    let file = data_dir.join(PARENTS);
+    let parents: Vec<PathBuf> = fs::read(&file)
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default();
+    for parent in parents {
+        let ours = |part: &str| part.starts_with("daytona-native-");
+        if !parent.file_name().and_then(|name| name.to_str()).is_some_and(ours) {
+            continue;
+        }
+        let children = fs::read_dir(&parent).into_iter().flatten().flatten();
+        for dir in children.map(|child| child.path()).filter(|path| path.is_dir()) {
+            // A group frozen when its server was killed never ends by itself.
+            let _ = fs::write(dir.join("freezer.state"), "THAWED");
+            let _ = fs::write(dir.join("cgroup.freeze"), "0");
+            let _ = fs::write(dir.join("cgroup.kill"), "1");
+            remove_group(&dir);
+        }
+        let _ = fs::remove_dir(&parent);
+    }
+    let _ = fs::remove_file(file);
+}
+
+/// One line of mountinfo.
+struct Mount {
+    root: String,
+    point: PathBuf,
+    kind: String,
+    options: Vec<String>,
+}
+
+impl Mount {
+    fn parse(line: &str) -> Option<Self> {
+        let (left, right) = line.split_once(" - ")?;
+        let mut left = left.split(' ').skip(3);
+        let (root, point) = (left.next()?, left.next()?);
+        let mut right = right.split(' ');
+        let kind = right.next()?.to_owned();
+        let options = right.nth(1)?.split(',').map(str::to_owned).collect();
+        Some(Self {
+            root: root.to_owned(),
+            point: point.into(),
+            kind,
+            options,
+        })
+    }
+
+    /// The group this process is in, in this hierarchy; `controller` is empty for v2.
+    fn own_group(&self, own: &str, controller: &str) -> PathBuf {
+        let path = own.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            controllers.split(',').any(|name| name == controller).then_some(path)
+        });
+        let path = path.unwrap_or("/");
+        // A bind of a subtree shows only what is below its root.
+        let below = path.strip_prefix(self.root.trim_end_matches('/')).unwrap_or(path);
+        let group = self.point.join(below.trim_start_matches('/'));
+        if group.exists() { group } else { self.point.clone() }
+    }
+}
+
+/// Makes the parent in the v2 hierarchy, with as many controllers as can be had.
+fn v2_parent(mount: &Mount, own: &str, name: &str) -> io::Result<(PathBuf, Vec<String>)> {
+    let own = mount.own_group(own, "");
+    let available = fs::read_to_string(own.join("cgroup.controllers"))?;
+    let wanted: Vec<&str> = CONTROLLERS
+        .into_iter()
+        .filter(|wanted| available.split_whitespace().any(|name| name == *wanted))
+        .collect();
+    // A group with processes in it, other than the root, cannot pass on controllers.
+    let places = [own, mount.point.clone()];
+    let mut result = Err(io::ErrorKind::NotFound.into());
+    for place in places {
+        let parent = place.join(name);
+        match fs::create_dir(&parent) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                result = result.or(Err(error));
+                continue;
+            }
+            _ => {}
+        }
+        let mut enabled = Vec::new();
+        for controller in &wanted {
+            let on = format!("+{controller}");
+            let passed = fs::write(place.join("cgroup.subtree_control"), &on)
+                .and_then(|()| fs::write(parent.join("cgroup.subtree_control"), &on));
+            if passed.is_ok() {
+                enabled.push((*controller).to_owned());
+            }
+        }
+        let better = match &result {
+            Ok((_, before)) => {
+                let before: &Vec<String> = before;
+                enabled.len() > before.len()
+            }
+            Err(_) => true,
+        };
+        if better {
+            if let Ok((before, _)) = &result {
+                let _ = fs::remove_dir(before);
+            }
+            result = Ok((parent, enabled));
+        } else if result.as_ref().is_ok_and(|(kept, _)| *kept != parent) {
+            let _ = fs::remove_dir(&parent);
+        }
+        if result.as_ref().is_ok_and(|(_, enabled)| enabled.len() == wanted.len()) {
+            break;
+        }
+    }
+    result
+}

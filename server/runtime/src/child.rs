@@ -1,0 +1,96 @@
+//! What the first process and the agent of every sandbox have in common.
+
+use std::ffi::CStr;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::process::ExitCode;
+
+use daytona_toolbox::AgentConfig;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::protocol::{Failure, Report, Step, report};
+use crate::sys;
+
+/// Open files a process in a sandbox may have, where the server itself may have as many.
+const OPEN_FILES: u64 = 1 << 20;
+
+/// The descriptors a sandbox's first process gets from the launcher.
+#[derive(Debug)]
+pub(crate) struct Inherited {
+    /// The agent's listening socket.
+    pub(crate) listener: OwnedFd,
+    /// Where the outcome of the start goes.
+    pub(crate) report: OwnedFd,
+    /// Standard error of the agent.
+    pub(crate) log: OwnedFd,
+    /// The launcher's orders; see [`crate::init::run`].
+    pub(crate) control: OwnedFd,
+}
+
+impl Inherited {
+    /// Closes everything else the launcher had open.
+    pub(crate) fn keep_only(&self) -> io::Result<()> {
+        sys::close_all_except(&[
+            self.listener.as_raw_fd(),
+            self.report.as_raw_fd(),
+            self.log.as_raw_fd(),
+            self.control.as_raw_fd(),
+        ])
+    }
+}
+
+/// Standard input and output from and to nowhere, standard error to the log.
+pub(crate) fn standard_streams(log: &OwnedFd) -> io::Result<()> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(log)?;
+    Ok(())
+}
+
+/// No core dumps; open files up to the hard limit, which is what servers inside expect.
+pub(crate) fn limit_resources() -> io::Result<()> {
+    let zero = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, zero)?;
+    let files = getrlimit(Resource::Nofile).maximum.unwrap_or(OPEN_FILES);
+    let files = Some(files.min(OPEN_FILES));
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: files,
+            maximum: files,
+        },
+    )?;
+    Ok(())
+}
+
+/// Runs the agent in this process until it ends; without one this was a trial.
+pub(crate) fn run_agent(
+    agent: Option<AgentConfig>,
+    inherited: &Inherited,
+) -> Result<u8, Failure> {
+    let Some(agent) = agent else {
+        report(&inherited.report, &Report::Ready);
+        return Ok(0);
+    };
+    sys::block_child_signal(false).step("unblock signals")?;
+    let _ = std::env::set_current_dir(&agent.work_dir);
+    let listener = inherited.listener.try_clone().step("take the socket")?;
+    report(&inherited.report, &Report::Ready);
+    sys::close_all_except(&[listener.as_raw_fd()]).step("close descriptors")?;
+    let code = daytona_toolbox::run(agent, UnixListener::from(listener));
+    Ok(u8::from(code != ExitCode::SUCCESS))
+}
+
+/// Names this process for `ps`.
+pub(crate) fn set_name(name: &CStr) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::set_name(name);
+    #[cfg(not(target_os = "linux"))]
+    let _ = name;
+}

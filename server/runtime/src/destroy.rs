@@ -1,0 +1,139 @@
+//! Deleting what a sandbox left, whatever it did to it.
+
+use std::ffi::CStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, chmodat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+/// Deletes a folder and everything in it; one that does not exist is fine.
+///
+/// Folders without permissions are made accessible, links are not followed, and the depth of the
+/// tree does not matter: what is nested is moved up first.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    let root = match open_dir(CWD, path) {
+        Ok(root) => root,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOTDIR | Errno::LOOP) => return fs::remove_file(path),
+        Err(error) => return Err(error.into()),
+    };
+    let mut moved = 0_u64;
+    let prefix = format!(".{}-", crate::random_name());
+    loop {
+        let names = names(&root)?;
+        if names.is_empty() {
+            break;
+        }
+        for name in names {
+            if remove_entry(&root, &name)? {
+                continue;
+            }
+            let folder = open_dir(&root, name.as_c_str())?;
+            for inner in self::names(&folder)? {
+                if remove_entry(&folder, &inner)? {
+                    continue;
+                }
+                // Moving a folder needs the right to write to it.
+                drop(open_dir(&folder, inner.as_c_str())?);
+                moved += 1;
+                renameat(&folder, &inner, &root, format!("{prefix}{moved}"))?;
+            }
+            unlinkat(&root, &name, AtFlags::REMOVEDIR)?;
+        }
+    }
+    Ok(fs::remove_dir(path)?)
+}
+
+/// Removes a file or an empty folder; false for a folder with something in it.
+fn remove_entry(folder: &OwnedFd, name: &CStr) -> io::Result<bool> {
+    match unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(true),
+        // EPERM is what POSIX says for a folder.
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match unlinkat(folder, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens a folder, giving its owner all rights first where they are missing.
+fn open_dir<P: rustix::path::Arg + Copy>(at: impl AsFd, path: P) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let at = at.as_fd();
+    let opened = openat(at, path, flags, Mode::empty());
+    let all = Mode::RWXU;
+    match opened {
+        Ok(folder) => {
+            let mode = Mode::from_raw_mode(rustix::fs::fstat(&folder)?.st_mode);
+            if !mode.contains(all) {
+                rustix::fs::fchmod(&folder, all)?;
+            }
+            Ok(folder)
+        }
+        Err(Errno::ACCESS) => {
+            chmodat(at, path, all, AtFlags::empty())?;
+            openat(at, path, flags, Mode::empty())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn names(folder: &OwnedFd) -> io::Result<Vec<std::ffi::CString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn removes_whatever_is_there() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside).expect("a folder");
+        fs::write(outside.join("kept"), "x").expect("a file");
+        let tree = dir.path().join("tree");
+        fs::create_dir_all(tree.join("closed/inner/deep")).expect("folders");
+        fs::write(tree.join("closed/inner/file"), "x").expect("a file");
+        symlink(&outside, tree.join("link")).expect("a link");
+        symlink("nowhere", tree.join("closed/dangling")).expect("a link");
+        for name in ["closed/inner/deep", "closed/inner", "closed"] {
+            fs::set_permissions(tree.join(name), fs::Permissions::from_mode(0)).expect("chmod");
+        }
+        remove_tree(&tree).expect("removed");
+        assert!(!tree.exists());
+        assert!(outside.join("kept").exists());
+        remove_tree(&tree).expect("nothing to remove");
+    }
+
+    #[test]
+    fn removes_a_tree_deeper_than_a_path_may_be_long() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let tree = dir.path().join("tree");
+        fs::create_dir(&tree).expect("a folder");
+        let mut at = open_dir(CWD, &tree).expect("open");
+        for _ in 0..3000 {
+            rustix::fs::mkdirat(&at, "nested", Mode::RWXU).expect("mkdir");
+            at = open_dir(&at, c"nested").expect("open");
+        }
+        drop(at);
+        remove_tree(&tree).expect("removed");
+        assert!(!tree.exists());
+    }
+}

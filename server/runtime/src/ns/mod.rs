@@ -1,0 +1,159 @@
+//! The `ns` runtime: Linux namespaces, overlays and `pivot_root`.
+
+pub(crate) mod base;
+pub(crate) mod etc;
+mod network;
+mod privileges;
+mod view;
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
+
+use daytona_toolbox::AgentConfig;
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+
+use crate::child::{self, Inherited};
+use crate::init;
+use crate::protocol::{Failure, Report, Step, report};
+use crate::sys::{self, Fork};
+
+/// How one sandbox is made. Paths are the host's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// `{data dir}/sandboxes/{id}`, with everything `base::prepare_sandbox` puts there.
+    pub(crate) dir: PathBuf,
+    /// The lowest layer of the root, relative to `dir`: short, and free of characters that overlay
+    /// options would need quoted.
+    pub(crate) base: String,
+    pub(crate) view: base::View,
+    pub(crate) hostname: String,
+    /// The sandbox user's ids inside, and outside when there is no user namespace.
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// The server's own ids, to which `uid` and `gid` are mapped: unprivileged mode.
+    pub(crate) userns: Option<(u32, u32)>,
+    /// Its own network with only a loopback interface.
+    pub(crate) own_network: bool,
+    /// A cgroup v2 directory to be born in.
+    pub(crate) cgroup: Option<PathBuf>,
+    /// `cgroup.procs` files of cgroup v1 directories to enter.
+    pub(crate) cgroup_procs: Vec<PathBuf>,
+}
+
+/// Forks a sandbox's first process; called by the launcher.
+pub(crate) fn fork(plan: &Plan) -> Result<Fork, Failure> {
+    let mut namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS;
+    namespaces |= libc::CLONE_NEWIPC;
+    if plan.userns.is_some() {
+        namespaces |= libc::CLONE_NEWUSER;
+    }
+    if plan.own_network {
+        namespaces |= libc::CLONE_NEWNET;
+    }
+    let cgroup = match &plan.cgroup {
+        Some(path) => Some(fs::File::open(path).step_with(|| format!("open {}", path.display()))?),
+        None => None,
+    };
+    sys::fork_into(
+        u64::from(namespaces.cast_unsigned()),
+        cgroup.as_ref().map(AsFd::as_fd),
+    )
+    .step("create the namespaces")
+}
+
+/// The life of a sandbox's PID 1.
+pub(crate) fn run(plan: &Plan, agent: Option<AgentConfig>, inherited: Inherited) -> u8 {
+    let agent = match start(plan, agent, &inherited) {
+        Ok(Some(agent)) => agent,
+        Ok(None) => return 0,
+        Err(failure) => {
+            report(&inherited.report, &Report::Failed(failure));
+            return 1;
+        }
+    };
+    let Inherited { control, .. } = inherited;
+    let _ = sys::close_all_except(&[control.as_raw_fd()]);
+    init::run(agent, &control, &Namespace)
+}
+
+/// The PID namespace of PID 1.
+struct Namespace;
+
+impl init::Processes for Namespace {
+    fn signal(&self, signal: i32) {
+        sys::kill_all(signal);
+    }
+
+    // The kernel ends and reaps the whole namespace when PID 1 exits.
+    fn finish(&self) {}
+}
+
+fn start(
+    plan: &Plan,
+    agent: Option<AgentConfig>,
+    inherited: &Inherited,
+) -> Result<Option<rustix::process::Pid>, Failure> {
+    die_with_parent()?;
+    for procs in &plan.cgroup_procs {
+        fs::write(procs, "0").step_with(|| format!("enter cgroup {}", procs.display()))?;
+    }
+    if let Some(outside) = plan.userns {
+        map_ids((plan.uid, plan.gid), outside).step("map the user")?;
+    }
+    view::enter(plan)?;
+    rustix::system::sethostname(plan.hostname.as_bytes()).step("set the host name")?;
+    if plan.own_network {
+        network::loopback_up().step("bring up the loopback interface")?;
+    }
+    child::standard_streams(&inherited.log).step("open /dev/null")?;
+    child::limit_resources().step("set resource limits")?;
+    match sys::fork().step("fork the agent")? {
+        Fork::Child => match run_agent(plan, agent, inherited) {
+            Ok(code) => std::process::exit(code.into()),
+            Err(failure) => {
+                report(&inherited.report, &Report::Failed(failure));
+                std::process::exit(1);
+            }
+        },
+        Fork::Parent(agent) => {
+            privileges::give_up(plan)?;
+            // A change of user clears it.
+            die_with_parent()?;
+            child::set_name(c"sandbox-init");
+            Ok(Some(agent))
+        }
+    }
+}
+
+fn run_agent(
+    plan: &Plan,
+    agent: Option<AgentConfig>,
+    inherited: &Inherited,
+) -> Result<u8, Failure> {
+    rustix::process::setsid().step("start a session")?;
+    privileges::give_up(plan)?;
+    child::set_name(c"sandbox-agent");
+    child::run_agent(agent, inherited)
+}
+
+fn die_with_parent() -> Result<(), Failure> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .step("ask to end with the launcher")
+}
+
+/// Maps one user and one group: all an unprivileged process may map without helpers.
+fn map_ids(inside: (u32, u32), outside: (u32, u32)) -> io::Result<()> {
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write(
+        "/proc/self/gid_map",
+        format!("{} {} 1\n", inside.1, outside.1),
+    )?;
+    fs::write(
+        "/proc/self/uid_map",
+        format!("{} {} 1\n", inside.0, outside.0),
+    )
+}
+

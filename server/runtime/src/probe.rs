@@ -1,0 +1,330 @@
+//! What this machine allows.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use daytona_toolbox::AgentConfig;
+
+use crate::protocol::Plan;
+use crate::runtime::{Inner, Prepared};
+#[cfg(target_os = "linux")]
+use crate::{Network, ns, runtime::blocking};
+use crate::{
+    Enforcement, Limits, Probe, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, process,
+};
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What a host name may have.
+const HOST_NAME: usize = 63;
+
+/// How sandboxes are made.
+#[derive(Clone, Debug)]
+pub(crate) enum Mode {
+    #[cfg(target_os = "linux")]
+    Ns {
+        base: Arc<ns::base::Base>,
+        /// The server's own ids when it is not root.
+        userns: Option<(u32, u32)>,
+    },
+    Process,
+}
+
+/// Chooses the runtime.
+pub(crate) async fn choose(
+    inner: &Arc<Inner>,
+    choice: RuntimeChoice,
+) -> Result<(Probe, Mode), RuntimeError> {
+    let mut reason = "it was asked for".to_owned();
+    if choice != RuntimeChoice::Process {
+        match isolated(inner).await {
+            Ok(found) => return Ok(found),
+            Err(why) if choice == RuntimeChoice::Ns => {
+                return Err(RuntimeError::Unsupported {
+                    op: "the runtime `ns`",
+                    reason: format!("{why}; `--runtime process` works without isolation"),
+                });
+            }
+            Err(why) => reason = format!("`ns` does not work here: {why}"),
+        }
+    }
+    let none = |reason: &str| Enforcement::NotEnforced {
+        reason: reason.to_owned(),
+    };
+    let why = "the runtime `process` limits nothing";
+    let probe = Probe {
+        kind: RuntimeKind::Process,
+        isolated: false,
+        root: false,
+        summary: format!("runtime process, because {reason}"),
+        warnings: vec![
+            "NO ISOLATION: what runs in a sandbox can do and read all that this user can"
+                .to_owned(),
+        ],
+        limits: Limits {
+            cpu: none(why),
+            memory: none(why),
+            pids: none(why),
+            disk: none(why),
+            freeze: none(why),
+        },
+    };
+    Ok((probe, Mode::Process))
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn isolated(_inner: &Arc<Inner>) -> Result<(Probe, Mode), String> {
+    Err("it needs Linux".to_owned())
+}
+
+#[cfg(target_os = "linux")]
+async fn isolated(inner: &Arc<Inner>) -> Result<(Probe, Mode), String> {
+    let ids = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
+    let mut failures = Vec::new();
+    let attempts: &[Option<(u32, u32)>] = if ids.0 == 0 {
+        &[None, Some(ids)]
+    } else {
+        &[Some(ids)]
+    };
+    for userns in attempts {
+        match attempt(inner, *userns).await {
+            Ok(base) => {
+                let limits = inner.cgroups().limits();
+                let root = userns.is_none();
+                let summary = if root {
+                    "runtime ns, as root"
+                } else {
+                    "runtime ns, unprivileged in user namespaces"
+                };
+                let warnings = limits.warnings();
+                let probe = Probe {
+                    kind: RuntimeKind::Ns,
+                    isolated: true,
+                    root,
+                    summary: summary.to_owned(),
+                    warnings,
+                    limits,
+                };
+                let mode = Mode::Ns {
+                    base: Arc::new(base),
+                    userns: *userns,
+                };
+                return Ok((probe, mode));
+            }
+            Err(error) if userns.is_none() => failures.push(format!("as root: {error}")),
+            Err(error) => failures.push(format!("with user namespaces: {error}")),
+        }
+    }
+    Err(failures.join("; "))
+}
+
+/// Starts a sandbox without an agent.
+#[cfg(target_os = "linux")]
+async fn attempt(
+    inner: &Arc<Inner>,
+    userns: Option<(u32, u32)>,
+) -> Result<ns::base::Base, RuntimeError> {
+    let data_dir = inner.data_dir.clone();
+    let base = blocking(move || {
+        let user = ns::base::user(&data_dir, userns)?;
+        ns::base::Base::build(&data_dir, user)
+    })
+    .await?;
+    let base = Arc::new(base);
+    let mode = Mode::Ns {
+        base: Arc::clone(&base),
+        userns,
+    };
+    let spec = SandboxSpec {
+        id: "trial".to_owned(),
+        name: "trial".to_owned(),
+        user: "daytona".to_owned(),
+        env: BTreeMap::new(),
+        cpu: 0.0,
+        memory_gib: 0.0,
+        disk_gib: 0.0,
+        network: Network::Host,
+        version: String::new(),
+    };
+    let parent = inner.data_dir.join("trial");
+    let dir = parent.join(crate::random_name());
+    let trial = inner
+        .run(".trial", {
+            let dir = dir.clone();
+            move |inner| {
+                fs::create_dir_all(&dir).map_err(|error| RuntimeError::io("make", &dir, error))?;
+                let mut prepared = mode.plan(&spec, &dir, inner)?;
+                prepared.agent = None;
+                Ok(prepared)
+            }
+        })
+        .await;
+    inner.ended(".trial").await;
+    let _ = blocking(move || {
+        let _ = crate::destroy::remove_tree(&parent);
+        Ok(())
+    })
+    .await;
+    trial?;
+    Arc::into_inner(base).ok_or(RuntimeError::LauncherGone)
+}
+
+impl Mode {
+    /// The user's name and, where it is the same for all sandboxes, home inside.
+    pub(crate) fn user(
+        &self,
+        spec: &SandboxSpec,
+    ) -> Result<(String, Option<PathBuf>), RuntimeError> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Ns { userns, .. } => match spec.user.as_str() {
+                "daytona" => Ok(("daytona".to_owned(), Some("/home/daytona".into()))),
+                "root" if userns.is_none() => Ok(("root".to_owned(), Some("/root".into()))),
+                "root" => Err(RuntimeError::Unsupported {
+                    op: "user root",
+                    reason: "the server does not run as root; start it as root, or use the user \
+                             `daytona`"
+                        .to_owned(),
+                }),
+                other => Err(RuntimeError::Unsupported {
+                    op: "this user",
+                    reason: format!("{other:?} is unknown here; use `daytona` or `root`"),
+                }),
+            },
+            Self::Process => Ok((own_user(), None)),
+        }
+    }
+
+    /// Makes a sandbox's folders and groups, and says how to start it.
+    pub(crate) fn plan(
+        &self,
+        spec: &SandboxSpec,
+        dir: &Path,
+        inner: &Inner,
+    ) -> Result<Prepared, RuntimeError> {
+        if let Some(parent) = dir.parent() {
+            fs::create_dir_all(parent).map_err(|error| RuntimeError::io("make", parent, error))?;
+        }
+        let (user, home) = self.user(spec)?;
+        let home = home.unwrap_or_else(|| dir.join("home"));
+        let mut env = base_env(&user, &home, &spec.id);
+        let (plan, group) = match self {
+            #[cfg(target_os = "linux")]
+            Self::Ns { base, userns } => {
+                let hostname = host_name(&spec.name);
+                base.prepare_sandbox(dir, &hostname)?;
+                let group = inner.cgroups().create(spec)?;
+                let ids = if user == "root" {
+                    (0, 0)
+                } else {
+                    (base.user.uid, base.user.gid)
+                };
+                let plan = ns::Plan {
+                    dir: dir.to_owned(),
+                    base: base.relative(),
+                    view: base.view.clone(),
+                    hostname,
+                    uid: ids.0,
+                    gid: ids.1,
+                    userns: *userns,
+                    own_network: spec.network == Network::None,
+                    cgroup: group.v2(),
+                    cgroup_procs: group.procs(),
+                };
+                (Plan::Ns(plan), Some(group))
+            }
+            Self::Process => {
+                fs::create_dir_all(&home).map_err(|error| RuntimeError::io("make", &home, error))?;
+                if let Some(path) = std::env::var_os("PATH").and_then(|path| path.into_string().ok())
+                {
+                    env.insert("PATH".to_owned(), path);
+                }
+                let plan = process::Plan { home: home.clone() };
+                (Plan::Process(plan), None)
+            }
+        };
+        env.extend(spec.env.clone());
+        let log = dir.join("agent.log");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .and_then(|file| file.set_len(0).map(|()| file))
+            .map_err(|error| RuntimeError::io("open", &log, error))?;
+        let agent = AgentConfig {
+            sandbox_id: spec.id.clone(),
+            user,
+            work_dir: home.clone(),
+            home,
+            env,
+            confine: matches!(self, Self::Process).then(|| dir.to_owned()),
+            version: spec.version.clone(),
+        };
+        Ok(Prepared {
+            plan,
+            agent: Some(agent),
+            group,
+            log,
+        })
+    }
+}
+
+fn base_env(user: &str, home: &Path, id: &str) -> BTreeMap<String, String> {
+    let home = home.display();
+    [
+        ("PATH", format!("{home}/.local/bin:{PATH}")),
+        ("HOME", home.to_string()),
+        ("USER", user.to_owned()),
+        ("LOGNAME", user.to_owned()),
+        ("SHELL", shell().to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("DAYTONA_SANDBOX_ID", id.to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+fn shell() -> &'static str {
+    let bash = "/bin/bash";
+    if Path::new(bash).exists() { bash } else { "/bin/sh" }
+}
+
+/// The name of the user this server runs as.
+fn own_user() -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let listed = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    listed
+        .or_else(|| std::env::var("USER").ok())
+        .unwrap_or_else(|| uid.to_string())
+}
+
+/// A host name made of any text.
+#[cfg(target_os = "linux")]
+fn host_name(name: &str) -> String {
+    let fine = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = name.chars().take(HOST_NAME).map(fine).collect();
+    let name = name.trim_matches('-');
+    if name.is_empty() { "sandbox" } else { name }.to_owned()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::host_name;
+
+    #[test]
+    fn host_names_are_valid() {
+        assert_eq!(host_name("my_box.1"), "my-box-1");
+        assert_eq!(host_name("-ä-"), "sandbox");
+        assert_eq!(host_name(&"x".repeat(200)).len(), 63);
+    }
+}
