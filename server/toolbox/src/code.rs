@@ -10,6 +10,7 @@ use crate::App;
 use crate::body::Json;
 use crate::error::{Error, Result};
 use crate::process::{self, ARGUMENT_LIMIT, Outcome, Program};
+use crate::typescript;
 
 /// `POST /process/code-run`
 ///
@@ -31,7 +32,13 @@ pub(crate) async fn code_run(
     let command = match request.language.to_ascii_lowercase().as_str() {
         "python" => python(path, request.code, argv),
         "javascript" => javascript(path, request.code, argv),
-        "typescript" => typescript(path, request.code, argv),
+        "typescript" => {
+            let path = path.to_owned();
+            let work = move || typescript(&path, request.code, argv);
+            tokio::task::spawn_blocking(work)
+                .await
+                .map_err(|_| Error::internal("the TypeScript compiler broke off; try again"))?
+        }
         other => {
             return Err(Error::bad_request(format!(
                 "unknown language {other:?}; use python, javascript or typescript"
@@ -73,37 +80,50 @@ fn python(path: &str, code: String, arguments: Vec<String>) -> Command {
         )
     })?;
     let mut args: Vec<OsString> = vec!["-u".into()];
-    let stdin = pass(&mut args, "-c", code);
+    let stdin = if code.len() > ARGUMENT_LIMIT {
+        args.push("-".into());
+        Some(code)
+    } else {
+        args.extend(["-c".into(), code.into()]);
+        None
+    };
     args.extend(arguments.into_iter().map(OsString::from));
     Ok(Interpreter { path: interpreter, args, stdin })
 }
 
 fn javascript(path: &str, code: String, arguments: Vec<String>) -> Command {
-    let interpreter = find(path, &["node", "nodejs"]).ok_or_else(|| {
-        Outcome::not_started("node is not installed in this sandbox; install Node.js 20 or newer, for example with `apt-get install nodejs`")
-    })?;
-    let mut args: Vec<OsString> = Vec::new();
-    let stdin = pass(&mut args, "-e", code);
-    if stdin.is_none() {
-        // Stands where a file's name would, so that arguments start at process.argv[2].
-        args.extend(["--".into(), "[eval]".into()]);
-    }
-    args.extend(arguments.into_iter().map(OsString::from));
-    Ok(Interpreter { path: interpreter, args, stdin })
+    Ok(node(find_node(path)?, Vec::new(), code, arguments))
 }
 
+/// Whatever Node.js is there runs what the agent's own compiler has left of the types.
 fn typescript(path: &str, code: String, arguments: Vec<String>) -> Command {
-    javascript(path, code, arguments)
+    let interpreter = find_node(path)?;
+    let module = typescript::erase(code).map_err(|why| Outcome { exit_code: 1, result: why })?;
+    let options = vec!["--enable-source-maps".into(), "--input-type=module".into()];
+    Ok(node(interpreter, options, module, arguments))
 }
 
-/// Adds `code` to `args` behind `flag`, or, if it is long, makes it the program's stdin.
-fn pass(args: &mut Vec<OsString>, flag: &str, code: String) -> Option<String> {
-    if code.len() > ARGUMENT_LIMIT {
+fn find_node(path: &str) -> std::result::Result<PathBuf, Outcome> {
+    find(path, &["node", "nodejs"]).ok_or_else(|| {
+        Outcome::not_started(
+            "node is not installed in this sandbox; install Node.js 20 or newer, \
+             for example with `apt-get install nodejs`",
+        )
+    })
+}
+
+fn node(path: PathBuf, mut args: Vec<OsString>, code: String, arguments: Vec<String>) -> Interpreter {
+    let stdin = if code.len() > ARGUMENT_LIMIT {
         args.push("-".into());
-        return Some(code);
-    }
-    args.extend([flag.into(), code.into()]);
-    None
+        Some(code)
+    } else {
+        // Node takes no empty program. The name stands where a file's would, so that arguments
+        // start at process.argv[2].
+        args.extend([format!("--eval={code}\n"), "--".into(), "[eval]".into()].map(OsString::from));
+        None
+    };
+    args.extend(arguments.into_iter().map(OsString::from));
+    Interpreter { path, args, stdin }
 }
 
 /// The first of `names` on `path`.

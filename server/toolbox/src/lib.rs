@@ -11,6 +11,7 @@ mod files;
 mod process;
 mod serve;
 mod system;
+mod typescript;
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;

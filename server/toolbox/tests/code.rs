@@ -42,6 +42,94 @@ fn javascript() {
 }
 
 #[test]
+fn javascript_may_be_a_module() {
+    let agent = Agent::start();
+    agent.put("helper.mjs", "export const value = 42");
+    let code = "const { value } = await import('./helper.mjs'); console.log(value)";
+    let module = format!("import os from 'node:os'; {code}");
+    assert_eq!(run(&agent, &json!({"language": "javascript", "code": module})), (0, "42\n".into()));
+    for odd in ["", "-1", "// comment"] {
+        assert_eq!(run(&agent, &json!({"language": "javascript", "code": odd})), (0, String::new()));
+    }
+}
+
+#[test]
+fn typescript() {
+    let agent = Agent::start();
+    agent.put("helper.js", "module.exports = { value: 42 }");
+    let code = r"
+import fs from 'node:fs'
+import type { Nothing } from './nothing'
+enum Color { Red = 1, Green }
+namespace Space { export const a = 'n' }
+interface P { a: number }
+class A<T> { constructor(private readonly x: T, public y?: number) {} get v(): T { return this.x! } }
+const { value } = require('./helper') as { value: number }
+const p = <T,>(x: T) => x as unknown as P satisfies P
+console.log(Color[Color.Green], Space.a, new A<number>(5).v, value, fs.existsSync('/'), p({ a: 1 }).a)
+console.log(process.argv.slice(2), require.main === module, __dirname === process.cwd())
+console.error(await Promise.resolve('err') as string)
+process.exit(6)
+";
+    let (exit, out) = run(
+        &agent,
+        &json!({
+            "language": "typescript", "code": code, "argv": ["a b", "--c"]
+        }),
+    );
+    assert_eq!((exit, out.as_str()), (6, "Green n 5 42 true 1\n[ 'a b', '--c' ] true true\nerr\n"));
+    let (exit, out) = run(
+        &agent,
+        &json!({
+            "language": "typescript", "code": "import os = require('os')\nconst n: number = os.cpus().length\nexport = n\nconsole.log(n > 0)"
+        }),
+    );
+    assert_eq!((exit, out.as_str()), (0, "true\n"));
+}
+
+#[test]
+fn typescript_errors_name_the_lines_of_the_program() {
+    let agent = Agent::start();
+    let typescript = |code: &str| run(&agent, &json!({"language": "typescript", "code": code}));
+    let (exit, out) =
+        typescript("interface A {\n  a: 1\n}\n\nfunction f(): never {\n  throw new Error('boom')\n}\nf()");
+    assert_eq!(exit, 1);
+    assert!(out.contains("Error: boom") && out.contains("program.ts:6:"), "{out}");
+    let (exit, out) = typescript("const a: number = 1\nconst b: = 2\n");
+    assert_eq!(exit, 1);
+    assert!(out.contains("program.ts:2:"), "{out}");
+    let (exit, out) = typescript("let a = 1\nlet a = 2\n");
+    assert_eq!(exit, 1);
+    assert!(out.contains("already been declared"), "{out}");
+}
+
+#[test]
+fn deep_and_long_typescript_harms_nobody() {
+    let agent = Agent::start();
+    for (open, middle, close) in [
+        ("(", "1", ")"),
+        ("[", "", "]"),
+        ("{", "", "}"),
+        ("!", "1", ""),
+        ("`${", "1", "}`"),
+        ("1+", "1", ""),
+        ("class A{a=", "1", "}"),
+        ("if(1)", ";", ""),
+        ("namespace A{", "export let a", "}"),
+    ] {
+        let code = open.repeat(20_000) + middle + &close.repeat(20_000);
+        // What node makes of it is its own affair.
+        run(&agent, &json!({"language": "typescript", "code": code, "timeout": 60}));
+    }
+    let (exit, out) = run(&agent, &json!({"language": "typescript", "code": " ".repeat(2 << 20)}));
+    assert_eq!(exit, 1);
+    assert!(out.contains("upload it"), "{out}");
+    let long = format!("const s: string = '{}'\nconsole.log(s.length, process.argv.slice(2))", "x".repeat(300_000));
+    let (exit, out) = run(&agent, &json!({"language": "typescript", "code": long, "argv": ["a"]}));
+    assert_eq!((exit, out.as_str()), (0, "300000 [ 'a' ]\n"));
+}
+
+#[test]
 fn long_programs_run_like_short_ones() {
     let agent = Agent::start();
     let filler = "x".repeat(200_000);

@@ -102,9 +102,9 @@ fn modes_show_special_bits() {
     ] {
         let path = agent.work().join("x");
         if dir {
-            fs::create_dir(&path).unwrap()
+            fs::create_dir(&path).unwrap();
         } else {
-            fs::write(&path, "").unwrap()
+            fs::write(&path, "").unwrap();
         }
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         let info = agent.get("/files/info?path=x").json();
