@@ -1,0 +1,97 @@
+"""Follows a plan with a synchronous Python client: the official one or ours, they look the same."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from measure import SMALL, Watch, arguments, check, large, list_url, small
+
+# Calls at once come from this many threads: more are slower with either client.
+THREADS = 32
+
+
+class Client:
+    def __init__(self, module: str, plan: dict[str, Any]) -> None:
+        self.api: Any = importlib.import_module(module)
+        self.plan = plan
+        self.construct: list[float] = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            daytona = self.connect(plan["api_url"])
+            self.construct.append(time.perf_counter() - begin)
+        self.daytona = daytona
+        self.lists = {
+            op["count"]: self.connect(list_url(plan, op["count"]))
+            for op in plan["ops"]
+            if op["op"] == "list"
+        }
+        self.sandbox = self.daytona.get(plan["sandbox"])
+        self.threads = ThreadPoolExecutor(THREADS)
+
+    def connect(self, api_url: str) -> Any:
+        return self.api.Daytona(self.api.DaytonaConfig(api_url=api_url, api_key=self.plan["key"]))
+
+    def exec(self, _count: int = 0) -> None:
+        answer = self.sandbox.process.exec("echo hi")
+        check(answer.exit_code == 0, answer.result)
+
+    def burst(self, count: int) -> None:
+        list(self.threads.map(self.exec, range(count)))
+
+    def upload_small(self, count: int) -> None:
+        content = b"\7" * SMALL
+        upload = self.api.FileUpload
+        files = [upload(source=content, destination=small(index)) for index in range(count)]
+        self.sandbox.fs.upload_files(files)
+
+    def download_small(self, count: int) -> None:
+        request = self.api.FileDownloadRequest
+        files = self.sandbox.fs.download_files([request(source=small(index)) for index in range(count)])
+        for file in files:
+            check(file.result is not None and len(file.result) == SMALL, file.source)
+
+    def list(self, count: int) -> None:
+        seen = sum(1 for _ in self.lists[count].list())
+        check(seen == count, f"{seen} sandboxes of {count}")
+
+    def upload_file(self, _count: int) -> None:
+        self.sandbox.fs.upload_file(self.plan["local"], large(self.plan))
+
+    def upload_stream(self, _count: int) -> None:
+        with open(self.plan["local"], "rb") as file:
+            self.sandbox.fs.upload_file_stream(file, large(self.plan))
+
+    def download_file(self, _count: int) -> None:
+        self.sandbox.fs.download_file(large(self.plan), self.plan["target"])
+
+    def download_memory(self, _count: int) -> None:
+        length = len(self.sandbox.fs.download_file(large(self.plan)))
+        check(length == self.plan["bytes"], f"{length} bytes")
+
+    def download_stream(self, _count: int) -> None:
+        length = sum(len(piece) for piece in self.sandbox.fs.download_file_stream(large(self.plan)))
+        check(length == self.plan["bytes"], f"{length} bytes")
+
+
+def main() -> None:
+    module, plan = arguments()
+    client = Client(module, plan)
+    taken = []
+    for op in plan["ops"]:
+        call, count = getattr(client, op["op"]), op.get("count", 0)
+        for _ in range(op.get("warm", 0)):
+            call(count)
+        watch = Watch(op)
+        while watch.goes_on():
+            call(count)
+            watch.note()
+        taken.append(watch.stop())
+    print(json.dumps({"construct": client.construct, "taken": taken}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
