@@ -333,7 +333,9 @@ impl Sandbox {
         }
         // Bounded from outside, together with the waiting.
         let call = Call::new(operation, method, url).limit(Some(Duration::ZERO));
-        self.set(link.transport.json(call).await?);
+        if let Some(data) = link.transport.json_if_any(call).await? {
+            self.set(data);
+        }
         Ok(())
     }
 

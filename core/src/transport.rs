@@ -167,12 +167,14 @@ impl Transport {
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T> {
         let operation = call.operation;
         let (headers, body) = self.bytes(call).await?;
-        serde_json::from_slice(&body).map_err(|error| {
-            let content = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
-            Error::new(ErrorKind::Other, format!("the server's answer ({content}) cannot be read: {error}"))
-                .with_hint("Check that the API URL points to a Daytona API")
-                .with_operation(operation)
-        })
+        read_json(operation, &headers, &body)
+    }
+
+    /// The same where servers of some versions answer with nothing.
+    pub(crate) async fn json_if_any<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<Option<T>> {
+        let operation = call.operation;
+        let (headers, body) = self.bytes(call).await?;
+        if body.is_empty() { Ok(None) } else { read_json(operation, &headers, &body).map(Some) }
     }
 
     /// Sends a request whose answer says nothing more.
@@ -367,6 +369,15 @@ impl Transport {
             .build()
             .map_err(|error| Error::new(ErrorKind::Other, format!("the HTTP client cannot be set up: {error}")))
     }
+}
+
+fn read_json<T: DeserializeOwned>(operation: Operation, headers: &HeaderMap, body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|error| {
+        let content = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("no content type");
+        Error::new(ErrorKind::Other, format!("the server's answer ({content}) cannot be read: {error}"))
+            .with_hint("Check that the API URL points to a Daytona API")
+            .with_operation(operation)
+    })
 }
 
 type Deadline = Option<(Instant, Duration)>;
