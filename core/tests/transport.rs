@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use daytona_core::{Config, Daytona, ErrorKind, ListQuery};
+use daytona_core::{Config, CreateOptions, CreateParams, Daytona, ErrorKind, ListQuery};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -92,7 +92,7 @@ async fn transient_answers_are_asked_again_where_that_is_safe() {
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::ServiceUnavailable, 3));
     assert!(error.to_string().contains("after 3 attempts"), "{error}");
 
-    let error = client(&server).create(Default::default(), &Default::default()).await.err().unwrap();
+    let error = client(&server).create(CreateParams::default(), &CreateOptions::default()).await.err().unwrap();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::ServiceUnavailable, 1));
 }
 
@@ -111,7 +111,7 @@ async fn a_reset_is_repeated_only_if_nothing_can_have_been_acted_on() {
     assert_eq!(client(&server).get("s1", None).await.unwrap().id(), "s1");
 
     let server = serve(vec![Step::Close, sandbox()]).await;
-    let error = client(&server).create(Default::default(), &Default::default()).await.err().unwrap();
+    let error = client(&server).create(CreateParams::default(), &CreateOptions::default()).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Connection);
     assert_eq!(server.requests.load(Ordering::SeqCst), 1, "a POST may have been acted on");
 }
@@ -120,7 +120,7 @@ async fn a_reset_is_repeated_only_if_nothing_can_have_been_acted_on() {
 async fn a_refused_connection_is_tried_again_for_any_method() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let server = Server { url: format!("http://{free}/api"), requests: Arc::default() };
-    let error = client(&server).create(Default::default(), &Default::default()).await.err().unwrap();
+    let error = client(&server).create(CreateParams::default(), &CreateOptions::default()).await.err().unwrap();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Connection, 3));
     assert!(error.message().contains(&free.to_string()), "{error}");
 }
