@@ -1,0 +1,306 @@
+// Runs the behaviour cases of this folder with a Node client: any package that has the official names.
+// README.md describes the format of the cases.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import readline from 'node:readline'
+import util from 'node:util'
+
+const HERE = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname)
+const LIMIT = 120 // seconds that one step may take
+
+/** Every case: `{ id, file, case }`. */
+export function load() {
+  const names = fs.readdirSync(HERE).filter((name) => name.endsWith('.json')).sort()
+  return names.flatMap((name) => {
+    const file = JSON.parse(fs.readFileSync(path.join(HERE, name), 'utf8'))
+    return file.cases.map((one) => ({ id: `${path.basename(name, '.json')}/${one.name}`, file, case: one }))
+  })
+}
+
+/** Starts one local server in a data directory of its own. */
+export async function startServer() {
+  const binary = process.env.DAYTONA_NATIVE_BINARY || path.join(HERE, '../../target/release/daytona-native')
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'daytona-cases-'))
+  const log = fs.openSync(path.join(directory, 'log'), 'w')
+  const runtime = process.env.DAYTONA_NATIVE_TEST_RUNTIME || 'auto'
+  const args = ['serve', '--port', '0', '--json', '--data-dir', path.join(directory, 'data'), '--runtime', runtime]
+  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', log] })
+  fs.closeSync(log)
+  const lines = readline.createInterface({ input: child.stdout })
+  const ended = once(child, 'exit')
+  const first = await Promise.race([once(lines, 'line'), ended.then(() => undefined)])
+  if (!first) throw new Error(`${binary} did not start: ${fs.readFileSync(path.join(directory, 'log'))}`)
+  const { url, apiKey } = JSON.parse(first[0])
+  const close = async () => {
+    child.kill('SIGTERM')
+    const late = setTimeout(() => child.kill('SIGKILL'), 30_000)
+    await ended
+    clearTimeout(late)
+    fs.rmSync(directory, { recursive: true, force: true })
+  }
+  return { url, apiKey, close }
+}
+
+const camel = (name) => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase())
+const isPlain = (value) => value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype
+const keysToCamel = (value) => Object.fromEntries(Object.entries(value).map(([name, one]) => [camel(name), one]))
+
+/** The value that `{"$text": ...}` and the like stand for. */
+function content(spec) {
+  if ('$text' in spec) return Buffer.from(spec.$text)
+  if ('$bytes' in spec) return Buffer.from(spec.$bytes, 'hex')
+  if ('$pattern' in spec) return Buffer.alloc(spec.$pattern).map((_, i) => i * 7 + (i >> 8) * 13)
+  if ('$repeat' in spec) return spec.$repeat[0].repeat(spec.$repeat[1])
+  if ('$lines' in spec) return spec.$lines.join('\n')
+  if ('$concat' in spec) return spec.$concat.map((part) => (typeof part === 'string' ? part : content(part))).join('')
+  return undefined
+}
+
+function member(value, name) {
+  if (value === null || value === undefined) return undefined
+  return Object.hasOwn(value, name) ? value[name] : value[camel(name)]
+}
+
+const field = (value, dotted) => dotted.split('.').filter(Boolean).reduce(member, value)
+
+/** Puts values for `${name}` and, unless they are kept for comparison, for contents. */
+function fill(spec, names, keep = false) {
+  if (typeof spec === 'string') {
+    const whole = /^\$\{(\w+)\}$/.exec(spec)
+    if (whole && whole[1] in names) return names[whole[1]]
+    return spec.replace(/\$\{([a-z]\w*(?:\.\w+)*)\}/g, (all, dotted) => {
+      const [root, ...rest] = dotted.split('.')
+      return root in names ? String(field(names[root], rest.join('.'))) : all
+    })
+  }
+  if (Array.isArray(spec)) return spec.map((one) => fill(one, names, keep))
+  if (!isPlain(spec)) return spec
+  const filled = Object.fromEntries(Object.entries(spec).map(([name, one]) => [fill(name, names), fill(one, names, keep)]))
+  return (keep ? undefined : content(filled)) ?? filled
+}
+
+const show = (value) => util.inspect(value, { depth: 2, breakLength: Infinity, maxStringLength: 400 }).slice(0, 600)
+
+/** Why `got` is not what is wanted, or `undefined`. */
+export function mismatch(want, got, at = 'result') {
+  const fail = () => `${at} is ${show(got)}, wanted ${show(want)}`
+  const check = (holds) => (holds ? undefined : fail())
+  const first = (problems) => problems.find((problem) => problem !== undefined)
+  if (Array.isArray(want)) {
+    if (!Array.isArray(got) || got.length !== want.length) return fail()
+    return first(want.map((one, i) => mismatch(one, got[i], `${at}.${i}`)))
+  }
+  if (!isPlain(want)) return check(got === want)
+  const literal = content(want)
+  if (typeof literal === 'string') return check(got === literal)
+  if (literal) return check(got instanceof Uint8Array && literal.equals(got))
+  if ('$min' in want || '$max' in want) return check(got >= (want.$min ?? -Infinity) && got <= (want.$max ?? Infinity))
+  const [operator] = Object.keys(want)
+  if (!operator?.startsWith('$')) {
+    return first(Object.entries(want).map(([name, one]) => mismatch(one, member(got, name), `${at}.${name}`)))
+  }
+  const operand = want[operator]
+  switch (operator) {
+    case '$contains': return check(typeof got === 'string' && got.includes(operand))
+    case '$regex': return check(got !== undefined && got !== null && new RegExp(operand).test(got instanceof Date ? got.toISOString() : String(got)))
+    case '$length': return check(got?.length === operand)
+    case '$absent': return check(got === undefined || got === null)
+    case '$not': return check(mismatch(operand, got) !== undefined)
+    case '$all': return first(operand.map((one) => mismatch(one, got, at)))
+    case '$set': {
+      const left = [...got]
+      for (const one of operand) {
+        const found = left.findIndex((item) => mismatch(one, item) === undefined)
+        if (found < 0) return fail()
+        left.splice(found, 1)
+      }
+      return check(left.length === 0)
+    }
+    default: throw new Error(`unknown operator ${operator}`)
+  }
+}
+
+const collect = async (found) => {
+  const all = []
+  for await (const one of found) all.push(one)
+  return all
+}
+
+const http = async (url, options) => {
+  const answer = await fetch(url, options)
+  return { status: answer.status, body: Buffer.from(await answer.arrayBuffer()) }
+}
+
+/** The calls by their canonical names: `(target, arguments, session)`. */
+const CALLS = {
+  'look': (s) => s,
+  'client.new': (_, a, session) => session.newClient(a.api_key),
+  'daytona.create': (s, a, session) => session.clientOf(s).create(a.params && keysToCamel(a.params), 'timeout' in a ? { timeout: a.timeout } : undefined),
+  'daytona.get': (s, a, session) => session.clientOf(s).get(a.sandbox_id_or_name),
+  'daytona.list': (s, a, session) => collect(session.clientOf(s).list(a.query && listQuery(a.query))),
+  'daytona.start': (s, a, session) => session.client.start(a.sandbox),
+  'daytona.stop': (s, a, session) => session.client.stop(a.sandbox),
+  'daytona.delete': (s, a, session) => session.client.delete(a.sandbox),
+  'sandbox.refresh_data': (s) => s.refreshData(),
+  'sandbox.get_work_dir': (s) => s.getWorkDir(),
+  'sandbox.get_user_home_dir': (s) => s.getUserHomeDir(),
+  'sandbox.start': (s, a) => s.start(a.timeout),
+  'sandbox.stop': (s, a) => s.stop(a.timeout, a.force),
+  'sandbox.delete': (s, a) => s.delete(a.timeout, a.wait),
+  'sandbox.wait_for_sandbox_start': (s, a) => s.waitUntilStarted(a.timeout),
+  'sandbox.wait_for_sandbox_stop': (s, a) => s.waitUntilStopped(a.timeout),
+  'sandbox.set_labels': (s, a) => s.setLabels(a.labels),
+  'sandbox.set_autostop_interval': (s, a) => s.setAutostopInterval(a.interval),
+  'sandbox.set_auto_archive_interval': (s, a) => s.setAutoArchiveInterval(a.interval),
+  'sandbox.set_auto_delete_interval': (s, a) => s.setAutoDeleteInterval(a.interval),
+  'sandbox.set_ttl': (s, a) => s.setTtl(a.ttl_minutes),
+  'sandbox.refresh_activity': (s) => s.refreshActivity(),
+  'sandbox.download_url': (s, a) => s.downloadUrl(a.path, a.ttl_seconds),
+  'sandbox.upload_url': (s, a) => s.uploadUrl(a.path, a.ttl_seconds),
+  'sandbox.rotate_signing_key': (s) => s.rotateSigningKey(),
+  'process.exec': (s, a) => s.process.executeCommand(a.command, a.cwd, a.env, a.timeout),
+  'process.code_run': (s, a) => s.process.codeRun(a.code, a.argv || a.env ? { argv: a.argv, env: a.env } : undefined, a.timeout),
+  'fs.create_folder': (s, a) => s.fs.createFolder(a.path, a.mode),
+  'fs.delete_file': (s, a) => s.fs.deleteFile(a.path, a.recursive),
+  'fs.get_file_info': (s, a) => s.fs.getFileDetails(a.path),
+  'fs.list_files': (s, a) => s.fs.listFiles(a.path, 'depth' in a ? { depth: a.depth } : undefined),
+  'fs.move_files': (s, a) => s.fs.moveFiles(a.source, a.destination),
+  'fs.set_file_permissions': (s, a) => s.fs.setFilePermissions(a.path, { mode: a.mode, owner: a.owner, group: a.group }),
+  'fs.search_files': (s, a) => s.fs.searchFiles(a.path, a.pattern),
+  'fs.find_files': (s, a) => s.fs.findFiles(a.path, a.pattern),
+  'fs.replace_in_files': (s, a) => s.fs.replaceInFiles(a.files, a.pattern, a.new_value),
+  'fs.upload_file': (s, a) => s.fs.uploadFile(a.source, a.destination, a.timeout),
+  'fs.upload_files': (s, a) => s.fs.uploadFiles(a.files),
+  'fs.download_file': (s, a) => s.fs.downloadFile(...[a.remote_path, a.local_path, a.timeout].filter((one) => one !== undefined)),
+  'fs.download_files': (s, a) => s.fs.downloadFiles(a.files),
+  'fs.upload_file_stream': async (s, a) => {
+    let sent = 0
+    await s.fs.uploadFileStream(a.source, a.remote_path, { onProgress: (progress) => { sent = progress.bytesSent } })
+    return { sent }
+  },
+  'fs.download_file_stream': async (s, a) => {
+    let last = { bytesReceived: 0 }
+    const stream = await s.fs.downloadFileStream(a.remote_path, { onProgress: (progress) => { last = progress } })
+    return { content: Buffer.concat(await collect(stream)), received: last.bytesReceived, total: last.totalBytes }
+  },
+  'http.get': (_, a) => http(a.url),
+  'http.post_file': (_, a) => {
+    const body = new FormData()
+    body.append('file', new Blob([a.content]), 'f')
+    return http(a.url, { method: 'POST', body })
+  },
+  'local.write': (_, a) => fs.writeFileSync(a.path, a.content),
+  'local.read': (_, a) => fs.readFileSync(a.path),
+  'local.list': (_, a) => fs.readdirSync(a.path).sort(),
+}
+
+function listQuery(query) {
+  const times = Object.entries(query).filter(([name]) => /_(after|before)$/.test(name))
+  return keysToCamel({ ...query, ...Object.fromEntries(times.map(([name, text]) => [name, new Date(text)])) })
+}
+
+/** One client and the sandboxes that cases share. */
+export class Session {
+  #count = 0
+  #shared = new Map()
+
+  constructor(module, server) {
+    this.module = module
+    this.server = server
+    this.client = this.newClient(server.apiKey)
+  }
+
+  newClient(apiKey) {
+    return new this.module.Daytona({ apiKey, apiUrl: this.server.url })
+  }
+
+  clientOf(target) {
+    return target instanceof this.module.Daytona ? target : this.client
+  }
+
+  async close() {
+    for (const sandbox of this.#shared.values()) await (await sandbox).delete()
+    await this.client[Symbol.asyncDispose]?.()
+  }
+
+  /** Runs one case; `changed` replaces members of its steps by their number. */
+  async run({ file, case: one }, changed = {}) {
+    const id = `n${process.pid}x${this.#count++}`
+    const local = fs.mkdtempSync(path.join(os.tmpdir(), 'daytona-local-'))
+    const names = { id, dir: id, local, api_url: this.server.url, api_key: this.server.apiKey }
+    try {
+      if ('fresh' in one) {
+        names.sandbox = await this.client.create(keysToCamel(fill(one.fresh, names)))
+      } else if ('sandbox' in file) {
+        if (!this.#shared.has(file)) this.#shared.set(file, this.client.create(keysToCamel(file.sandbox)))
+        names.sandbox = await this.#shared.get(file)
+      }
+      if (names.sandbox) {
+        names.work = await names.sandbox.getWorkDir()
+        names.home = await names.sandbox.getUserHomeDir()
+      }
+      await this.#steps(one.steps, names, changed)
+    } finally {
+      if ('fresh' in one && names.sandbox) await names.sandbox.delete()
+      fs.rmSync(local, { recursive: true, force: true })
+    }
+  }
+
+  async #steps(steps, names, changed) {
+    const running = new Map()
+    for (const [number, original] of steps.entries()) {
+      const step = { ...original, ...changed[number] }
+      if (step.join) {
+        await running.get(step.join)()
+        running.delete(step.join)
+        continue
+      }
+      const at = `step ${number} (${step.call})`
+      const begin = performance.now()
+      const call = async () => CALLS[step.call](names[step.on ?? 'sandbox'], fill(step.args ?? {}, names), this)
+      const outcome = within(call(), at).then((value) => ({ value }), (error) => ({ error }))
+      const judge = async () => this.#judge(at, step, await outcome, names)
+      if (step.background) {
+        running.set(step.background, judge)
+        continue
+      }
+      await judge()
+      const took = (performance.now() - begin) / 1000
+      assert.ok(took <= (step.within ?? LIMIT), `${at} took ${took.toFixed(1)} s`)
+    }
+    assert.equal(running.size, 0, 'a background step was never joined')
+  }
+
+  #judge(at, step, outcome, names) {
+    if ('error' in outcome) {
+      const { error } = outcome
+      if (!step.error) throw new assert.AssertionError({ message: `${at} raised ${error?.stack ?? error}` })
+      const { class: name, ...want } = fill(step.error, names, true)
+      const kind = this.module[name]
+      assert.equal(typeof kind, 'function', `${name} is not exported`)
+      const got = { message: error.message, status: error.statusCode, code: error.code, source: error.source }
+      const problem = error instanceof kind ? mismatch(want, got, 'error') : `error is ${error?.constructor?.name}, wanted ${name}`
+      assert.equal(problem, undefined, `${at}: ${problem} (${error?.stack ?? error})`)
+      return
+    }
+    assert.ok(!step.error, `${at} returned ${show(outcome.value)}, wanted ${show(step.error)}`)
+    for (const [name, dotted] of Object.entries(step.save ?? {})) {
+      const value = field(outcome.value, dotted)
+      names[name] = typeof value === 'string' ? value.trim() : value
+    }
+    if ('expect' in step) {
+      const problem = mismatch(fill(step.expect, names, true), outcome.value)
+      assert.equal(problem, undefined, `${at}: ${problem}`)
+    }
+  }
+}
+
+function within(promise, at) {
+  let timer
+  const limit = new Promise((_, reject) => { timer = setTimeout(() => reject(new assert.AssertionError({ message: `${at} did not end within ${LIMIT} s` })), LIMIT * 1000) })
+  return Promise.race([promise, limit]).finally(() => clearTimeout(timer))
+}
