@@ -33,7 +33,7 @@ class Watch:
 
     def goes_on(self) -> bool:
         seconds = self.last - self.begin
-        return len(self.each) < self.op["reps"] or seconds < self.op.get("seconds", 0)
+        return len(self.each) < int(self.op["reps"]) or seconds < float(self.op.get("seconds", 0))
 
     def stop(self) -> dict[str, Any]:
         used = cpu() - self.cpu

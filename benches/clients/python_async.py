@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 from measure import SMALL, Watch, arguments, check, large, list_url, small
@@ -22,9 +23,7 @@ class Client:
             self.daytona = self.connect(plan["api_url"])
             self.construct.append(time.perf_counter() - begin)
         self.lists = {
-            op["count"]: self.connect(list_url(plan, op["count"]))
-            for op in plan["ops"]
-            if op["op"] == "list"
+            op["count"]: self.connect(list_url(plan, op["count"])) for op in plan["ops"] if op["op"] == "list"
         }
         self.sandbox: Any = None
 
@@ -63,7 +62,7 @@ class Client:
         await self.sandbox.fs.upload_file(self.plan["local"], large(self.plan))
 
     async def upload_stream(self, _count: int) -> None:
-        with open(self.plan["local"], "rb") as file:
+        with Path(self.plan["local"]).open("rb") as file:
             await self.sandbox.fs.upload_file_stream(file, large(self.plan))
 
     async def download_file(self, _count: int) -> None:

@@ -6,6 +6,7 @@ import importlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from measure import SMALL, Watch, arguments, check, large, list_url, small
@@ -25,9 +26,7 @@ class Client:
             self.construct.append(time.perf_counter() - begin)
         self.daytona = daytona
         self.lists = {
-            op["count"]: self.connect(list_url(plan, op["count"]))
-            for op in plan["ops"]
-            if op["op"] == "list"
+            op["count"]: self.connect(list_url(plan, op["count"])) for op in plan["ops"] if op["op"] == "list"
         }
         self.sandbox = self.daytona.get(plan["sandbox"])
         self.threads = ThreadPoolExecutor(THREADS)
@@ -62,7 +61,7 @@ class Client:
         self.sandbox.fs.upload_file(self.plan["local"], large(self.plan))
 
     def upload_stream(self, _count: int) -> None:
-        with open(self.plan["local"], "rb") as file:
+        with Path(self.plan["local"]).open("rb") as file:
             self.sandbox.fs.upload_file_stream(file, large(self.plan))
 
     def download_file(self, _count: int) -> None:

@@ -1,0 +1,121 @@
+"""What is to be reached, and what is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAIRS = {"python": "official-python", "python-async": "official-python-async", "node": "official-node"}
+NAMES = {"python": "Python", "python-async": "Python async", "node": "Node"}
+MIB = 1024 * 1024
+UNKNOWN = "not yet known"
+
+
+@dataclass(frozen=True)
+class Bar:
+    name: str
+    limit: float
+    at_most: bool
+    unit: str
+    reached: float | None
+    cause: str = UNKNOWN
+
+    @property
+    def target(self) -> str:
+        return f"{'<=' if self.at_most else '>='} {self.limit:g}{self.unit}"
+
+
+def at_most(name: str, limit: float, unit: str, reached: float | None, cause: str = UNKNOWN) -> Bar:
+    return Bar(name, limit, True, unit, reached, cause)
+
+
+def at_least(name: str, limit: float, unit: str, reached: float | None, cause: str = UNKNOWN) -> Bar:
+    return Bar(name, limit, False, unit, reached, cause)
+
+
+def over(above: float | None, below: float | None) -> float | None:
+    return above / below if above is not None and below else None
+
+
+class Measured:
+    """One server's figures; what is not there is `None`."""
+
+    def __init__(self, figures: dict[str, dict[str, dict[str, float]]]) -> None:
+        self.figures = figures
+
+    def get(self, client: str, op: str, field: str) -> float | None:
+        return self.figures.get(client, {}).get(op, {}).get(field)
+
+    def best_official(self, *ops: str) -> float | None:
+        """Seconds of the fastest official client."""
+        walls = [self.get(client, op, "wall") for client in PAIRS.values() for op in ops]
+        return min((wall for wall in walls if wall is not None), default=None)
+
+    def above_mb(self, client: str, *ops: str) -> float | None:
+        found = [self.figures[client][op] for op in ops if op in self.figures.get(client, {})]
+        return max(((one["peak_kib"] - one["base_kib"]) / 1024 for one in found), default=None)
+
+
+def bars(results: dict[str, Any]) -> Iterator[Bar]:
+    stub, server = Measured(results.get("stub", {})), Measured(results.get("server", {}))
+    yield from call_bars(stub)
+    imports = results.get("imports", {})
+    for client, limit in (("python", 15), ("node", 20), ("node (ESM)", 20)):
+        name = NAMES.get(client, "Node ESM")
+        yield at_most(f"import, {name}", limit, " ms", imports.get(client, {}).get("ms"))
+        yield at_most(f"import, {name}, memory", 15, " MB", imports.get(client, {}).get("mb"))
+    for client, name in NAMES.items():
+        construct = stub.get(client, "construct", "wall")
+        yield at_most(f"constructor, {name}", 1, " ms", construct * 1e3 if construct else None)
+    yield from transfer_bars(stub, "stub")
+    yield from transfer_bars(server, "local server")
+    for op, title in (
+        ("upload_small 1000", "1,000 files up"),
+        ("download_small 1000", "1,000 files down"),
+        ("list 1000", "list of 1,000"),
+    ):
+        for client, official in PAIRS.items():
+            ratio = over(stub.get(official, op, "cpu"), stub.get(client, op, "cpu"))
+            yield at_least(f"{title}, CPU, {NAMES[client]}", 10, "x less", ratio)
+    yield at_most("sandbox ready", 15, " ms", results.get("start", {}).get("ready"))
+    memory = results.get("memory", {})
+    yield at_most("idle sandbox, at 1,000", 1.5, " MiB", memory.get("1000", {}).get("pss_mib"))
+    for pattern, name in (("*.whl", "wheel"), ("*.tgz", "npm package")):
+        sizes = [path.stat().st_size / 1e6 for path in (ROOT / "dist").glob(pattern)]
+        yield at_most(f"{name} (make dist)", 15, " MB", max(sizes, default=None))
+
+
+def call_bars(stub: Measured) -> Iterator[Bar]:
+    bare = stub.get("bare", "exec", "cpu")
+    for client, limit in (("python", 1.6), ("node", 2.8), ("python-async", 2.8)):
+        cpu, name = stub.get(client, "exec", "cpu"), NAMES[client]
+        yield at_most(f"exec, CPU, {name}", limit, "x bare", over(cpu, bare))
+        yield at_least(f"exec, CPU, {name}", 10, "x less", over(stub.get(PAIRS[client], "exec", "cpu"), cpu))
+    bare = stub.get("bare", "burst 1000", "wall")
+    for client, limit in (("python-async", 15), ("node", 8)):
+        wall, name = stub.get(client, "burst 1000", "wall"), NAMES[client]
+        yield at_least(f"1,000 at once, {name}", 0.7, "x bare", over(bare, wall))
+        official = stub.get(PAIRS[client], "burst 1000", "wall")
+        yield at_least(f"1,000 at once, {name}", limit, "x official", over(official, wall))
+    for client in ("python-async", "node"):
+        peak = stub.get(client, "burst 10000", "peak_kib")
+        yield at_most(f"10,000 at once, {NAMES[client]}", 100, " MB", peak / 1024 if peak else None)
+
+
+def transfer_bars(measured: Measured, server: str) -> Iterator[Bar]:
+    for ops, limit, title in (
+        (("download_file",), 3, "down to file"),
+        (("download_memory",), 2, "down to memory"),
+        (("upload_file",), 1, "up from file"),
+        (("upload_stream",), 1, "up from stream"),
+    ):
+        official = measured.best_official(*ops)
+        for client, name in NAMES.items():
+            ratio = over(official, measured.get(client, ops[0], "wall"))
+            yield at_least(f"256 MiB {title}, {name} ({server})", limit, "x best official", ratio)
+    for client, name in NAMES.items():
+        above = measured.above_mb(client, "upload_stream", "download_stream")
+        yield at_most(f"256 MiB streams, {name}, memory ({server})", 16, " MB", above)
