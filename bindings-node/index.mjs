@@ -2,6 +2,7 @@
 import native from './lib/index.js'
 
 export const {
+  ChartType,
   CodeLanguage,
   CodeRunParams,
   Daytona,

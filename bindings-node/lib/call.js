@@ -2,7 +2,7 @@
 
 const { setInterval } = require('node:timers')
 const { native } = require('./native')
-const { classes, invalid, placed, toError } = require('./errors')
+const { classes, invalid, toError } = require('./errors')
 
 /** How a call of the bridge ends, or that it moves: the kinds of `completion.rs`. */
 const PROGRESS = 1
@@ -34,7 +34,7 @@ function settle(entry, kind, first, second) {
     release(entry)
     if (kind === FAILED) {
       if (second !== null) entry.changed?.(second)
-      entry.reject(toError(first, entry.site))
+      entry.resolve(new Failure(first))
     } else {
       entry.resolve(entry.convert ? entry.convert(first, second) : (first ?? undefined))
     }
@@ -70,23 +70,37 @@ function register(entry) {
   pending.set(entry.id, entry)
 }
 
+/** The error of a call, in JSON. It becomes an `Error` where its stack shows who awaits it. */
+class Failure {
+  constructor(json) {
+    this.json = json
+  }
+}
+
 /**
- * Starts a call of the bridge.
+ * Starts a call of the bridge and waits for its end.
  *
  * @param start    called with the call's number
  * @param options  `convert(first, second)` makes the result, `changed(json)` takes a sandbox's data
  *                 after a failure, `onProgress(moved, total)`, `signal`, and `cancelled(reason)`,
  *                 which makes the error of a call that the signal ended
  */
-function call(start, { convert, changed, onProgress, signal, cancelled } = {}) {
+async function call(start, options) {
+  const outcome = await begin(start, options)
+  if (outcome instanceof Failure) {
+    const error = toError(outcome.json)
+    Error.captureStackTrace(error, call)
+    throw error
+  }
+  return outcome
+}
+
+function begin(start, { convert, changed, onProgress, signal, cancelled } = {}) {
   return new Promise((resolve, reject) => {
-    const entry = { id: nextId(), resolve, reject, convert, changed, onProgress, signal, onAbort: undefined, site: {} }
-    Error.captureStackTrace(entry.site, call)
+    const entry = { id: nextId(), resolve, reject, convert, changed, onProgress, signal, onAbort: undefined }
     if (signal != null) {
-      if (typeof signal.addEventListener !== 'function') {
-        throw placed(invalid('signal must be an AbortSignal'), entry.site)
-      }
-      const reason = () => (cancelled ? placed(cancelled(signal.reason), entry.site) : signal.reason)
+      if (typeof signal.addEventListener !== 'function') throw invalid('signal must be an AbortSignal')
+      const reason = () => (cancelled ? cancelled(signal.reason) : signal.reason)
       if (signal.aborted) {
         reject(reason())
         return

@@ -46,11 +46,7 @@ class Daytona {
 
   constructor(config) {
     const made = native.newClient(calls, settings(object('config', config)))
-    if (typeof made === 'string') {
-      const site = {}
-      Error.captureStackTrace(site, new.target)
-      throw toError(made, site)
-    }
+    if (typeof made === 'string') throw toError(made)
     this.#native = made
     for (const { deprecation, message } of made.warnings()) {
       process.emitWarning(message, deprecation ? 'DeprecationWarning' : 'DaytonaWarning')
@@ -71,13 +67,13 @@ class Daytona {
       resources: gpuType == null ? resources : { ...resources, gpuType: [gpuType].flat() },
     })
     const seconds = typeof options === 'number' ? options : limit(undefined, options)
-    return call((id) => this.#native.create(id, paramsText, seconds), sandboxOf(options))
+    return await call((id) => this.#native.create(id, paramsText, seconds), sandboxOf(options))
   }
 
   async get(sandboxIdOrName, options) {
     text('sandboxIdOrName', sandboxIdOrName)
     const seconds = limit(undefined, options)
-    return call((id) => this.#native.get(id, sandboxIdOrName, seconds), sandboxOf(options))
+    return await call((id) => this.#native.get(id, sandboxIdOrName, seconds), sandboxOf(options))
   }
 
   async *list(query, options) {
@@ -99,15 +95,15 @@ class Daytona {
   }
 
   async start(sandbox, timeout, options) {
-    return sandbox.start(timeout, options)
+    return await sandbox.start(timeout, options)
   }
 
   async stop(sandbox, options) {
-    return sandbox.stop(undefined, false, options)
+    return await sandbox.stop(undefined, false, options)
   }
 
   async delete(sandbox, timeout, wait, options) {
-    return sandbox.delete(timeout, wait, options)
+    return await sandbox.delete(timeout, wait, options)
   }
 
   /** Nothing has to be released: connections and the local server end with the process. */

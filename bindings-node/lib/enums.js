@@ -61,4 +61,22 @@ const SandboxClass = {
   UNKNOWN_DEFAULT_OPEN_API,
 }
 
-module.exports = { CodeLanguage, GpuType, SandboxState, SandboxListSortField, SandboxListSortDirection, SandboxClass }
+const ChartType = {
+  LINE: 'line',
+  SCATTER: 'scatter',
+  BAR: 'bar',
+  PIE: 'pie',
+  BOX_AND_WHISKER: 'box_and_whisker',
+  COMPOSITE_CHART: 'composite_chart',
+  UNKNOWN: 'unknown',
+}
+
+module.exports = {
+  ChartType,
+  CodeLanguage,
+  GpuType,
+  SandboxClass,
+  SandboxListSortDirection,
+  SandboxListSortField,
+  SandboxState,
+}

@@ -101,8 +101,8 @@ function chain(causes) {
   }, undefined)
 }
 
-/** The error that the bridge describes in JSON. `site` holds the stack of the call. */
-function toError(json, site) {
+/** The error that the bridge describes in JSON. */
+function toError(json) {
   const fields = JSON.parse(json)
   const type = classes[fields.name] ?? DaytonaError
   const optional = (value) => value ?? undefined
@@ -119,14 +119,6 @@ function toError(json, site) {
   }
   const cause = chain(fields.causes)
   if (cause) Object.defineProperty(error, 'cause', { value: cause, configurable: true, writable: true })
-  return placed(error, site)
-}
-
-/** Gives the error the stack of the call that failed. */
-function placed(error, site) {
-  const stack = site?.stack
-  const frames = typeof stack === 'string' ? stack.indexOf('\n    at ') : -1
-  if (frames >= 0) error.stack = `${error.name}: ${error.message}${stack.slice(frames)}`
   return error
 }
 
@@ -134,4 +126,4 @@ function invalid(message) {
   return new classes.DaytonaInvalidArgumentError(message)
 }
 
-module.exports = { SOURCE_API, SOURCE_DAEMON, SOURCE_PROXY, classes, toError, placed, invalid }
+module.exports = { SOURCE_API, SOURCE_DAEMON, SOURCE_PROXY, classes, toError, invalid }

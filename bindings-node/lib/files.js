@@ -23,13 +23,13 @@ class FileSystem {
     text('path', path)
     text('mode', mode)
     const seconds = limit(undefined, options)
-    return call((id) => this.#native.createFolder(id, path, mode, seconds), { signal: options?.signal })
+    return await call((id) => this.#native.createFolder(id, path, mode, seconds), { signal: options?.signal })
   }
 
   async deleteFile(path, recursive, options) {
     text('path', path)
     const seconds = limit(undefined, options)
-    return call((id) => this.#native.deleteFile(id, path, Boolean(recursive), seconds), { signal: options?.signal })
+    return await call((id) => this.#native.deleteFile(id, path, Boolean(recursive), seconds), { signal: options?.signal })
   }
 
   async downloadFile(remotePath, ...rest) {
@@ -39,14 +39,14 @@ class FileSystem {
     if (localPath === undefined && rest[0] == null && typeof rest[1] === 'number') rest.shift()
     const [timeout, options] = rest
     const seconds = limit(timeout, options)
-    return call((id) => this.#native.downloadFile(id, remotePath, localPath, seconds), { signal: options?.signal })
+    return await call((id) => this.#native.downloadFile(id, remotePath, localPath, seconds), { signal: options?.signal })
   }
 
   async downloadFileStream(remotePath, timeoutOrOptions) {
     text('remotePath', remotePath)
     const options = typeof timeoutOrOptions === 'number' ? { timeout: timeoutOrOptions } : (timeoutOrOptions ?? {})
     const seconds = optionalNumber('timeout', options.timeout)
-    return openDownload((id) => this.#native.downloadStream(id, remotePath, seconds), options)
+    return await openDownload((id) => this.#native.downloadStream(id, remotePath, seconds), options)
   }
 
   async downloadFiles(files, timeoutSec, options) {
@@ -77,34 +77,34 @@ class FileSystem {
         }
       })
     }
-    return call((id) => this.#native.downloadFiles(id, filesText, seconds), { convert, signal: options?.signal })
+    return await call((id) => this.#native.downloadFiles(id, filesText, seconds), { convert, signal: options?.signal })
   }
 
   async findFiles(path, pattern, options) {
     text('path', path)
     text('pattern', pattern)
     const seconds = limit(undefined, options)
-    return call((id) => this.#native.findFiles(id, path, pattern, seconds), fromJson(options))
+    return await call((id) => this.#native.findFiles(id, path, pattern, seconds), fromJson(options))
   }
 
   async getFileDetails(path, options) {
     text('path', path)
     const seconds = limit(undefined, options)
-    return call((id) => this.#native.getFileInfo(id, path, seconds), fromJson(options))
+    return await call((id) => this.#native.getFileInfo(id, path, seconds), fromJson(options))
   }
 
   async listFiles(path, options) {
     text('path', path)
     const depth = options?.depth == null ? undefined : integer('depth', options.depth)
     const seconds = limit(undefined, options)
-    return call((id) => this.#native.listFiles(id, path, depth, seconds), fromJson(options))
+    return await call((id) => this.#native.listFiles(id, path, depth, seconds), fromJson(options))
   }
 
   async moveFiles(source, destination, options) {
     text('source', source)
     text('destination', destination)
     const seconds = limit(undefined, options)
-    return call((id) => this.#native.moveFiles(id, source, destination, seconds), { signal: options?.signal })
+    return await call((id) => this.#native.moveFiles(id, source, destination, seconds), { signal: options?.signal })
   }
 
   async replaceInFiles(files, pattern, newValue, options) {
@@ -112,14 +112,14 @@ class FileSystem {
     text('pattern', pattern)
     text('newValue', newValue)
     const seconds = limit(undefined, options)
-    return call((id) => this.#native.replaceInFiles(id, filesText, pattern, newValue, seconds), fromJson(options))
+    return await call((id) => this.#native.replaceInFiles(id, filesText, pattern, newValue, seconds), fromJson(options))
   }
 
   async searchFiles(path, pattern, options) {
     text('path', path)
     text('pattern', pattern)
     const seconds = limit(undefined, options)
-    return call((id) => this.#native.searchFiles(id, path, pattern, seconds), fromJson(options))
+    return await call((id) => this.#native.searchFiles(id, path, pattern, seconds), fromJson(options))
   }
 
   async setFilePermissions(path, permissions, options) {
@@ -129,7 +129,7 @@ class FileSystem {
     optionalText('owner', owner)
     optionalText('group', group)
     const seconds = limit(undefined, options)
-    return call((id) => this.#native.setFilePermissions(id, path, mode, owner, group, seconds), {
+    return await call((id) => this.#native.setFilePermissions(id, path, mode, owner, group, seconds), {
       signal: options?.signal,
     })
   }
@@ -138,7 +138,7 @@ class FileSystem {
     const source = contents('file', file)
     text('remotePath', remotePath)
     const seconds = limit(timeout, options)
-    return call((id) => this.#native.uploadFile(id, source, remotePath, seconds, false), { signal: options?.signal })
+    return await call((id) => this.#native.uploadFile(id, source, remotePath, seconds, false), { signal: options?.signal })
   }
 
   async uploadFileStream(source, remotePath, options) {
@@ -153,16 +153,16 @@ class FileSystem {
     const watched = Boolean(onProgress)
     if (typeof source === 'string' || ArrayBuffer.isView(source) || source instanceof ArrayBuffer) {
       const file = contents('source', source)
-      return call((id) => this.#native.uploadFile(id, file, remotePath, seconds, watched), shared)
+      return await call((id) => this.#native.uploadFile(id, file, remotePath, seconds, watched), shared)
     }
-    return uploadPieces((id) => this.#native.uploadStream(id, remotePath, seconds, watched), source, shared)
+    return await uploadPieces((id) => this.#native.uploadStream(id, remotePath, seconds, watched), source, shared)
   }
 
   async uploadFiles(files, timeout, options) {
     const sources = list('files', files).map((file) => contents('source', file?.source))
     const destinations = files.map((file) => text('destination', file.destination))
     const seconds = limit(timeout, options)
-    return call((id) => this.#native.uploadFiles(id, sources, destinations, seconds), { signal: options?.signal })
+    return await call((id) => this.#native.uploadFiles(id, sources, destinations, seconds), { signal: options?.signal })
   }
 }
 

@@ -23,7 +23,7 @@ class Process {
     optionalText('cwd', cwd)
     const envText = optionalJson(env)
     const seconds = limit(timeout, options)
-    return call((id) => this.#native.exec(id, command, cwd, envText, seconds), {
+    return await call((id) => this.#native.exec(id, command, cwd, envText, seconds), {
       convert: toExecuteResponse,
       signal: options?.signal,
     })
@@ -35,7 +35,7 @@ class Process {
     const argvText = argv == null ? undefined : optionalJson(list('params.argv', argv))
     const envText = optionalJson(env)
     const seconds = limit(timeout, options)
-    return call((id) => this.#native.codeRun(id, code, argvText, envText, seconds), {
+    return await call((id) => this.#native.codeRun(id, code, argvText, envText, seconds), {
       convert: toCodeResponse,
       signal: options?.signal,
     })

@@ -45,7 +45,7 @@ async function uploadPieces(start, source, options) {
     uploadId = id
     pieces = start(id)
   }, options)
-  if (!pieces) return upload
+  if (!pieces) return await upload
   let input
   const pump = async () => {
     input = reader(source)

@@ -1,0 +1,7 @@
+export * from './lib/call.js'
+export * from './lib/daytona.js'
+export * from './lib/enums.js'
+export * from './lib/errors.js'
+export * from './lib/files.js'
+export * from './lib/process.js'
+export * from './lib/sandbox.js'

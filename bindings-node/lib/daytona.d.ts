@@ -1,0 +1,203 @@
+/// <reference types="node" />
+
+import type { CallOptions } from './call.js'
+import type { CodeLanguage, GpuType } from './enums.js'
+import type { ListSandboxesQuery, Sandbox, SandboxVolume } from './sandbox.js'
+
+/**
+ * Settings of a client. What is not given is looked up in the process environment
+ * (`DAYTONA_API_KEY`, `DAYTONA_API_URL`, ...), then in `.env.local`, then in `.env`; the API URL is
+ * never read from a file.
+ */
+export interface DaytonaConfig {
+  /** API key. */
+  apiKey?: string
+  /** JWT, used where there is no API key; needs `organizationId`. */
+  jwtToken?: string
+  /** Organization id, for a JWT. */
+  organizationId?: string
+  /** Base URL of the API (default `https://app.daytona.io/api`), or `local` for the bundled server. */
+  apiUrl?: string
+  /** @deprecated Use `apiUrl`. */
+  serverUrl?: string
+  /** Region of new sandboxes. */
+  target?: string
+  /** Sends OpenTelemetry spans and metrics. */
+  otelEnabled?: boolean
+  /** @deprecated Wait for states by polling only. */
+  useDeprecatedPolling?: boolean
+  /**
+   * Milliseconds that a request may take where it has no limit of its own; finite, at least 0; 0 is
+   * no limit.
+   */
+  requestTimeoutMs?: number
+  /** Settings that may change. */
+  _experimental?: Record<string, any>
+}
+
+/** Settings of a client of the bundled local server. */
+export interface LocalOptions extends Pick<DaytonaConfig, 'requestTimeoutMs' | 'target' | 'otelEnabled'> {
+  /** Directory of its sandboxes and settings; by default one per user. */
+  dataDir?: string
+}
+
+/** CPU, memory, disk and GPU of a sandbox. */
+export interface Resources {
+  /** Cores. */
+  cpu?: number
+  /** GPUs. */
+  gpu?: number
+  /** Acceptable GPU models. */
+  gpuType?: GpuType | GpuType[]
+  /** GiB. */
+  memory?: number
+  /** GiB. */
+  disk?: number
+}
+
+/** A volume to mount. */
+export interface VolumeMount extends SandboxVolume {
+  /** Id or name of the volume. */
+  volumeId: string
+  /** Absolute path in the sandbox. */
+  mountPath: string
+}
+
+/** What a new sandbox is to be like. */
+export type CreateSandboxBaseParams = {
+  /** Unique name; the id if there is none. */
+  name?: string
+  /** User that commands run as. */
+  user?: string
+  /** Language of {@link Process.codeRun}; `python` by default. */
+  language?: CodeLanguage | string
+  /** Environment of everything that runs in it. */
+  envVars?: Record<string, string>
+  /** Key-value pairs to find it by. */
+  labels?: Record<string, string>
+  /** Previews need no token. */
+  public?: boolean
+  /** Idle minutes before it stops; 0 is never. Servers default to 15. */
+  autoStopInterval?: number
+  /** Idle minutes before it pauses; 0 is never. Excludes a non-zero `autoStopInterval`. */
+  autoPauseInterval?: number
+  /** Stopped minutes before it is archived; 0 is the maximum. Servers default to 7 days. */
+  autoArchiveInterval?: number
+  /** Stopped minutes before it is deleted; 0 is at once, negative is never. */
+  autoDeleteInterval?: number
+  /** Minutes it lives at most, whatever its state; 0 is no limit. */
+  ttlMinutes?: number
+  /** Seconds it may wait for capacity, at least 1. */
+  queueTimeout?: number
+  /** Volumes to mount. */
+  volumes?: VolumeMount[]
+  /** No network at all. */
+  networkBlockAll?: boolean
+  /** Comma separated CIDR blocks it may reach. */
+  networkAllowList?: string
+  /** Comma separated domains it may reach. */
+  domainAllowList?: string
+  /** Proxy for its HTTP traffic. */
+  outboundProxyUrl?: string
+  /** Where its telemetry goes. */
+  otelEndpointOverride?: string
+  /** Deleted when it stops; the same as an `autoDeleteInterval` of 0. */
+  ephemeral?: boolean
+  /** May be taken back by the provider; GPU only. */
+  spot?: boolean
+  /** May use `/dev/kvm`. */
+  kvm?: boolean
+  /** Region; the client's if there is none. */
+  target?: string
+  /** Id or name of a sandbox to share a network with. */
+  linkedSandbox?: string
+  /** Environment variable to name of the secret it holds. */
+  secrets?: Record<string, string>
+}
+
+/** What a new sandbox from an image is to be like. */
+export type CreateSandboxFromImageParams = CreateSandboxBaseParams & {
+  /** Image, as a registry names it: `debian:12.9`. */
+  image: string
+  /** Its CPU, memory, disk and GPU. */
+  resources?: Resources
+}
+
+/** What a new sandbox from a snapshot is to be like. */
+export type CreateSandboxFromSnapshotParams = CreateSandboxBaseParams & {
+  /** Name of the snapshot; the server's default if there is none. */
+  snapshot?: string
+}
+
+/** How to create a sandbox. */
+export interface CreateSandboxOptions {
+  /** Seconds until it must have started; 0 is no limit. Default 60. */
+  timeout?: number
+  /** See {@link CallOptions.signal}. */
+  signal?: AbortSignal
+}
+
+/**
+ * A client of one Daytona API. Making one does no I/O, and it needs no closing.
+ *
+ * @example
+ * const daytona = new Daytona()
+ * const sandbox = await daytona.create()
+ * console.log((await sandbox.process.executeCommand('echo hello')).result)
+ * await sandbox.delete()
+ */
+export declare class Daytona implements AsyncDisposable {
+  /**
+   * @throws {DaytonaAuthenticationError} if no credential is found
+   * @throws {DaytonaInvalidArgumentError} for a value out of range
+   */
+  constructor(config?: DaytonaConfig)
+
+  /**
+   * A client of the bundled local server: no account, no Docker. The first call starts the server, or
+   * joins the one that runs for the same user and data directory; it stops when the last process that
+   * uses it ends.
+   *
+   * @throws {DaytonaError} if the server's binary is not found
+   */
+  static local(options?: LocalOptions): Daytona
+
+  /** Does nothing: there is nothing to close. */
+  [Symbol.asyncDispose](): Promise<void>
+
+  /**
+   * Creates a sandbox and waits until it has started.
+   *
+   * @throws {DaytonaInvalidArgumentError} before anything is sent
+   * @throws {DaytonaTimeoutError} with `sandboxId` if the sandbox was made
+   */
+  create(params?: CreateSandboxFromSnapshotParams, options?: CreateSandboxOptions): Promise<Sandbox>
+  create(params?: CreateSandboxFromImageParams, options?: CreateSandboxOptions): Promise<Sandbox>
+
+  /**
+   * Finds a sandbox by its id or name.
+   *
+   * @throws {DaytonaNotFoundError} if there is none
+   */
+  get(sandboxIdOrName: string, options?: CallOptions): Promise<Sandbox>
+
+  /**
+   * The sandboxes that match, fetched page by page as they are asked for. They come without `env`,
+   * `volumes` and `buildInfo`.
+   */
+  list(query?: ListSandboxesQuery, options?: CallOptions): AsyncGenerator<Sandbox, void, undefined>
+
+  /** Starts a sandbox and waits until it has started. `timeout` is in seconds, default 60. */
+  start(sandbox: Sandbox, timeout?: number, options?: CallOptions): Promise<void>
+
+  /** Stops a sandbox and waits until it has stopped. */
+  stop(sandbox: Sandbox, options?: CallOptions): Promise<void>
+
+  /**
+   * Deletes a sandbox.
+   *
+   * @param timeout  seconds, default 60; 0 is no limit
+   * @param wait     return only when it is destroyed
+   */
+  delete(sandbox: Sandbox, timeout?: number, wait?: boolean, options?: CallOptions): Promise<void>
+}

@@ -1,0 +1,304 @@
+import type { CallOptions } from './call.js'
+import type { GpuType, SandboxClass, SandboxListSortDirection, SandboxListSortField, SandboxState } from './enums.js'
+import type { FileSystem } from './files.js'
+import type { Process } from './process.js'
+
+/** A volume in a sandbox. */
+export interface SandboxVolume {
+  /** Id or name of the volume. */
+  volumeId: string
+  /** Absolute path in the sandbox. */
+  mountPath: string
+  /** Only this folder of the volume. */
+  subpath?: string
+}
+
+/** The state a sandbox is going to. */
+export type SandboxDesiredState = 'destroyed' | 'started' | 'stopped' | 'resized' | 'archived' | 'paused' | (string & {})
+
+/** State of a sandbox's backup. */
+export type SandboxBackupState = 'None' | 'Pending' | 'InProgress' | 'Completed' | 'Error' | (string & {})
+
+/** The image a sandbox was built from. */
+export interface BuildInfo {
+  /** The Dockerfile's text. */
+  dockerfileContent?: string
+  /** Hashes of the uploaded contexts. */
+  contextHashes?: string[]
+  /** RFC 3339. */
+  createdAt: string
+  /** RFC 3339. */
+  updatedAt: string
+  /** Name of what was built. */
+  snapshotRef: string
+}
+
+/** Which sandboxes to list; what is given must all hold. */
+export interface ListSandboxesQuery {
+  /** Sandboxes a page, 1 to 200; 100 by default. It does not limit the list. */
+  limit?: number
+  /** Default: the server's. */
+  sort?: SandboxListSortField
+  /** Default: the server's. */
+  order?: SandboxListSortDirection
+  /** Beginning of the id. */
+  id?: string
+  /** Beginning of the name. */
+  name?: string
+  /** All of these. */
+  labels?: Record<string, string>
+  /** Any of these. */
+  states?: SandboxState[]
+  /** Any of these. */
+  snapshots?: string[]
+  /** Any of these regions. */
+  targets?: string[]
+  /** Any of these. */
+  sandboxClasses?: SandboxClass[]
+  /** Cores. */
+  minCpu?: number
+  /** Cores. */
+  maxCpu?: number
+  /** GiB. */
+  minMemoryGib?: number
+  /** GiB. */
+  maxMemoryGib?: number
+  /** GiB. */
+  minDiskGib?: number
+  /** GiB. */
+  maxDiskGib?: number
+  /** Previews need no token. */
+  isPublic?: boolean
+  /** In an error state that it can come back from. */
+  isRecoverable?: boolean
+  createdAtAfter?: Date
+  createdAtBefore?: Date
+  lastActivityAfter?: Date
+  lastActivityBefore?: Date
+  autoDestroyAtAfter?: Date
+  autoDestroyAtBefore?: Date
+}
+
+/**
+ * One sandbox. Its properties are what the server said last; calls that change the sandbox refresh
+ * them. Sandboxes come from {@link Daytona.create}, {@link Daytona.get} and {@link Daytona.list}.
+ */
+export declare class Sandbox {
+  private constructor()
+
+  /** Its files. */
+  readonly fs: FileSystem
+  /** Its processes. */
+  readonly process: Process
+
+  /** Unique, never reused. */
+  id: string
+  /** Unique in the organization. */
+  name: string
+  /** The organization it belongs to. */
+  organizationId: string
+  /** Name of the snapshot it was made from. */
+  snapshot?: string
+  /** The user that commands run as. */
+  user: string
+  /** Environment of everything that runs in it. */
+  env?: Record<string, string>
+  /** Key-value pairs to find it by. */
+  labels: Record<string, string>
+  /** Previews need no token. */
+  public: boolean
+  /** Region. */
+  target: string
+  /** Cores. */
+  cpu: number
+  /** GPUs. */
+  gpu: number
+  /** The provider may take it back. */
+  spot?: boolean
+  /** RFC 3339 time when the provider took it back. */
+  spotEvictedAt?: string
+  /** RFC 3339 time when it gave up waiting for capacity. */
+  queueTimedOutAt?: string
+  /** Seconds it may wait for capacity. */
+  queueTimeout?: number
+  /** GPU model. */
+  gpuType?: GpuType
+  /** GiB. */
+  memory: number
+  /** GiB. */
+  disk: number
+  /** Where it is in its life. */
+  state?: SandboxState
+  /** Where it is going. */
+  desiredState?: SandboxDesiredState
+  /** Why it is in an error state. */
+  errorReason?: string
+  /** In an error state that it can come back from. */
+  recoverable?: boolean
+  /** State of its backup. */
+  backupState?: SandboxBackupState
+  /** RFC 3339. */
+  backupCreatedAt?: string
+  /** Idle minutes before it stops; 0 is never. */
+  autoStopInterval?: number
+  /** Idle minutes before it pauses; 0 is never. */
+  autoPauseInterval?: number
+  /** Stopped minutes before it is archived; 0 is the maximum. */
+  autoArchiveInterval?: number
+  /** Stopped minutes before it is deleted; 0 is at once, negative is never. */
+  autoDeleteInterval?: number
+  /** RFC 3339 time when its time to live ends. */
+  autoDestroyAt?: string
+  /** Volumes mounted in it. */
+  volumes?: SandboxVolume[]
+  /** The image it was built from. */
+  buildInfo?: BuildInfo
+  /** RFC 3339. */
+  createdAt?: string
+  /** RFC 3339. */
+  updatedAt?: string
+  /** RFC 3339; what the auto-stop interval is measured from. */
+  lastActivityAt?: string
+  /** It has no network. */
+  networkBlockAll?: boolean
+  /** Comma separated CIDR blocks it may reach. */
+  networkAllowList?: string
+  /** Comma separated domains it may reach. */
+  domainAllowList?: string
+  /** Proxy its traffic goes through. */
+  outboundProxyUrl?: string
+  /** Where its telemetry goes. */
+  otelEndpointOverride?: string
+  /** The sandbox it shares a network with. */
+  linkedSandboxId?: string
+  /** Kind of machine. */
+  sandboxClass?: SandboxClass
+  /** The warm pool it came from. */
+  warmPoolId?: string
+  /** Version of the agent in it. */
+  daemonVersion?: string
+  /** The machine it runs on. */
+  runnerId?: string
+  /** It may use `/dev/kvm`. */
+  kvm?: boolean
+  /** Base URL of the requests to it. */
+  toolboxProxyUrl: string
+
+  /**
+   * Asks the server for its data.
+   *
+   * @throws {DaytonaNotFoundError} if it is gone
+   */
+  refreshData(options?: CallOptions): Promise<void>
+
+  /**
+   * Starts it and waits until it has started.
+   *
+   * @param timeout  seconds, default 60; 0 is no limit
+   * @throws {DaytonaTimeoutError}
+   */
+  start(timeout?: number, options?: CallOptions): Promise<void>
+
+  /**
+   * Stops it and waits until it has stopped; an ephemeral sandbox is destroyed by that.
+   *
+   * @param timeout  seconds, default 60; 0 is no limit
+   * @param force    kill what runs in it instead of asking it to end
+   * @throws {DaytonaTimeoutError}
+   */
+  stop(timeout?: number, force?: boolean, options?: CallOptions): Promise<void>
+
+  /**
+   * Deletes it.
+   *
+   * @param timeout  seconds, default 60; 0 is no limit
+   * @param wait     return only when it is destroyed
+   */
+  delete(timeout?: number, wait?: boolean, options?: CallOptions): Promise<void>
+
+  /**
+   * Waits until it has started.
+   *
+   * @param timeout  seconds, default 60; 0 is no limit
+   * @throws {DaytonaTimeoutError}
+   */
+  waitUntilStarted(timeout?: number, options?: CallOptions): Promise<void>
+
+  /**
+   * Waits until it has stopped or is destroyed.
+   *
+   * @param timeout  seconds, default 60; 0 is no limit
+   * @throws {DaytonaTimeoutError}
+   */
+  waitUntilStopped(timeout?: number, options?: CallOptions): Promise<void>
+
+  /** Replaces all labels, and returns those in force. */
+  setLabels(labels: Record<string, string>, options?: CallOptions): Promise<Record<string, string>>
+
+  /**
+   * Idle minutes before it stops; 0 is never.
+   *
+   * @throws {DaytonaInvalidArgumentError} if it is not a non-negative integer
+   */
+  setAutostopInterval(interval: number, options?: CallOptions): Promise<void>
+
+  /**
+   * Idle minutes before it pauses; 0 is never.
+   *
+   * @throws {DaytonaInvalidArgumentError} if it is not a non-negative integer
+   */
+  setAutoPauseInterval(interval: number, options?: CallOptions): Promise<void>
+
+  /**
+   * Stopped minutes before it is archived; 0 is the maximum.
+   *
+   * @throws {DaytonaInvalidArgumentError} if it is not a non-negative integer
+   */
+  setAutoArchiveInterval(interval: number, options?: CallOptions): Promise<void>
+
+  /**
+   * Stopped minutes before it is deleted; 0 is at once, negative is never.
+   *
+   * @throws {DaytonaInvalidArgumentError} if it is not an integer
+   */
+  setAutoDeleteInterval(interval: number, options?: CallOptions): Promise<void>
+
+  /**
+   * Minutes it lives from now; 0 is no limit.
+   *
+   * @throws {DaytonaInvalidArgumentError} if it is not a non-negative integer
+   */
+  setTtl(ttlMinutes: number, options?: CallOptions): Promise<void>
+
+  /** Whether previews need no token. */
+  setPublic(isPublic: boolean, options?: CallOptions): Promise<void>
+
+  /** Tells the server that it is in use. */
+  refreshActivity(options?: CallOptions): Promise<void>
+
+  /** The home directory of its user. */
+  getUserHomeDir(options?: CallOptions): Promise<string>
+
+  /** @deprecated Use {@link Sandbox.getUserHomeDir}. */
+  getUserRootDir(options?: CallOptions): Promise<string>
+
+  /** The directory that relative paths and commands start from. */
+  getWorkDir(options?: CallOptions): Promise<string>
+
+  /**
+   * A URL to GET a file from, without the API key.
+   *
+   * @param ttlSeconds  how long it is good for, default 3600; 0 or less never expires
+   */
+  downloadUrl(path: string, ttlSeconds?: number, options?: CallOptions): Promise<string>
+
+  /**
+   * A URL to POST a file to, as the field `file` of a form, without the API key.
+   *
+   * @param ttlSeconds  how long it is good for, default 3600; 0 or less never expires
+   */
+  uploadUrl(path: string, ttlSeconds?: number, options?: CallOptions): Promise<string>
+
+  /** Makes a new signing key: every URL signed so far stops working. */
+  rotateSigningKey(options?: CallOptions): Promise<void>
+}
