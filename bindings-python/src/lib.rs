@@ -1,1 +1,45 @@
-//! The Python bridge.
+//! The private bridge `daytona_native._native`.
+//!
+//! Each method borrows its arguments, converts them, calls one function of the core and converts
+//! what comes back. What a client is for decides how a call is waited for ([`call::Mode`]): the same
+//! method returns the value to a synchronous client and an awaitable to an asynchronous one.
+
+mod call;
+mod completion;
+mod convert;
+mod daytona;
+mod error;
+mod files;
+mod host;
+mod process;
+mod runtime;
+mod sandbox;
+mod transfer;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::completion::{Awaitable, Completions};
+    #[pymodule_export]
+    use super::daytona::{Daytona, settle};
+    #[pymodule_export]
+    use super::error::error_table;
+    #[pymodule_export]
+    use super::files::FileSystem;
+    #[pymodule_export]
+    use super::process::Process;
+    #[pymodule_export]
+    use super::sandbox::Sandbox;
+    #[pymodule_export]
+    use super::transfer::DownloadStream;
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let ending = wrap_pyfunction!(super::runtime::interpreter_ends, module)?;
+        module.py().import("atexit")?.call_method1("register", (ending,))?;
+        Ok(())
+    }
+}

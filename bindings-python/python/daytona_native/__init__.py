@@ -1,0 +1,162 @@
+"""Daytona sandboxes: a native client, synchronous (``Daytona``) and asynchronous (``AsyncDaytona``).
+
+Names are loaded when they are first used, so that importing the package costs next to nothing.
+"""
+
+_MODULES = {
+    "_sync.daytona": (
+        "Daytona"
+    ),
+    "_async.daytona": (
+        "AsyncDaytona"
+    ),
+    "_sync.sandbox": (
+        "Sandbox"
+    ),
+    "_async.sandbox": (
+        "AsyncSandbox"
+    ),
+    "_sync.files": (
+        "FileSystem"
+    ),
+    "_async.files": (
+        "AsyncFileSystem"
+    ),
+    "_sync.process": (
+        "Process"
+    ),
+    "_async.process": (
+        "AsyncProcess"
+    ),
+    "_params": (
+        "CodeRunParams CreateSandboxBaseParams CreateSandboxFromImageParams CreateSandboxFromSnapshotParams "
+        "DaytonaConfig FileDownloadRequest FileUpload ListSandboxesQuery Resources VolumeMount"
+    ),
+    "_results": (
+        "BuildInfo CancelEvent DownloadProgress ExecuteResponse ExecutionArtifacts FileDownloadErrorDetails "
+        "FileDownloadResponse FileInfo Match ReplaceResult SandboxVolume SearchFilesResponse UploadProgress"
+    ),
+    "_enums": (
+        "CodeLanguage GpuType SandboxClass SandboxDesiredState SandboxListSortDirection SandboxListSortField "
+        "SandboxState"
+    ),
+    "_errors": (
+        "DaytonaA11yUnavailableError DaytonaAuthenticationError DaytonaAuthorizationError "
+        "DaytonaBadGatewayError DaytonaBadRequestError DaytonaCommandAlreadyCompletedError "
+        "DaytonaConflictError DaytonaConnectionError DaytonaConnectionTimeoutError DaytonaError "
+        "DaytonaFileAccessDeniedError DaytonaFileNotFoundError DaytonaFileReadFailedError "
+        "DaytonaForbiddenError DaytonaGitAuthFailedError DaytonaGitBranchExistsError "
+        "DaytonaGitBranchNotFoundError DaytonaGitDirtyWorktreeError DaytonaGitMergeConflictError "
+        "DaytonaGitPushRejectedError DaytonaGitRemoteRejectedError DaytonaGitRepoNotFoundError "
+        "DaytonaGitTransportFailedError DaytonaGoneError DaytonaInternalServerError "
+        "DaytonaInvalidArgumentError DaytonaInvalidFilePathError DaytonaLspServerNotInitializedError "
+        "DaytonaNotFoundError DaytonaProcessExecutionTimeoutError DaytonaProcessNotFoundError "
+        "DaytonaQueueTimeoutError DaytonaRateLimitError DaytonaRecordingFfmpegNotFoundError "
+        "DaytonaRecordingStillActiveError DaytonaServiceUnavailableError DaytonaSessionEndedError "
+        "DaytonaSpotEvictedError DaytonaTimeoutError DaytonaUnprocessableEntityError DaytonaUnsupportedError "
+        "DaytonaValidationError"
+    ),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+__all__ = [
+    "AsyncDaytona",
+    "AsyncFileSystem",
+    "AsyncProcess",
+    "AsyncSandbox",
+    "BuildInfo",
+    "CancelEvent",
+    "CodeLanguage",
+    "CodeRunParams",
+    "CreateSandboxBaseParams",
+    "CreateSandboxFromImageParams",
+    "CreateSandboxFromSnapshotParams",
+    "Daytona",
+    "DaytonaA11yUnavailableError",
+    "DaytonaAuthenticationError",
+    "DaytonaAuthorizationError",
+    "DaytonaBadGatewayError",
+    "DaytonaBadRequestError",
+    "DaytonaCommandAlreadyCompletedError",
+    "DaytonaConfig",
+    "DaytonaConflictError",
+    "DaytonaConnectionError",
+    "DaytonaConnectionTimeoutError",
+    "DaytonaError",
+    "DaytonaFileAccessDeniedError",
+    "DaytonaFileNotFoundError",
+    "DaytonaFileReadFailedError",
+    "DaytonaForbiddenError",
+    "DaytonaGitAuthFailedError",
+    "DaytonaGitBranchExistsError",
+    "DaytonaGitBranchNotFoundError",
+    "DaytonaGitDirtyWorktreeError",
+    "DaytonaGitMergeConflictError",
+    "DaytonaGitPushRejectedError",
+    "DaytonaGitRemoteRejectedError",
+    "DaytonaGitRepoNotFoundError",
+    "DaytonaGitTransportFailedError",
+    "DaytonaGoneError",
+    "DaytonaInternalServerError",
+    "DaytonaInvalidArgumentError",
+    "DaytonaInvalidFilePathError",
+    "DaytonaLspServerNotInitializedError",
+    "DaytonaNotFoundError",
+    "DaytonaProcessExecutionTimeoutError",
+    "DaytonaProcessNotFoundError",
+    "DaytonaQueueTimeoutError",
+    "DaytonaRateLimitError",
+    "DaytonaRecordingFfmpegNotFoundError",
+    "DaytonaRecordingStillActiveError",
+    "DaytonaServiceUnavailableError",
+    "DaytonaSessionEndedError",
+    "DaytonaSpotEvictedError",
+    "DaytonaTimeoutError",
+    "DaytonaUnprocessableEntityError",
+    "DaytonaUnsupportedError",
+    "DaytonaValidationError",
+    "DownloadProgress",
+    "ExecuteResponse",
+    "ExecutionArtifacts",
+    "FileDownloadErrorDetails",
+    "FileDownloadRequest",
+    "FileDownloadResponse",
+    "FileInfo",
+    "FileSystem",
+    "FileUpload",
+    "GpuType",
+    "ListSandboxesQuery",
+    "Match",
+    "Process",
+    "ReplaceResult",
+    "Resources",
+    "Sandbox",
+    "SandboxClass",
+    "SandboxDesiredState",
+    "SandboxListSortDirection",
+    "SandboxListSortField",
+    "SandboxState",
+    "SandboxVolume",
+    "SearchFilesResponse",
+    "UploadProgress",
+    "VolumeMount",
+]
+
+
+def __getattr__(name):  # noqa: ANN001, ANN202 - the types are in the stub
+    """Load a name from its module."""
+    home = _HOMES.get(name)
+    if home is None:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("daytona-native")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(__import__(home, globals(), None, [name], 1), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():  # noqa: ANN202
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,166 @@
+"""The client."""
+
+from __future__ import annotations
+
+import os
+
+from .. import _native
+from .sandbox import AsyncSandbox
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from .._params import (
+        CreateSandboxBaseParams,
+        CreateSandboxFromImageParams,
+        CreateSandboxFromSnapshotParams,
+        DaytonaConfig,
+        ListSandboxesQuery,
+    )
+
+_ASYNCHRONOUS = True
+_SERVER_BINARY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bin", "daytona-native")  # noqa: PTH118, PTH120
+
+
+class AsyncDaytona:
+    """A client of one Daytona API. Making one sends nothing.
+
+    Args:
+        config: How to reach it; what is not given is looked up (see ``DaytonaConfig``).
+
+    Raises:
+        DaytonaAuthenticationError: No credentials found.
+        DaytonaInvalidArgumentError: A value out of range.
+    """
+
+    def __init__(self, config: DaytonaConfig | None = None) -> None:
+        self._native: _native.Daytona | None = _native.Daytona(_ASYNCHRONOUS, config, _SERVER_BINARY)
+
+    @classmethod
+    def local(cls, data_dir: str | os.PathLike[str] | None = None) -> Self:
+        """Make a client of a local server, which needs no account.
+
+        The server is started by the first call, shared by all clients of the same user and data
+        directory, and stops when the last of their processes ends.
+
+        Args:
+            data_dir: Where it keeps its sandboxes; ``$XDG_DATA_HOME/daytona-native`` where ``None``.
+
+        Raises:
+            DaytonaError: Its binary is neither in the package nor on ``PATH``.
+        """
+        from .._params import DaytonaConfig
+
+        self = cls.__new__(cls)
+        self._native = _native.Daytona(_ASYNCHRONOUS, DaytonaConfig(api_url="local"), _SERVER_BINARY, data_dir)
+        return self
+
+    async def __aenter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        """Close the client."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Give up its connections; sandboxes that came from it can still be used.
+
+        A client that is not closed gives them up when it is no longer used.
+        """
+        self._native = None
+        if not _ASYNCHRONOUS:
+            _native.settle()
+
+    def _client(self) -> _native.Daytona:
+        if self._native is None:
+            from .._errors import DaytonaError
+
+            raise DaytonaError("the client is closed")
+        return self._native
+
+    async def create(
+        self,
+        params: CreateSandboxFromSnapshotParams | CreateSandboxFromImageParams | CreateSandboxBaseParams | None = None,
+        *,
+        timeout: float = 60,
+        on_snapshot_create_logs: Callable[[str], None] | None = None,
+    ) -> AsyncSandbox:
+        """Create a sandbox and wait until it has started.
+
+        Args:
+            params: What it is to be like; the server's defaults where ``None``.
+            timeout: Seconds until it must have started; 0 is no limit.
+            on_snapshot_create_logs: Is to be told the log of the image's build. Not called yet.
+
+        Returns:
+            The sandbox.
+
+        Raises:
+            DaytonaInvalidArgumentError: Parameters that cannot be right; nothing was sent.
+            DaytonaTimeoutError: It took longer; ``sandbox_id`` names it if it was made.
+            DaytonaError: It could not be built or started, with the reason.
+        """
+        if on_snapshot_create_logs is not None:
+            from .._warnings import warn
+
+            warn("on_snapshot_create_logs is not called: build logs are not streamed yet", UserWarning)
+        return AsyncSandbox(await self._client().create(params, timeout))
+
+    async def get(self, sandbox_id_or_name: str, request_timeout: float | None = None) -> AsyncSandbox:
+        """Find a sandbox.
+
+        Args:
+            sandbox_id_or_name: Its id or name.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Returns:
+            The sandbox.
+
+        Raises:
+            DaytonaNotFoundError: There is none.
+        """
+        return AsyncSandbox(await self._client().get(sandbox_id_or_name, request_timeout))
+
+    async def list(
+        self, query: ListSandboxesQuery | None = None, request_timeout: float | None = None
+    ) -> AsyncIterator[AsyncSandbox]:
+        """Yield the sandboxes that match, page after page.
+
+        Args:
+            query: Which; all where ``None``. Its ``limit`` is the size of a page.
+            request_timeout: Seconds to wait for each page; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaInvalidArgumentError: A limit below 1; nothing was sent.
+            DaytonaBadRequestError: A value that the server refuses.
+        """
+        client = self._client()
+        cursor: str | None = None
+        while True:
+            sandboxes, cursor = await client.list(query, cursor, request_timeout)
+            for sandbox in sandboxes:
+                yield AsyncSandbox(sandbox)
+            if cursor is None:
+                return
+
+    async def start(self, sandbox: AsyncSandbox, timeout: float = 60) -> None:
+        """Start a sandbox; the same as ``sandbox.start``."""
+        await sandbox.start(timeout)
+
+    async def stop(self, sandbox: AsyncSandbox, timeout: float = 60) -> None:
+        """Stop a sandbox; the same as ``sandbox.stop``."""
+        await sandbox.stop(timeout)
+
+    async def delete(self, sandbox: AsyncSandbox, timeout: float = 60, wait: bool = False) -> None:
+        """Delete a sandbox; the same as ``sandbox.delete``."""
+        await sandbox.delete(timeout, wait)

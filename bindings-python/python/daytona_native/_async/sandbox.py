@@ -1,0 +1,240 @@
+"""One sandbox."""
+
+from __future__ import annotations
+
+from .._sandbox_data import SandboxData
+from .files import AsyncFileSystem
+from .process import AsyncProcess
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .. import _native
+
+
+class AsyncSandbox(SandboxData):
+    """A sandbox: its data, its life, and the ways into it."""
+
+    def __init__(self, native: _native.Sandbox) -> None:
+        super().__init__(native)
+        self._fs: AsyncFileSystem | None = None
+        self._process: AsyncProcess | None = None
+
+    @property
+    def fs(self) -> AsyncFileSystem:
+        """Its files."""
+        if self._fs is None:
+            self._fs = AsyncFileSystem(self._native.fs())
+        return self._fs
+
+    @property
+    def process(self) -> AsyncProcess:
+        """Its processes."""
+        if self._process is None:
+            self._process = AsyncProcess(self._native.process())
+        return self._process
+
+    async def refresh_data(self, request_timeout: float | None = None) -> None:
+        """Ask the server for its data.
+
+        Args:
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaNotFoundError: It is gone.
+        """
+        await self._native.refresh_data(request_timeout)
+
+    async def start(self, timeout: float = 60) -> None:
+        """Start it and wait until it has started.
+
+        Args:
+            timeout: Seconds for all of that; 0 is no limit.
+
+        Raises:
+            DaytonaTimeoutError: It took longer.
+            DaytonaError: It failed, with the reason.
+        """
+        await self._native.start(timeout)
+
+    async def stop(self, timeout: float = 60, force: bool = False) -> None:
+        """Stop it and wait until it has stopped; all that runs in it ends.
+
+        Args:
+            timeout: Seconds for all of that; 0 is no limit.
+            force: Kill what runs in it at once.
+
+        Raises:
+            DaytonaTimeoutError: It took longer.
+            DaytonaError: It failed, with the reason.
+        """
+        await self._native.stop(timeout, force)
+
+    async def delete(self, timeout: float = 60, wait: bool = False) -> None:
+        """Delete it and all in it.
+
+        Args:
+            timeout: Seconds for all of that; 0 is no limit.
+            wait: Wait until it is destroyed.
+
+        Raises:
+            DaytonaTimeoutError: It took longer.
+            DaytonaNotFoundError: It is gone.
+        """
+        await self._native.delete(timeout, wait)
+
+    async def wait_for_sandbox_start(self, timeout: float = 60) -> None:
+        """Wait until it has started.
+
+        Args:
+            timeout: Seconds; 0 is no limit.
+
+        Raises:
+            DaytonaTimeoutError: It took longer.
+            DaytonaError: It failed, with the reason.
+        """
+        await self._native.wait_until_started(timeout)
+
+    async def wait_for_sandbox_stop(self, timeout: float = 60) -> None:
+        """Wait until it has stopped or is destroyed.
+
+        Args:
+            timeout: Seconds; 0 is no limit.
+
+        Raises:
+            DaytonaTimeoutError: It took longer.
+            DaytonaError: It failed, with the reason.
+        """
+        await self._native.wait_until_stopped(timeout)
+
+    async def set_labels(self, labels: dict[str, str], request_timeout: float | None = None) -> dict[str, str]:
+        """Replace all labels.
+
+        Args:
+            labels: The new ones.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Returns:
+            The labels in force.
+        """
+        in_force: dict[str, str] = await self._native.set_labels(labels, request_timeout)
+        return in_force
+
+    async def set_autostop_interval(self, interval: int, request_timeout: float | None = None) -> None:
+        """Set after how long without use it stops.
+
+        Args:
+            interval: Minutes, from 0; 0 is never.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaInvalidArgumentError: A negative interval; nothing was sent.
+        """
+        await self._native.set_autostop_interval(interval, request_timeout)
+
+    async def set_auto_pause_interval(self, interval: int) -> None:
+        """Set after how long without use it pauses.
+
+        Args:
+            interval: Minutes, from 0; 0 is never.
+
+        Raises:
+            DaytonaInvalidArgumentError: A negative interval; nothing was sent.
+        """
+        await self._native.set_auto_pause_interval(interval)
+
+    async def set_auto_archive_interval(self, interval: int, request_timeout: float | None = None) -> None:
+        """Set how long after it stopped it is archived.
+
+        Args:
+            interval: Minutes, from 0; 0 is the maximum.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaInvalidArgumentError: A negative interval; nothing was sent.
+        """
+        await self._native.set_auto_archive_interval(interval, request_timeout)
+
+    async def set_auto_delete_interval(self, interval: int, request_timeout: float | None = None) -> None:
+        """Set how long after it stopped it is deleted.
+
+        Args:
+            interval: Minutes; 0 is at once, negative is never.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+        """
+        await self._native.set_auto_delete_interval(interval, request_timeout)
+
+    async def set_ttl(self, ttl_minutes: int, request_timeout: float | None = None) -> None:
+        """Set how long it lives at most.
+
+        Args:
+            ttl_minutes: Minutes from now; 0 is no limit.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaInvalidArgumentError: A negative time; nothing was sent.
+        """
+        await self._native.set_ttl(ttl_minutes, request_timeout)
+
+    async def set_public(self, public: bool, request_timeout: float | None = None) -> None:
+        """Set whether previews need no token.
+
+        Args:
+            public: True if they need none.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+        """
+        await self._native.set_public(public, request_timeout)
+
+    async def refresh_activity(self, request_timeout: float | None = None) -> None:
+        """Tell the server that it is in use, so that it does not stop.
+
+        Args:
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+        """
+        await self._native.refresh_activity(request_timeout)
+
+    async def get_user_home_dir(self) -> str:
+        """Tell the home directory of its user."""
+        directory: str = await self._native.user_home_dir()
+        return directory
+
+    async def get_user_root_dir(self) -> str:
+        """Do as ``get_user_home_dir``, which is to be used instead."""
+        from .._warnings import warn
+
+        warn("get_user_root_dir is deprecated; use get_user_home_dir", DeprecationWarning)
+        return await self.get_user_home_dir()
+
+    async def get_work_dir(self) -> str:
+        """Tell the directory that commands and relative paths start from."""
+        directory: str = await self._native.work_dir()
+        return directory
+
+    async def download_url(self, path: str, ttl_seconds: int | None = None) -> str:
+        """Make a URL to GET a file from, for whoever has it, without the API key.
+
+        Args:
+            path: Path in the sandbox.
+            ttl_seconds: Seconds it is good for; 3600 where ``None``, no end where 0 or less.
+
+        Returns:
+            The URL.
+        """
+        url: str = await self._native.download_url(path, ttl_seconds)
+        return url
+
+    async def upload_url(self, path: str, ttl_seconds: int | None = None) -> str:
+        """Make a URL to POST a file to, as the field ``file`` of a form, without the API key.
+
+        Args:
+            path: Path in the sandbox.
+            ttl_seconds: Seconds it is good for; 3600 where ``None``, no end where 0 or less.
+
+        Returns:
+            The URL.
+        """
+        url: str = await self._native.upload_url(path, ttl_seconds)
+        return url
+
+    async def rotate_signing_key(self) -> None:
+        """Make a new key: every URL signed so far stops working."""
+        await self._native.rotate_signing_key()

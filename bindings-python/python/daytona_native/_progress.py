@@ -1,0 +1,66 @@
+"""Progress callbacks, plain ones and those that are coroutine functions."""
+
+from __future__ import annotations
+
+from ._results import DownloadProgress, UploadProgress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncio import Task
+    from collections.abc import Awaitable, Callable
+    from typing import Any, TypeAlias
+
+    OnUpload: TypeAlias = Callable[[UploadProgress], object]
+    OnDownload: TypeAlias = Callable[[DownloadProgress], object]
+
+
+class UploadReport:
+    """Told by the bridge how far an upload is."""
+
+    def __init__(self, callback: OnUpload | None) -> None:
+        self.callback = callback
+
+    def __call__(self, sent: int, _total: int | None) -> None:
+        if self.callback:
+            self.callback(UploadProgress._of(bytes_sent=sent))
+
+    def finish(self) -> None:
+        """Wait for callbacks that are under way: there are none."""
+
+
+class AsyncUploadReport(UploadReport):
+    """The same; what a callback returns is awaited, one after the other."""
+
+    _last: Task[Any] | None = None
+
+    def __call__(self, sent: int, _total: int | None) -> None:
+        if not self.callback:
+            return
+        result: Any = self.callback(UploadProgress._of(bytes_sent=sent))
+        if hasattr(result, "__await__"):
+            from asyncio import ensure_future
+
+            self._last = ensure_future(self._after(self._last, result))
+
+    @staticmethod
+    async def _after(previous: Task[Any] | None, result: Awaitable[object]) -> None:
+        if previous:
+            await previous
+        await result
+
+    async def finish(self) -> None:  # type: ignore[override]  # the one difference is that it is awaited
+        """Wait for callbacks that are under way, and raise what they raise."""
+        if self._last:
+            await self._last
+
+
+def report_download(callback: OnDownload, received: int, total: int | None) -> None:
+    """Tell how far a download is."""
+    callback(DownloadProgress._of(bytes_received=received, total_bytes=total))
+
+
+async def async_report_download(callback: OnDownload, received: int, total: int | None) -> None:
+    """Tell how far a download is, and await what the callback returns."""
+    result: Any = callback(DownloadProgress._of(bytes_received=received, total_bytes=total))
+    if hasattr(result, "__await__"):
+        await result

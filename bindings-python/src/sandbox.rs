@@ -1,0 +1,160 @@
+//! One sandbox: its data and its life.
+
+use std::collections::BTreeMap;
+
+use pyo3::prelude::*;
+
+use crate::call::Mode;
+use crate::convert::{self, SANDBOX_FIELDS, none, value};
+use crate::files::FileSystem;
+use crate::process::Process;
+
+/// A sandbox.
+#[pyclass(frozen, module = "daytona_native._native")]
+pub(crate) struct Sandbox {
+    pub(crate) inner: daytona_core::Sandbox,
+    mode: Mode,
+}
+
+impl Sandbox {
+    pub(crate) fn new(inner: daytona_core::Sandbox, mode: Mode) -> Self {
+        Self { inner, mode }
+    }
+}
+
+#[pymethods]
+impl Sandbox {
+    #[classattr]
+    const FIELDS: &'static [&'static str] = SANDBOX_FIELDS;
+
+    /// The value of one field; `KeyError` for a name that is not in `FIELDS`.
+    fn field(&self, py: Python<'_>, name: &str) -> PyResult<Py<PyAny>> {
+        let data = self.inner.data();
+        convert::sandbox_field(py, &data, name)
+            .unwrap_or_else(|| Err(pyo3::exceptions::PyKeyError::new_err(name.to_owned())))
+    }
+
+    fn fs(&self) -> FileSystem {
+        FileSystem::new(self.inner.fs(), self.mode)
+    }
+
+    fn process(&self) -> Process {
+        Process::new(self.inner.process(), self.mode)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn refresh_data(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.refresh_data(timeout).await }, none)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn start(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.start(timeout).await }, none)
+    }
+
+    #[pyo3(signature = (timeout=None, force=false))]
+    fn stop(&self, py: Python<'_>, timeout: Option<f64>, force: bool) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.stop(timeout, force).await }, none)
+    }
+
+    #[pyo3(signature = (timeout=None, wait=false))]
+    fn delete(&self, py: Python<'_>, timeout: Option<f64>, wait: bool) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.delete(timeout, wait).await }, none)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn wait_until_started(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.wait_until_started(timeout).await }, none)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn wait_until_stopped(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.wait_until_stopped(timeout).await }, none)
+    }
+
+    #[pyo3(signature = (labels, timeout=None))]
+    fn set_labels(
+        &self,
+        py: Python<'_>,
+        labels: BTreeMap<String, String>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.set_labels(labels, timeout).await }, value)
+    }
+
+    #[pyo3(signature = (minutes, timeout=None))]
+    fn set_autostop_interval(&self, py: Python<'_>, minutes: i64, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.set_autostop_interval(minutes, timeout).await }, none)
+    }
+
+    #[pyo3(signature = (minutes, timeout=None))]
+    fn set_auto_pause_interval(&self, py: Python<'_>, minutes: i64, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.set_auto_pause_interval(minutes, timeout).await }, none)
+    }
+
+    #[pyo3(signature = (minutes, timeout=None))]
+    fn set_auto_archive_interval(&self, py: Python<'_>, minutes: i64, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.set_auto_archive_interval(minutes, timeout).await }, none)
+    }
+
+    #[pyo3(signature = (minutes, timeout=None))]
+    fn set_auto_delete_interval(&self, py: Python<'_>, minutes: i64, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.set_auto_delete_interval(minutes, timeout).await }, none)
+    }
+
+    #[pyo3(signature = (minutes, timeout=None))]
+    fn set_ttl(&self, py: Python<'_>, minutes: i64, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.set_ttl(minutes, timeout).await }, none)
+    }
+
+    #[pyo3(signature = (public, timeout=None))]
+    fn set_public(&self, py: Python<'_>, public: bool, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.set_public(public, timeout).await }, none)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn refresh_activity(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.refresh_activity(timeout).await }, none)
+    }
+
+    fn user_home_dir(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.user_home_dir().await }, value)
+    }
+
+    fn work_dir(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.work_dir().await }, value)
+    }
+
+    #[pyo3(signature = (path, ttl_seconds=None))]
+    fn download_url(&self, py: Python<'_>, path: String, ttl_seconds: Option<i64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.download_url(&path, ttl_seconds).await }, value)
+    }
+
+    #[pyo3(signature = (path, ttl_seconds=None))]
+    fn upload_url(&self, py: Python<'_>, path: String, ttl_seconds: Option<i64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.upload_url(&path, ttl_seconds).await }, value)
+    }
+
+    fn rotate_signing_key(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.rotate_signing_key().await }, none)
+    }
+}
