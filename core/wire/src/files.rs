@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct FileInfo {
     /// Base name.
     pub name: String,
-    /// Path relative to the listed folder; only in lists deeper than one level.
+    /// Path of the entry, spelled as that of the listed folder was; only in lists deeper than one
+    /// level.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Bytes.

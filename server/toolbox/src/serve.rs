@@ -3,14 +3,17 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
+use tokio::time::Sleep;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::{AgentConfig, router};
@@ -20,6 +23,9 @@ const HEAD: Duration = Duration::from_secs(120);
 
 /// A client that takes nothing of its answer for so long is gone.
 const STALLED: Duration = Duration::from_secs(300);
+
+/// How long a closed connection's rest is read.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Disk work at once. No thread waits for a client, so a few are enough.
 const DISK_THREADS: usize = 4;
@@ -33,6 +39,8 @@ pub(crate) fn run(config: AgentConfig, listener: UnixListener) -> io::Result<Inf
         .build()?;
     runtime.block_on(async move {
         listener.set_nonblocking(true)?;
+        // It was made by another process, and commands are none of its users.
+        rustix::io::fcntl_setfd(&listener, FdFlags::CLOEXEC)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let router = router(config);
         let mut http = http1::Builder::new();
@@ -60,11 +68,73 @@ fn passing(error: &io::Error) -> bool {
 }
 
 fn serve(http: &http1::Builder, stream: UnixStream, router: axum::Router) {
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(STALLED));
-    let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
+    let connection = http.serve_connection(TokioIo::new(Connection::new(stream)), TowerToHyperService::new(router));
     // A connection that breaks takes its request along and nothing else.
     tokio::spawn(async move {
         let _ = pin!(connection.with_upgrades()).await;
     });
+}
+
+/// A client's connection, closed in a way that lets the client read the last answer.
+struct Connection {
+    stream: Pin<Box<TimeoutStream<UnixStream>>>,
+    closing: Option<Pin<Box<Sleep>>>,
+}
+
+impl Connection {
+    fn new(stream: UnixStream) -> Self {
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(STALLED));
+        Self { stream: Box::pin(stream), closing: None }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream.as_mut().poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream.as_mut().poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_flush(cx)
+    }
+
+    /// Says that no more comes, then reads what the client still sends: a socket closed over
+    /// unread data makes the client lose the answer.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.closing.is_none() {
+            ready!(self.stream.as_mut().poll_shutdown(cx))?;
+            self.closing = Some(Box::pin(tokio::time::sleep(LINGER)));
+        }
+        loop {
+            if let Some(closing) = &mut self.closing
+                && closing.as_mut().poll(cx).is_ready()
+            {
+                return Poll::Ready(Ok(()));
+            }
+            let mut scrap = [0; 8 << 10];
+            let mut scrap = ReadBuf::new(&mut scrap);
+            match ready!(self.stream.as_mut().poll_read(cx, &mut scrap)) {
+                Ok(()) if !scrap.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(Ok(())),
+            }
+        }
+    }
 }

@@ -43,6 +43,15 @@ fn surroundings_are_as_asked() {
 }
 
 #[test]
+fn commands_inherit_no_descriptors() {
+    let agent = Agent::start();
+    let command = "exec ls /proc/self/fd";
+    // Whoever runs the tests may have left some open.
+    let here = std::process::Command::new("bash").args(["-c", command]).output().unwrap();
+    assert_eq!(agent.exec(&json!({"command": command})).1, String::from_utf8(here.stdout).unwrap());
+}
+
+#[test]
 fn a_missing_working_directory_is_named() {
     let agent = Agent::start();
     let (code, out) = agent.exec(&json!({"command": "true", "cwd": "/not/there"}));

@@ -148,6 +148,38 @@ fn a_split_anywhere_changes_nothing() {
 }
 
 #[test]
+fn single_bytes_make_a_form_too() {
+    let agent = Agent::start();
+    let content = b"\r\r\n\r\n--\r\n--xBOUNDARY\r\n-";
+    let body = form(&[("a", content)]);
+    let mut stream = agent.connect();
+    let mut request = head("POST", "/files/bulk-upload", &[FORM]);
+    write!(request, "Content-Length: {}\r\n\r\n", body.len()).unwrap();
+    stream.write_all(&request).unwrap();
+    for byte in &body {
+        stream.write_all(&[*byte]).unwrap();
+        std::thread::yield_now();
+    }
+    assert_eq!(read_answer(&mut stream).status, 200);
+    assert_eq!(fs::read(agent.work().join("a")).unwrap(), content);
+}
+
+#[test]
+fn an_early_refusal_reaches_a_client_that_goes_on_sending() {
+    let agent = Agent::start();
+    let mut endless_head = format!("--{BOUNDARY}\r\nX: ").into_bytes();
+    endless_head.resize(48 << 20, b'x');
+    let no_start = vec![b'x'; 48 << 20];
+    let mut broken = Vec::new();
+    part(&mut broken, "files[0].path", None, &[b'x'; 5000]);
+    broken.resize(48 << 20, b'x');
+    for body in [endless_head, no_start, broken] {
+        bulk(&agent, &body).error(400, "BAD_REQUEST");
+    }
+    assert_eq!(agent.names(), Vec::<String>::new());
+}
+
+#[test]
 fn a_body_cut_anywhere_leaves_no_half_file() {
     let agent = Agent::start();
     let body = form(&[("a", b"first"), ("b/c", b"second")]);

@@ -5,6 +5,7 @@
 
 mod change;
 mod download;
+mod form;
 mod list;
 mod path;
 mod search;

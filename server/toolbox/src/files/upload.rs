@@ -11,28 +11,27 @@ use std::collections::HashMap;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use daytona_wire::files::{UploadFilesResponse, UploadedFile};
-use multer::{Field, Multipart};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
+use super::form::{Form, Part, is_form};
 use super::path::resolve_real;
 use super::write::Pending;
 use crate::App;
-use crate::body::{Query, chunks};
+use crate::body::{Query, next_chunk};
 use crate::error::{Error, Result};
 
 /// Data handed to the disk at once.
 const BATCH: usize = 512 << 10;
 
 /// The largest `files[i].path` part.
-const PATH_LIMIT: usize = 16 << 10;
+const PATH_LIMIT: usize = 4 << 10;
 
-/// Paths that may wait for their files.
-const WAITING_LIMIT: usize = 200_000;
+/// Bytes of paths that may wait for their files.
+const WAITING_LIMIT: usize = 32 << 20;
 
 /// A request with no more files and bytes than these is synced to disk.
 const SYNC_FILES: usize = 4;
@@ -61,22 +60,22 @@ pub(crate) async fn upload(
 ) -> Result<axum::Json<Uploaded>> {
     let mut writer = Writer::new(app);
     let (parts, body) = request.into_parts();
-    let multipart = is_multipart(&parts.headers);
+    let multipart = is_form(&parts.headers);
     let mut found = !multipart;
     if multipart {
-        let mut form = open(&parts.headers, body)?;
-        while let Some(field) = next(&mut form).await? {
-            if field.name() == Some("file") && !found {
+        let mut form = Form::new(&parts.headers, body)?;
+        while let Some(field) = form.next().await? {
+            if field.name() == "file" && !found {
                 found = true;
                 writer.file(path.clone(), field).await?;
             } else {
-                skip(field).await?;
+                field.skip().await?;
             }
         }
     } else {
         writer.push(Step::Begin(path.clone())).await?;
         let mut body = body;
-        while let Some(chunk) = crate::body::next_chunk(&mut body).await? {
+        while let Some(chunk) = next_chunk(&mut body).await? {
             writer.push(Step::Data(chunk)).await?;
         }
         writer.push(Step::End).await?;
@@ -125,39 +124,39 @@ pub(crate) async fn bulk_upload(
 }
 
 async fn read_parts(headers: &HeaderMap, body: Body, writer: &mut Writer, errors: &mut Vec<String>) -> Result<()> {
-    if !is_multipart(headers) {
+    if !is_form(headers) {
         return Err(Error::bad_body("the body is no multipart/form-data; send files[i].path and files[i].file parts"));
     }
-    let mut form = open(headers, body)?;
+    let mut form = Form::new(headers, body)?;
     let mut waiting: HashMap<usize, String> = HashMap::new();
+    let mut size = 0;
     let mut empty = true;
-    while let Some(field) = next(&mut form).await? {
+    while let Some(field) = form.next().await? {
         empty = false;
-        match part(field.name().unwrap_or_default()) {
+        match part(field.name()) {
             Some((index, Kind::Path)) => {
-                let path = path_of(field).await?;
-                if waiting.len() >= WAITING_LIMIT {
+                let path = field.text(PATH_LIMIT).await?;
+                size += path.len() + 64;
+                if size > WAITING_LIMIT {
                     return Err(Error::bad_body("too many files in one request; split it into several"));
                 }
                 waiting.insert(index, path);
             }
             Some((index, Kind::File)) => {
                 if let Some(path) = waiting.remove(&index) {
+                    size -= path.len() + 64;
                     writer.file(path, field).await?;
                 } else {
                     errors.push(format!(
                         "files[{index}].file came without files[{index}].path before it; \
                          send the path part first"
                     ));
-                    skip(field).await?;
+                    field.skip().await?;
                 }
             }
             None => {
-                errors.push(format!(
-                    "unknown part {:?}; send files[i].path and files[i].file parts",
-                    field.name().unwrap_or_default()
-                ));
-                skip(field).await?;
+                errors.push(format!("unknown part {:?}; send files[i].path and files[i].file parts", field.name()));
+                field.skip().await?;
             }
         }
     }
@@ -186,50 +185,6 @@ fn part(name: &str) -> Option<(usize, Kind)> {
     Some((index.parse().ok()?, kind))
 }
 
-fn is_multipart(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-        value.trim_start().get(..19).is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/form-data"))
-    })
-}
-
-fn open(headers: &HeaderMap, body: Body) -> Result<Multipart<'static>> {
-    let boundary = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| multer::parse_boundary(value).ok())
-        .ok_or_else(|| Error::bad_body("the Content-Type of the form has no boundary"))?;
-    Ok(Multipart::new(chunks(body), boundary))
-}
-
-async fn next(form: &mut Multipart<'static>) -> Result<Option<Field<'static>>> {
-    form.next_field().await.map_err(|error| malformed(&error))
-}
-
-async fn skip(mut field: Field<'static>) -> Result<()> {
-    while field.chunk().await.map_err(|e| malformed(&e))?.is_some() {}
-    Ok(())
-}
-
-async fn path_of(mut field: Field<'static>) -> Result<String> {
-    let mut path = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(|e| malformed(&e))? {
-        path.extend_from_slice(&chunk);
-        if path.len() > PATH_LIMIT {
-            return Err(Error::bad_body("a path part is longer than any path can be"));
-        }
-    }
-    String::from_utf8(path).map_err(|_| Error::bad_body("a path part is not UTF-8"))
-}
-
-fn malformed(error: &multer::Error) -> Error {
-    if let multer::Error::StreamReadFailed(cause) = error
-        && let Some(cause) = cause.downcast_ref::<Error>()
-    {
-        return cause.clone();
-    }
-    Error::bad_body(format!("the multipart body is malformed or cut short: {error}; send it again"))
-}
-
 /// One step of writing files, in the order of the parts.
 enum Step {
     Begin(String),
@@ -250,9 +205,9 @@ impl Writer {
         Self { sink: Some(Sink::new(app)), busy: None, batch: Vec::new(), size: 0 }
     }
 
-    async fn file(&mut self, path: String, mut field: Field<'static>) -> Result<()> {
+    async fn file(&mut self, path: String, mut field: Part) -> Result<()> {
         self.push(Step::Begin(path)).await?;
-        while let Some(chunk) = field.chunk().await.map_err(|e| malformed(&e))? {
+        while let Some(chunk) = field.chunk().await? {
             self.push(Step::Data(chunk)).await?;
         }
         self.push(Step::End).await
