@@ -24,6 +24,13 @@ pub struct Launcher {
     pub(crate) socket: UnixStream,
 }
 
+impl Launcher {
+    /// The launcher's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 /// Starts `exe launcher` with an empty environment.
 ///
 /// Call it first thing: before threads are made and before anything secret is read. `exe` has to

@@ -110,7 +110,7 @@ async fn isolated(inner: &Arc<Inner>) -> Result<(Probe, Mode), String> {
                     limits,
                 };
                 let mode = Mode::Ns {
-                    base: Arc::new(base),
+                    base,
                     userns: *userns,
                 };
                 return Ok((probe, mode));
@@ -127,16 +127,16 @@ async fn isolated(inner: &Arc<Inner>) -> Result<(Probe, Mode), String> {
 async fn attempt(
     inner: &Arc<Inner>,
     userns: Option<(u32, u32)>,
-) -> Result<ns::base::Base, RuntimeError> {
+) -> Result<Arc<ns::base::Base>, RuntimeError> {
     let data_dir = inner.data_dir.clone();
-    let base = blocking(move || {
+    let (base, trial) = blocking(move || {
         let user = ns::base::user(&data_dir, userns)?;
-        ns::base::Base::build(&data_dir, user)
+        let base = ns::base::Base::new(&data_dir, user)?;
+        Ok((base, ns::base::Base::trial(&data_dir, user)?))
     })
     .await?;
-    let base = Arc::new(base);
     let mode = Mode::Ns {
-        base: Arc::clone(&base),
+        base: Arc::new(trial),
         userns,
     };
     let spec = SandboxSpec {
@@ -170,7 +170,13 @@ async fn attempt(
     })
     .await;
     trial?;
-    Arc::into_inner(base).ok_or(RuntimeError::LauncherGone)
+    let base = Arc::new(base);
+    // Ready, or nearly, when the first sandbox is asked for, which waits for it.
+    tokio::task::spawn_blocking({
+        let base = Arc::clone(&base);
+        move || base.fill()
+    });
+    Ok(base)
 }
 
 impl Mode {

@@ -1,9 +1,11 @@
-//! The lowest layer of every sandbox, made once per server start, and a sandbox's own folders.
+//! The lowest layer of every sandbox, and a sandbox's own folders.
 
 use std::fs::{self, DirBuilder, Permissions};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -73,11 +75,11 @@ pub(crate) struct Layer {
 /// The base of this server's sandboxes.
 #[derive(Debug)]
 pub(crate) struct Base {
-    pub(crate) path: PathBuf,
+    path: PathBuf,
     pub(crate) view: View,
     pub(crate) user: User,
-    /// Ids of `/`, `/usr` and so on, for the sandbox's own layers.
-    owner: (u32, u32),
+    /// Filled once; or why that failed.
+    filled: OnceLock<Result<(), String>>,
 }
 
 /// The ids of `daytona`.
@@ -110,66 +112,56 @@ impl Base {
         format!("../../base/{}", name.display())
     }
 
-    /// Builds the base beneath `data_dir`, replacing the one of an earlier server.
-    pub(crate) fn build(data_dir: &Path, user: User) -> Result<Self, RuntimeError> {
-        let parent = data_dir.join("base");
-        let _ = crate::destroy::remove_tree(&parent);
-        let path = parent.join(crate::random_name());
-        fs::create_dir_all(&path).map_err(|error| RuntimeError::io("make", &path, error))?;
-        let mut base = Self {
-            path,
-            view: View::default(),
-            user,
-            owner: (
-                rustix::process::getuid().as_raw(),
-                rustix::process::getgid().as_raw(),
-            ),
-        };
-        base.fill(data_dir)
-            .map_err(|error| RuntimeError::io("build the base", &base.path, error))?;
+    /// The base beneath `data_dir`, that of an earlier server when the host has not changed since.
+    pub(crate) fn new(data_dir: &Path, user: User) -> Result<Self, RuntimeError> {
+        let name = format!("{:016x}", fingerprint(user));
+        Self::named(data_dir, user, &name)
+    }
+
+    /// A base without settings, for a trial.
+    pub(crate) fn trial(data_dir: &Path, user: User) -> Result<Self, RuntimeError> {
+        let base = Self::named(data_dir, user, "trial")?;
+        let filled = fill(&base.path).map_err(|error| error.to_string());
+        let _ = base.filled.set(filled);
         Ok(base)
     }
 
-    fn fill(&mut self, data_dir: &Path) -> io::Result<()> {
-        for (name, mode) in FOLDERS {
-            make_folder(&self.path.join(name), mode)?;
-        }
-        make_folder(&self.path, 0o755)?;
-        symlink("/run", self.path.join("var/run"))?;
-        symlink("/run/lock", self.path.join("var/lock"))?;
-        let data_dir = fs::canonicalize(data_dir)?;
-        for name in SYSTEM.into_iter().chain(PACKAGES) {
-            let host = Path::new("/").join(name);
-            let Ok(metadata) = fs::symlink_metadata(&host) else {
-                continue;
-            };
-            if metadata.is_symlink() {
-                symlink(fs::read_link(&host)?, self.path.join(name))?;
-            } else if metadata.is_dir() {
-                fs::create_dir_all(self.path.join(name))?;
-                // An overlay over an empty folder is the same as the empty folder.
-                if fs::read_dir(&host)?.next().is_some() {
-                    self.add_layer(&host, &data_dir);
-                }
-            }
-        }
-        etc::build(&self.path.join("etc"), self.user)
+    fn named(data_dir: &Path, user: User, name: &str) -> Result<Self, RuntimeError> {
+        let path = data_dir.join("base").join(name);
+        let view = View::of_host(data_dir)
+            .map_err(|error| RuntimeError::io("look at the host for", &path, error))?;
+        Ok(Self {
+            path,
+            view,
+            user,
+            filled: OnceLock::new(),
+        })
     }
 
-    fn add_layer(&mut self, host: &Path, data_dir: &Path) {
-        let path = host.display().to_string();
-        if data_dir.starts_with(host) {
-            // A layer may not lie beneath the one it is put on.
-            self.view.read_only.push(path);
-            self.view.masked.push(data_dir.display().to_string());
-        } else {
-            let name = path.trim_start_matches('/').replace('/', "-");
-            self.view.overlays.push(Layer { path, name });
+    /// Fills the base unless that is done; takes a moment the first time.
+    pub(crate) fn fill(&self) -> Result<(), RuntimeError> {
+        let filled = self.filled.get_or_init(|| self.build().map_err(|error| error.to_string()));
+        filled.clone().map_err(|error| {
+            RuntimeError::io("build the base", &self.path, io::Error::other(error))
+        })
+    }
+
+    fn build(&self) -> io::Result<()> {
+        if self.path.exists() {
+            return Ok(());
         }
+        let parent = self.path.parent().unwrap_or(&self.path);
+        crate::destroy::remove_tree(parent)?;
+        // Complete or absent, whenever this is interrupted.
+        let new = parent.join("new");
+        fill(&new)?;
+        etc::build(&new.join("etc"), self.user)?;
+        fs::rename(&new, &self.path)
     }
 
     /// Makes what a sandbox stores, or completes it; nothing that exists is changed.
     pub(crate) fn prepare_sandbox(&self, dir: &Path, hostname: &str) -> Result<(), RuntimeError> {
+        self.fill()?;
         let step = |result: io::Result<()>| {
             result.map_err(|error| RuntimeError::io("prepare", dir, error))
         };
@@ -231,11 +223,70 @@ impl Base {
 
     /// Gives a file to the sandbox's user where this process may.
     fn give(&self, path: &Path) -> io::Result<()> {
-        if self.owner.0 == 0 {
+        if rustix::process::geteuid().is_root() {
             chown(path, Some(self.user.uid), Some(self.user.gid))?;
         }
         Ok(())
     }
+}
+
+impl View {
+    fn of_host(data_dir: &Path) -> io::Result<Self> {
+        let mut view = Self::default();
+        for name in SYSTEM.into_iter().chain(PACKAGES) {
+            let host = Path::new("/").join(name);
+            // An overlay over an empty folder is the same as the empty folder.
+            let folder = fs::symlink_metadata(&host).is_ok_and(|metadata| metadata.is_dir());
+            if !folder || fs::read_dir(&host)?.next().is_none() {
+                continue;
+            }
+            let path = host.display().to_string();
+            if data_dir.starts_with(&host) {
+                // A layer may not lie beneath the one it is put on.
+                view.read_only.push(path);
+                view.masked.push(data_dir.display().to_string());
+            } else {
+                let name = name.replace('/', "-");
+                view.overlays.push(Layer { path, name });
+            }
+        }
+        Ok(view)
+    }
+}
+
+/// Changes with whatever the base is made of.
+fn fingerprint(user: User) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (env!("CARGO_PKG_VERSION"), user.uid, user.gid).hash(&mut hasher);
+    for name in SYSTEM.into_iter().chain(PACKAGES) {
+        let host = Path::new("/").join(name);
+        let kind = fs::symlink_metadata(&host).map(|metadata| metadata.mode());
+        (kind.ok(), fs::read_link(&host).ok()).hash(&mut hasher);
+    }
+    etc::fingerprint(&mut hasher);
+    hasher.finish()
+}
+
+/// Fills a new base, except for its settings.
+fn fill(base: &Path) -> io::Result<()> {
+    make_folder(base, 0o755)?;
+    for (name, mode) in FOLDERS {
+        make_folder(&base.join(name), mode)?;
+    }
+    symlink("/run", base.join("var/run"))?;
+    symlink("/run/lock", base.join("var/lock"))?;
+    for name in SYSTEM.into_iter().chain(PACKAGES) {
+        let host = Path::new("/").join(name);
+        let Ok(metadata) = fs::symlink_metadata(&host) else {
+            continue;
+        };
+        if metadata.is_symlink() {
+            symlink(fs::read_link(&host)?, base.join(name))?;
+        } else if metadata.is_dir() {
+            make_folder(&base.join(name), 0o755)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a folder of this mode, whatever the umask is.

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::base::User;
 
@@ -127,6 +128,31 @@ fn copy_entry(from: &Path, to: &Path) -> io::Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Hashes names and change times of all that is in the host's /etc.
+pub(super) fn fingerprint(hasher: &mut impl Hasher) {
+    let mut entries = Vec::new();
+    let mut folders = vec![PathBuf::from("/etc")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            }
+            let changed = (metadata.ctime(), metadata.ctime_nsec());
+            entries.push((entry.path(), metadata.ino(), changed));
+        }
+    }
+    // It may be a link to somewhere else.
+    if let Ok(metadata) = fs::metadata("/etc/resolv.conf") {
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        entries.push((PathBuf::new(), metadata.ino(), changed));
+    }
+    entries.sort_unstable();
+    entries.hash(hasher);
 }
 
 /// The accounts of the system, without their homes, and `daytona`.
