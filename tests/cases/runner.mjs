@@ -10,7 +10,7 @@ import readline from 'node:readline'
 import util from 'node:util'
 
 const HERE = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname)
-const LIMIT = 120 // seconds that one step may take
+const LIMIT = 60 // seconds that one step may take
 
 /** Every case: `{ id, file, case }`. */
 export function load() {

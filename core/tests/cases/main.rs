@@ -20,7 +20,7 @@ use server::Server;
 use values::{Names, Saved, fill, mismatch};
 
 /// What one step may take.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(60);
 
 type Checked = Result<(), String>;
 

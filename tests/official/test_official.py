@@ -1,0 +1,63 @@
+"""The official Python client, unmodified, sync and async, against the local server: it runs the behaviour cases.
+
+deviations.json lists where it does otherwise than the cases say, and why. What is listed there without changed steps
+has to fail: an entry that is no longer true fails the test.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "cases"))
+runner: Any = __import__("runner")
+
+CASES = runner.load()
+DEVIATIONS = json.loads((HERE / "deviations.json").read_text("utf-8"))
+
+
+def left_to_the_server(steps: list[Any]) -> dict[str, Any]:
+    """The official clients check less before they send; the refusal has to be the same class whoever refuses."""
+    refused = {str(i): s["error"] for i, s in enumerate(steps) if s.get("error", {}).get("status") == {"$absent": True}}
+    return {number: {"error": {"class": error["class"]}} for number, error in refused.items()}
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Any]:
+    server = runner.Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session", params=["python", "python async"])
+def session(request: pytest.FixtureRequest, server: Any) -> Iterator[Any]:
+    session = runner.Session("daytona", request.param == "python async", server)
+    yield session
+    session.close()
+
+
+def test_the_client_is_the_published_one() -> None:
+    assert importlib.metadata.version("daytona") == "0.226.1"
+
+
+def test_every_deviation_names_a_case() -> None:
+    assert {case for client in DEVIATIONS.values() for case in client} <= set(CASES)
+
+
+@pytest.mark.parametrize("case_id", CASES)
+def test_case(session: Any, case_id: str) -> None:
+    file, case = CASES[case_id]
+    deviations = DEVIATIONS["python"] | (DEVIATIONS["python async"] if session.is_async else {})
+    deviation = deviations.get(case_id)
+    if deviation and "steps" not in deviation:
+        with pytest.raises(AssertionError):
+            session.run(file, case, left_to_the_server(case["steps"]))
+        return
+    session.run(file, case, left_to_the_server(case["steps"]) | (deviation["steps"] if deviation else {}))
