@@ -198,10 +198,12 @@ impl DataDir {
             reason: format!("the API key cannot be kept in it: {error}"),
         };
         match fs::read_to_string(&path) {
-            Ok(text) => match check_key(text.trim()) {
-                Ok(key) => return Ok(key),
-                Err(_) => tracing::warn!("the stored API key is damaged: making a new one"),
-            },
+            Ok(text) => {
+                if let Ok(key) = check_key(text.trim()) {
+                    return Ok(key);
+                }
+                tracing::warn!("the stored API key is damaged: making a new one");
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(fail(error)),
         }

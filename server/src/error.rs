@@ -52,7 +52,7 @@ impl ApiError {
     }
 
     /// The same, said by the proxy.
-    pub(crate) fn from_proxy(mut self) -> Self {
+    pub(crate) fn by_proxy(mut self) -> Self {
         self.source = SOURCE_PROXY;
         self
     }

@@ -132,8 +132,12 @@ fn socket_path(data_dir: &Path) -> io::Result<PathBuf> {
         ));
     }
     let digest = Sha256::digest(data_dir.as_os_str().as_encoded_bytes());
-    let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = hex(&digest[..8]);
     Ok(dir.join(format!("{name}.sock")))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -68,11 +68,11 @@ pub(crate) async fn handle(State(app): State<Arc<App>>, request: Request) -> Res
 }
 
 fn refuse(error: ApiError) -> Response {
-    axum::response::IntoResponse::into_response(error.from_proxy())
+    axum::response::IntoResponse::into_response(error.by_proxy())
 }
 
 /// A client that is still sending reads the answer only if its connection is not reset.
-fn drain(mut body: Body) {
+pub(crate) fn drain(mut body: Body) {
     if body.is_end_stream() {
         return;
     }
@@ -187,7 +187,7 @@ async fn forward(sandbox: &Arc<Sandbox>, mut request: Request) -> ApiResult<Resp
             tokio::spawn(async move {
                 let copied = copy(client_side, agent_side);
                 tokio::select! {
-                    _ = copied => {}
+                    () = copied => {}
                     () = live.ended() => {}
                 }
                 drop(activity);
@@ -399,3 +399,6 @@ impl Write for AgentStream {
         Pin::new(&mut self.0).poll_write_vectored(context, buffers)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,7 +59,7 @@ impl Signed {
 
 /// What a request without a valid signature is told.
 pub(crate) fn forbidden(code: &'static str, message: &str) -> ApiError {
-    ApiError::new(StatusCode::FORBIDDEN, code, message).from_proxy()
+    ApiError::new(StatusCode::FORBIDDEN, code, message).by_proxy()
 }
 
 /// A new random signing key.

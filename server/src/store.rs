@@ -3,7 +3,7 @@
 //! One thread writes. It takes everything that waits into one transaction, so that many requests
 //! share one fsync, and answers each only after its transaction is on disk.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 
@@ -56,11 +56,11 @@ impl Store {
     pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Record>), StoreError> {
         let database = open(path)?;
         let records = read_all(&database)?;
-        let (queue, writes) = mpsc::channel();
+        let (queue, waiting) = mpsc::channel();
         let path = path.to_owned();
         let writer = thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || write_all(&path, database, &writes))
+            .spawn(move || write_all(&path, database, &waiting))
             .map_err(StoreError::new)?;
         Ok((Self { queue, writer }, records))
     }
@@ -124,11 +124,11 @@ fn read_all(database: &Database) -> Result<Vec<Record>, StoreError> {
     Ok(records)
 }
 
-fn write_all(path: &PathBuf, database: Database, writes: &mpsc::Receiver<Write>) {
+fn write_all(path: &Path, database: Database, waiting: &mpsc::Receiver<Write>) {
     let mut database = Some(database);
-    while let Ok(first) = writes.recv() {
+    while let Ok(first) = waiting.recv() {
         let mut batch = vec![first];
-        batch.extend(writes.try_iter());
+        batch.extend(waiting.try_iter());
         let result = commit(path, &mut database, &batch);
         if let Err(error) = &result {
             tracing::error!(%error, "the store could not be written");
@@ -141,7 +141,7 @@ fn write_all(path: &PathBuf, database: Database, writes: &mpsc::Receiver<Write>)
     }
 }
 
-fn commit(path: &PathBuf, database: &mut Option<Database>, batch: &[Write]) -> Result<(), StoreError> {
+fn commit(path: &Path, database: &mut Option<Database>, batch: &[Write]) -> Result<(), StoreError> {
     let database = match database {
         Some(database) => database,
         None => database.insert(open(path)?),

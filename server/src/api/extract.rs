@@ -8,6 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri, header, uri::Authority};
 use bytes::Bytes;
+use http_body::Body as _;
 use serde::de::DeserializeOwned;
 
 use crate::App;
@@ -24,6 +25,11 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
+        let announced = request.body().size_hint().lower();
+        if announced > super::BODY_LIMIT as u64 {
+            crate::proxy::drain(request.into_body());
+            return Err(too_large());
+        }
         let read = Bytes::from_request(request, app);
         let bytes = match tokio::time::timeout(BODY_TIME, read).await {
             Ok(Ok(bytes)) => bytes,
@@ -53,13 +59,17 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
 
 fn rejected(error: &BytesRejection) -> ApiError {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            code::BODY_TOO_LARGE,
-            format!("the body is larger than {} bytes", super::BODY_LIMIT),
-        );
+        return too_large();
     }
     ApiError::invalid(format!("the body cannot be read: {error}"))
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        code::BODY_TOO_LARGE,
+        format!("the body is larger than {} bytes", super::BODY_LIMIT),
+    )
 }
 
 /// The server's URL without a path, as the client knows it: `http://127.0.0.1:3986`.

@@ -48,8 +48,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/signing-key/rotate", post(settings::rotate_signing_key));
     let api = Router::new()
         .route("/sandbox", get(list::list).post(create::create))
-        .route("/sandbox/paginated", any(unimplemented::answer))
-        .route("/sandbox/for-runner", any(unimplemented::answer))
         .nest("/sandbox/{id}", sandbox)
         .route("/snapshots", get(snapshot::list))
         .route("/snapshots/{id}", get(snapshot::get))
@@ -58,6 +56,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/health/ready", get(config::health));
     Router::new()
         .nest("/api", api)
+        // Not names of sandboxes.
+        .route("/api/sandbox/paginated", any(unimplemented::answer))
+        .route("/api/sandbox/for-runner", any(unimplemented::answer))
         .fallback(unimplemented::answer)
         .method_not_allowed_fallback(unimplemented::wrong_method)
         .layer(from_fn_with_state(Arc::clone(&app), authenticate))
@@ -72,6 +73,7 @@ async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next)
     if app.key.allows(request.headers()) {
         return next.run(request).await;
     }
+    crate::proxy::drain(request.into_body());
     ApiError::unauthorized().into_response()
 }
 

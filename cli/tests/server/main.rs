@@ -1,0 +1,9 @@
+//! The real binary, driven over HTTP.
+
+mod api;
+mod ends;
+mod lease;
+mod list;
+mod start;
+mod support;
+mod toolbox;
