@@ -121,6 +121,7 @@ impl Base {
     /// A base without settings, for a trial.
     pub(crate) fn trial(data_dir: &Path, user: User) -> Result<Self, RuntimeError> {
         let base = Self::named(data_dir, user, "trial")?;
+        let _ = crate::destroy::remove_tree(&base.path);
         let filled = fill(&base.path).map_err(|error| error.to_string());
         let _ = base.filled.set(filled);
         Ok(base)

@@ -1,0 +1,329 @@
+//! How sandboxes end, on purpose and otherwise.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use daytona_runtime::{Network, RuntimeError, RuntimeKind};
+
+use crate::support::spec;
+use crate::world::{Outcome, World, children, daemon, eventually, mounts, processes};
+
+fn signal(pid: u32, name: &str) -> Outcome {
+    let status = Command::new("/bin/kill").args([format!("-{name}"), pid.to_string()]).status()?;
+    if status.success() { Ok(()) } else { Err(format!("kill -{name} {pid}").into()) }
+}
+
+async fn no_process(marker: &str) -> Outcome {
+    eventually(|| processes(marker).join("\n"), || processes(marker).is_empty()).await
+}
+
+pub(crate) async fn stop_ends_daemons(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    for force in [false, true] {
+        let sandbox = world.start("a").await?;
+        let (marker, command) = daemon(&format!("daemon-{kind}-{force}"));
+        sandbox.run(&command).await?;
+        eventually(|| "no daemon".to_owned(), || !processes(&marker).is_empty()).await?;
+        world.runtime.stop("a", force).await?;
+        assert_eq!(processes(&marker), [""; 0], "at once, not some time later");
+    }
+    assert!(mounts(world.data.path()).is_empty());
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn stop_is_gentle(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    let sandbox = world.start("a").await?;
+    let loops = "trap 'echo bye > last; exit 0' TERM; echo > ready; while :; do sleep 0.01; done";
+    sandbox.run(&format!("(setsid sh -c \"{loops}\" </dev/null >/dev/null 2>&1 &)")).await?;
+    let home = world.home("a");
+    eventually(|| "not ready".to_owned(), || home.join("ready").exists()).await?;
+    let begun = Instant::now();
+    world.runtime.stop("a", false).await?;
+    assert_eq!(fs::read_to_string(home.join("last"))?, "bye\n");
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn stop_force_is_not(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    let sandbox = world.start("a").await?;
+    let loops = "trap 'sleep 1; echo bye > last; exit 0' TERM; echo > ready; while :; do sleep 0.01; done";
+    sandbox.run(&format!("(setsid sh -c \"{loops}\" </dev/null >/dev/null 2>&1 &)")).await?;
+    let home = world.home("a");
+    eventually(|| "not ready".to_owned(), || home.join("ready").exists()).await?;
+    world.runtime.stop("a", true).await?;
+    assert!(!home.join("last").exists());
+    // Stopping what does not run, or is not there, is fine.
+    world.runtime.stop("a", true).await?;
+    world.runtime.stop("nobody", false).await?;
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn stop_kills_the_stubborn(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    let sandbox = world.start("a").await?;
+    let marker = format!("stubborn-{kind}-{}", std::process::id());
+    let loops = format!("trap '' TERM HUP INT; echo > ready; while :; do sleep 0.1; done # {marker}");
+    sandbox.run(&format!("(setsid sh -c \"{loops}\" </dev/null >/dev/null 2>&1 &)")).await?;
+    let home = world.home("a");
+    eventually(|| "not ready".to_owned(), || home.join("ready").exists()).await?;
+    let begun = Instant::now();
+    world.runtime.stop("a", false).await?;
+    let took = begun.elapsed();
+    assert!((1500..4000).contains(&took.as_millis()), "{took:?}");
+    assert_eq!(processes(&marker), [""; 0]);
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn a_dead_agent_is_told(kind: RuntimeKind) -> Outcome {
+    let mut world = World::new(kind).await?;
+    let sandbox = world.start("a").await?;
+    let (marker, command) = daemon(&format!("agent-{kind}"));
+    sandbox.run(&command).await?;
+    // The agent is the parent of what it runs, or its grandparent.
+    let killed = sandbox.try_run("kill -9 $PPID; sleep 5").await;
+    assert!(killed.is_err(), "{killed:?}");
+    let exit = world.exit().await?;
+    assert_eq!(exit.id, "a");
+    assert!(exit.reason.contains("signal 9"), "{}", exit.reason);
+    no_process(&marker).await?;
+    assert!(world.runtime.running().is_empty());
+    world.start("a").await?.run("true").await?;
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn a_killed_first_process_is_told(kind: RuntimeKind) -> Outcome {
+    let mut world = World::new(kind).await?;
+    let sandbox = world.start("a").await?;
+    let other = world.start("b").await?;
+    let (marker, command) = daemon(&format!("first-{kind}"));
+    sandbox.run(&command).await?;
+    let first = children(world.launcher);
+    assert_eq!(first.len(), 2);
+    signal(first[0].min(first[1]), "KILL")?;
+    let exit = world.exit().await?;
+    assert_eq!((exit.id.as_str(), exit.reason.as_str()), ("a", "killed by signal 9"));
+    no_process(&marker).await?;
+    assert_eq!(other.run("echo fine").await?, "fine");
+    world.start("a").await?.run("true").await?;
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn a_killed_launcher_takes_all_along(kind: RuntimeKind) -> Outcome {
+    let mut world = World::new(kind).await?;
+    let (marker, command) = daemon(&format!("launcher-{kind}"));
+    for id in ["a", "b"] {
+        world.start(id).await?.run(&command).await?;
+    }
+    signal(world.launcher, "KILL")?;
+    let mut gone = [world.exit().await?.id, world.exit().await?.id];
+    gone.sort();
+    assert_eq!(gone, ["a", "b"]);
+    no_process(&marker).await?;
+    eventually(|| "mounts".to_owned(), || mounts(world.data.path()).is_empty()).await?;
+    let refused = world.runtime.create(spec("c")).await;
+    assert!(matches!(refused, Err(RuntimeError::LauncherGone)), "{refused:?}");
+    world.runtime.stop("a", false).await?;
+    world.runtime.destroy("a").await?;
+    world.end().await;
+    Ok(())
+}
+
+/// A server that starts a sandbox with a daemon and waits to be killed.
+pub(crate) fn server_main(data: &str) -> ExitCode {
+    let mut words = data.splitn(3, ' ');
+    let (Some(kind), Some(path), Some(command)) = (words.next(), words.next(), words.next()) else {
+        return ExitCode::FAILURE;
+    };
+    let kind = if kind == "ns" { RuntimeKind::Ns } else { RuntimeKind::Process };
+    let data = tempfile::Builder::new().prefix("server-").tempdir_in(path);
+    let served = crate::tokio().block_on(async {
+        let world = World::at(kind, data?).await?;
+        let sandbox = world.start("a").await?;
+        sandbox.run(command).await?;
+        sandbox.run("echo kept > file").await?;
+        println!("{}", world.data.path().display());
+        std::future::pending::<()>().await;
+        Ok::<_, Box<dyn std::error::Error>>(())
+    });
+    eprintln!("{served:?}");
+    ExitCode::FAILURE
+}
+
+pub(crate) async fn a_killed_server_takes_all_along(kind: RuntimeKind) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let (marker, command) = daemon(&format!("server-{kind}"));
+    let arguments = format!("{kind} {} {command}", folder.path().display());
+    let mut server = Command::new(std::env::current_exe()?)
+        .args(["server", &arguments])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut path = String::new();
+    let output = server.stdout.take().ok_or("no output")?;
+    BufReader::new(output).read_line(&mut path)?;
+    server.kill()?;
+    server.wait()?;
+    no_process(&marker).await?;
+    eventually(|| "mounts".to_owned(), || mounts(folder.path()).is_empty()).await?;
+    // The next server finds what was stored and leaves nothing of the first behind.
+    let data = Path::new(path.trim());
+    let groups = fs::read_to_string(data.join("cgroups.json")).unwrap_or_default();
+    let again = folder.path().join("again");
+    fs::rename(data, &again)?;
+    let taken = tempfile::TempDir::with_prefix_in("x", folder.path())?;
+    fs::remove_dir(taken.path())?;
+    fs::rename(&again, taken.path())?;
+    let world = World::at(kind, taken).await?;
+    for group in groups.split('"').filter(|part| part.starts_with('/')) {
+        assert!(!Path::new(group).exists(), "{group}");
+    }
+    assert_eq!(world.start("a").await?.run("cat file").await?, "kept");
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn many_at_once(kind: RuntimeKind) -> Outcome {
+    const COUNT: usize = 40;
+    let world = World::new(kind).await?;
+    let mut starts = Vec::new();
+    for n in 0..COUNT {
+        let runtime = world.runtime.clone();
+        starts.push(tokio::spawn(async move {
+            let started = runtime.create(spec(&format!("n{n}"))).await?;
+            let output = crate::support::exec(&started, "echo $DAYTONA_SANDBOX_ID").await;
+            Ok::<_, RuntimeError>(output.map(|(_, output)| output))
+        }));
+    }
+    for (n, start) in starts.into_iter().enumerate() {
+        assert_eq!(start.await???, format!("n{n}"));
+    }
+    assert_eq!(world.runtime.running().len(), COUNT);
+    let launcher = world.launcher;
+    world.end().await;
+    assert_eq!(children(launcher), [0; 0]);
+    assert!(!Path::new(&format!("/proc/{launcher}")).exists());
+    Ok(())
+}
+
+pub(crate) async fn a_long_data_directory(kind: RuntimeKind) -> Outcome {
+    let data = tempfile::Builder::new().prefix(&"long, with: \\odd=".repeat(10)).tempdir()?;
+    let world = World::at(kind, data).await?;
+    let sandbox = world.start(&"i".repeat(64)).await?;
+    assert!(sandbox.started.socket.as_os_str().len() < 108);
+    assert_eq!(sandbox.run("echo works").await?, "works");
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn a_failed_step_is_named(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    world.start("a").await?;
+    world.runtime.stop("a", true).await?;
+    let upper = world.runtime.sandbox_dir("a").join("upper/usr");
+    fs::rename(&upper, upper.with_extension("away"))?;
+    fs::write(&upper, "not a folder")?;
+    let failed = world.runtime.create(spec("a")).await;
+    let Err(RuntimeError::Launch { step, source }) = failed else {
+        return Err(format!("{failed:?}").into());
+    };
+    assert_eq!(step, "mount overlay /usr");
+    assert!(source.raw_os_error().is_some(), "{source}");
+    assert!(world.runtime.running().is_empty());
+    // Repaired, it starts.
+    fs::remove_file(&upper)?;
+    fs::rename(upper.with_extension("away"), &upper)?;
+    world.start("a").await?.run("true").await?;
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn bad_requests_are_refused(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    let refused = async |change: fn(&mut daytona_runtime::SandboxSpec)| {
+        let mut bad = spec("a");
+        change(&mut bad);
+        matches!(world.runtime.create(bad).await, Err(RuntimeError::Invalid(_)))
+    };
+    assert!(refused(|spec| "../a".clone_into(&mut spec.id)).await);
+    assert!(refused(|spec| spec.id.clear()).await);
+    assert!(refused(|spec| spec.memory_gib = f64::NAN).await);
+    assert!(refused(|spec| spec.cpu = -1.0).await);
+    if world.isolated() {
+        let mut odd = spec("a");
+        "nobody-knows".clone_into(&mut odd.user);
+        let refused = world.runtime.create(odd).await;
+        assert!(matches!(refused, Err(RuntimeError::Unsupported { .. })), "{refused:?}");
+    }
+    world.start("a").await?;
+    assert!(refused(|spec| spec.network = Network::Host).await, "it runs already");
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn the_launcher_survives_nonsense(_kind: RuntimeKind) -> Outcome {
+    let (mut ours, theirs) = UnixStream::pair()?;
+    let mut launcher = Command::new(std::env::current_exe()?)
+        .arg("launcher")
+        .env_clear()
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut send = |text: &str| -> std::io::Result<()> {
+        ours.write_all(&u32::try_from(text.len()).unwrap_or(0).to_le_bytes())?;
+        ours.write_all(text.as_bytes())
+    };
+    for nonsense in ["", "{", "[1,2]", "{\"Launch\":{}}", "\u{0}\u{1}", "{\"Stop\":{\"seq\":-1}}"] {
+        send(nonsense)?;
+    }
+    send("{\"Stop\":{\"seq\":7,\"force\":true}}")?;
+    // One without its descriptors is answered.
+    send("{\"Launch\":{\"seq\":9,\"plan\":{\"Process\":{\"home\":\"/\"}},\"agent\":null}}")?;
+    ours.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let mut length = [0; 4];
+    ours.read_exact(&mut length)?;
+    let mut answer = vec![0; u32::from_le_bytes(length) as usize];
+    ours.read_exact(&mut answer)?;
+    assert!(String::from_utf8_lossy(&answer).contains("\"seq\":9"));
+    drop(ours);
+    assert!(launcher.wait()?.success());
+    Ok(())
+}
+
+pub(crate) async fn the_launcher_does_not_grow(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    let heap = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", world.launcher));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+    };
+    let mut after_first = None;
+    for n in 0..30 {
+        let id = format!("n{n}");
+        world.start(&id).await?;
+        world.runtime.stop(&id, true).await?;
+        if n == 5 {
+            after_first = heap();
+        }
+    }
+    assert!(after_first.is_some());
+    assert_eq!(heap(), after_first, "KiB");
+    assert_eq!(children(world.launcher), [0; 0], "zombies");
+    let files = fs::read_dir(format!("/proc/{}/fd", world.launcher))?.count();
+    assert!(files < 8, "{files} open files");
+    world.end().await;
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! What a sandbox stores.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use daytona_runtime::{RuntimeError, RuntimeKind};
+
+use crate::support::spec;
+use crate::world::{Outcome, World};
+
+pub(crate) async fn files_survive_a_restart(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    let sandbox = world.start("a").await?;
+    sandbox.run("mkdir -p work && echo kept > work/file && chmod 750 work/file").await?;
+    if world.isolated() {
+        sandbox.run("echo x > /tmp/kept; echo x > /var/tmp/kept").await?;
+    }
+    for force in [false, true] {
+        world.runtime.stop("a", force).await?;
+        assert!(world.runtime.running().is_empty());
+        let sandbox = world.start("a").await?;
+        assert_eq!(sandbox.run("cat work/file; stat -c %a work/file").await?, "kept\n750");
+        if world.isolated() {
+            sandbox.run("test -e /tmp/kept -a -e /var/tmp/kept").await?;
+        }
+    }
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn snapshot_copies_what_is_stored(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    let mut all = spec("a");
+    if world.runtime.probe().root {
+        "root".clone_into(&mut all.user);
+    }
+    let sandbox = world.start_with(all).await?;
+    sandbox.run("umask 027; mkdir -p d; echo one > d/file; ln d/file d/same; ln -s d/file link; mkfifo pipe; chmod 500 d").await?;
+    if world.runtime.probe().root {
+        sandbox.run("rm /usr/bin/env; echo x > /usr/bin/new").await?;
+    }
+    let dest = world.data.path().join("snapshot");
+    let early = world.runtime.snapshot("a", &dest).await;
+    assert!(matches!(early, Err(RuntimeError::Invalid(_))), "{early:?}");
+    world.runtime.stop("a", false).await?;
+    world.runtime.snapshot("a", &dest).await?;
+    let home = dest.join("home");
+    assert_eq!(fs::read_to_string(home.join("d/file"))?, "one\n");
+    assert_eq!(fs::metadata(home.join("d/file"))?.permissions().mode() & 0o777, 0o640);
+    assert_eq!(fs::metadata(home.join("d"))?.permissions().mode() & 0o777, 0o500);
+    assert_eq!(fs::read_link(home.join("link"))?.to_str(), Some("d/file"));
+    let inode = |path: &str| {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(home.join(path)).map(|metadata| metadata.ino())
+    };
+    assert_eq!(inode("d/file")?, inode("d/same")?);
+    if world.runtime.probe().root {
+        assert!(dest.join("upper/usr/bin/new").exists());
+        assert!(fs::symlink_metadata(dest.join("upper/usr/bin/env")).is_ok(), "the deletion");
+    }
+    let twice = world.runtime.snapshot("a", &dest).await;
+    assert!(twice.is_err());
+    let missing = world.runtime.snapshot("b", &world.data.path().join("x")).await;
+    assert!(matches!(missing, Err(RuntimeError::NotFound { .. })), "{missing:?}");
+    fs::set_permissions(home.join("d"), fs::Permissions::from_mode(0o700))?;
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn destroy_removes_everything(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    let sandbox = world.start("a").await?;
+    sandbox.run("mkdir -p shut/in; echo x > shut/in/file; chmod 0 shut/in; chmod 500 shut").await?;
+    world.runtime.destroy("a").await?;
+    assert!(!world.runtime.sandbox_dir("a").exists());
+    assert!(world.runtime.running().is_empty());
+    assert!(sandbox.try_run("true").await.is_err(), "the agent is gone");
+    // Again, and one that never was.
+    world.runtime.destroy("a").await?;
+    world.runtime.destroy("b").await?;
+    let leftovers = fs::read_dir(world.data.path().join("trash"))?.count();
+    assert_eq!(leftovers, 0);
+    // The name is free again, with nothing of the old one.
+    let sandbox = world.start("a").await?;
+    assert_ne!(sandbox.try_run("test -e shut").await?.0, 0);
+    world.end().await;
+    Ok(())
+}
