@@ -5,8 +5,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-VENV := $(CURDIR)/.venv
-PYTHON := $(VENV)/bin/python
+VENV := .venv
+PYTHON := $(CURDIR)/$(VENV)/bin/python
 BINARY := target/release/daytona-native
 OFFICIAL := target/official
 # The extension module leaves Python's symbols to the interpreter that loads it.
