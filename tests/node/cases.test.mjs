@@ -1,0 +1,17 @@
+// The behaviour cases of tests/cases, with this package.
+import { after, before, test } from 'node:test'
+import * as daytona from '../../bindings-node/index.mjs'
+import { Session, load, startServer } from '../cases/runner.mjs'
+
+let server
+let session
+before(async () => {
+  server = await startServer()
+  session = new Session(daytona, server)
+})
+after(async () => {
+  await session?.close()
+  await server?.close()
+})
+
+for (const one of load()) test(one.id, () => session.run(one))
