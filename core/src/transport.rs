@@ -166,27 +166,27 @@ impl Transport {
     /// Sends a request and reads its JSON answer.
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T> {
         let operation = call.operation;
-        let (headers, body) = self.bytes(call).await?;
+        let (headers, body) = self.bytes(&call).await?;
         read_json(operation, &headers, &body)
     }
 
     /// The same where servers of some versions answer with nothing.
     pub(crate) async fn json_if_any<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<Option<T>> {
         let operation = call.operation;
-        let (headers, body) = self.bytes(call).await?;
+        let (headers, body) = self.bytes(&call).await?;
         if body.is_empty() { Ok(None) } else { read_json(operation, &headers, &body).map(Some) }
     }
 
     /// Sends a request whose answer says nothing more.
     pub(crate) async fn empty(&self, call: Call<'_>) -> Result<()> {
-        self.bytes(call).await.map(drop)
+        self.bytes(&call).await.map(drop)
     }
 
-    async fn bytes(&self, call: Call<'_>) -> Result<(HeaderMap, Bytes)> {
+    async fn bytes(&self, call: &Call<'_>) -> Result<(HeaderMap, Bytes)> {
         let deadline = self.deadline(call.limit);
-        let mut answer = self.send(&call, deadline).await?;
+        let mut answer = self.send(call, deadline).await?;
         let headers = std::mem::take(answer.response.headers_mut());
-        let body = within(deadline, answer.response.bytes()).await;
+        let body = within(deadline, Box::pin(answer.response.bytes())).await;
         match body {
             Ok(Ok(body)) => Ok((headers, body)),
             Ok(Err(error)) => Err(broken(error).with_operation(call.operation)),
@@ -235,7 +235,25 @@ impl Transport {
 
     async fn attempt(&self, call: &Call<'_>, deadline: Deadline) -> Result<Answer, Failure> {
         let pool = self.pool(call.url.scheme() == "https").map_err(Failure::finally)?;
-        let mut request = pool.http.request(call.method.clone(), call.url.clone()).headers(self.headers.clone());
+        let slot = match &pool.slots {
+            None => None,
+            Some(slots) => Some(match within(deadline, Arc::clone(slots).acquire_owned()).await {
+                Ok(permit) => permit.expect("the semaphore is never closed"),
+                Err(Late) => return Err(Failure::finally(self.no_slot(deadline))),
+            }),
+        };
+        // A thousand calls may wait above; what a call needs in flight is made only now.
+        Box::pin(self.exchange(call, &pool.http, slot, deadline)).await
+    }
+
+    async fn exchange(
+        &self,
+        call: &Call<'_>,
+        http: &Client,
+        slot: Option<OwnedSemaphorePermit>,
+        deadline: Deadline,
+    ) -> Result<Answer, Failure> {
+        let mut request = http.request(call.method.clone(), call.url.clone()).headers(self.headers.clone());
         match &call.payload {
             Payload::Empty => {}
             Payload::Json(body) => {
@@ -251,13 +269,6 @@ impl Transport {
                 request = request.header(CONTENT_TYPE, content_type.clone()).body(body);
             }
         }
-        let slot = match &pool.slots {
-            None => None,
-            Some(slots) => Some(match within(deadline, Arc::clone(slots).acquire_owned()).await {
-                Ok(permit) => permit.expect("the semaphore is never closed"),
-                Err(Late) => return Err(Failure::finally(self.no_slot(deadline))),
-            }),
-        };
         self.notice_closed_connections().await;
         let response = match within(deadline, request.send()).await {
             Ok(Ok(response)) => response,

@@ -37,10 +37,13 @@ struct Meter {
 }
 
 impl Meter {
-    fn moved(&self, bytes: usize) {
+    /// Something has moved, with this many bytes of files in it.
+    fn moved(&self, content: usize) {
         self.touch();
-        let sent = self.sent.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
-        if let Some(progress) = &self.progress {
+        let sent = self.sent.fetch_add(content as u64, Ordering::Relaxed) + content as u64;
+        if content > 0
+            && let Some(progress) = &self.progress
+        {
             progress(sent, self.total);
         }
     }
@@ -63,7 +66,8 @@ impl Meter {
 
 /// One piece of the request's body, before it is read.
 enum Section {
-    Memory(Bytes),
+    /// Bytes, so many of which are of files.
+    Memory(Bytes, usize),
     /// Exactly this many bytes of a file.
     File(PathBuf, u64),
     Pieces(BoxStream<'static, Result<Bytes>>),
@@ -110,11 +114,12 @@ pub(crate) async fn upload(
     let boundary = multipart::boundary()?;
     let (sections, replayable) = sections(files, &boundary)?;
     let length = sections.iter().map(Section::length).try_fold(0_u64, |sum, length| Some(sum + length?));
+    let total = sections.iter().map(Section::content).try_fold(0_u64, |sum, content| Some(sum + content?));
     let meter = Arc::new(Meter {
         sent: AtomicU64::new(0),
         moved_at: AtomicU64::new(0),
         begin: Instant::now(),
-        total: length,
+        total,
         progress: options.progress.clone(),
         failure: Mutex::new(None),
     });
@@ -151,16 +156,24 @@ pub(crate) async fn upload(
 impl Section {
     fn length(&self) -> Option<u64> {
         match self {
-            Self::Memory(bytes) => Some(bytes.len() as u64),
+            Self::Memory(bytes, _) => Some(bytes.len() as u64),
             Self::File(_, length) => Some(*length),
             Self::Pieces(_) => None,
+        }
+    }
+
+    /// Bytes of files.
+    fn content(&self) -> Option<u64> {
+        match self {
+            Self::Memory(_, content) => Some(*content as u64),
+            other => other.length(),
         }
     }
 
     /// The same once more; never asked of pieces.
     fn again(&self) -> Self {
         match self {
-            Self::Memory(bytes) => Self::Memory(bytes.clone()),
+            Self::Memory(bytes, content) => Self::Memory(bytes.clone(), *content),
             Self::File(path, length) => Self::File(path.clone(), *length),
             Self::Pieces(_) => Self::Pieces(futures_util::stream::empty().boxed()),
         }
@@ -171,30 +184,37 @@ impl Section {
 fn sections(files: Vec<Upload>, boundary: &str) -> Result<(Vec<Section>, bool)> {
     let mut sections = Vec::new();
     let mut buffer = Vec::new();
+    let mut content = 0;
     let mut replayable = true;
     for (index, file) in files.into_iter().enumerate() {
         multipart::write_file_head(&mut buffer, boundary, index, &file.destination);
-        match file.source {
-            UploadSource::Bytes(bytes) if buffer.len() + bytes.len() <= ONE_BUFFER => buffer.extend_from_slice(&bytes),
+        let section = match file.source {
+            UploadSource::Bytes(bytes) if buffer.len() + bytes.len() <= ONE_BUFFER => {
+                buffer.extend_from_slice(&bytes);
+                content += bytes.len();
+                None
+            }
             UploadSource::Bytes(bytes) => {
-                sections.push(Section::Memory(std::mem::take(&mut buffer).into()));
-                sections.push(Section::Memory(bytes));
+                let length = bytes.len();
+                Some(Section::Memory(bytes, length))
             }
             UploadSource::Path(path) => {
                 let length = local_file_length(&path)?;
-                sections.push(Section::Memory(std::mem::take(&mut buffer).into()));
-                sections.push(Section::File(path, length));
+                Some(Section::File(path, length))
             }
             UploadSource::Stream(pieces) => {
                 replayable = false;
-                sections.push(Section::Memory(std::mem::take(&mut buffer).into()));
-                sections.push(Section::Pieces(pieces));
+                Some(Section::Pieces(pieces))
             }
+        };
+        if let Some(section) = section {
+            sections.push(Section::Memory(std::mem::take(&mut buffer).into(), std::mem::take(&mut content)));
+            sections.push(section);
         }
         buffer.extend_from_slice(FILE_TAIL);
     }
     multipart::write_end(&mut buffer, boundary);
-    sections.push(Section::Memory(buffer.into()));
+    sections.push(Section::Memory(buffer.into(), content));
     Ok((sections, replayable))
 }
 
@@ -209,22 +229,30 @@ fn local_file_length(path: &Path) -> Result<u64> {
 
 /// Reads one section after the other.
 fn read_sections(sections: Vec<Section>, meter: Arc<Meter>) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    let streams = sections.into_iter().map({
+    let streams = sections.into_iter().map(move |section| -> BoxStream<'static, io::Result<Bytes>> {
         let meter = Arc::clone(&meter);
-        move |section| -> BoxStream<'static, io::Result<Bytes>> {
-            let meter = Arc::clone(&meter);
-            match section {
-                Section::Memory(bytes) => futures_util::stream::iter(pieces_of(bytes)).map(Ok).boxed(),
-                Section::File(path, length) => read_file(path, length, meter).boxed(),
-                Section::Pieces(pieces) => pieces.map(move |piece| piece.map_err(|error| meter.fail(error))).boxed(),
+        let moved = Arc::clone(&meter);
+        let count = move |piece: &io::Result<Bytes>| {
+            if let Ok(piece) = piece {
+                moved.moved(piece.len());
+            }
+        };
+        match section {
+            Section::Memory(bytes, mut content) => futures_util::stream::iter(pieces_of(bytes))
+                .map(move |piece| {
+                    let counted = content.min(piece.len());
+                    content -= counted;
+                    meter.moved(counted);
+                    Ok(piece)
+                })
+                .boxed(),
+            Section::File(path, length) => read_file(path, length, meter).inspect(count).boxed(),
+            Section::Pieces(pieces) => {
+                pieces.map(move |piece| piece.map_err(|error| meter.fail(error))).inspect(count).boxed()
             }
         }
     });
-    futures_util::stream::iter(streams).flatten().inspect(move |piece| {
-        if let Ok(piece) = piece {
-            meter.moved(piece.len());
-        }
-    })
+    futures_util::stream::iter(streams).flatten()
 }
 
 /// Large memory in pieces, so that progress is seen.
