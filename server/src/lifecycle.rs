@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use daytona_runtime::{Exited, Network, SandboxSpec};
+use daytona_runtime::{Exited, Network, RuntimeKind, SandboxSpec};
 use daytona_wire::sandbox::SandboxState;
 use tokio::sync::mpsc;
 
@@ -79,7 +79,7 @@ impl App {
             let mut record = sandbox.record();
             match record.state {
                 SandboxState::Started => return Ok(()),
-                SandboxState::Stopped => {}
+                SandboxState::Stopped => other_runtime(&record, self.runtime.kind())?,
                 _ if record.changing() => return Err(changing(&record)),
                 state => {
                     return Err(ApiError::state(format!(
@@ -347,6 +347,23 @@ async fn finish(change: impl Future<Output = ApiResult<()>> + Send + 'static) ->
     }
 }
 
+/// Another runtime would run it with less isolation, or without its files.
+fn other_runtime(record: &Record, runtime: RuntimeKind) -> ApiResult<()> {
+    if record.runtime == runtime {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        StatusCode::BAD_REQUEST,
+        code::UNSUPPORTED_BY_RUNTIME,
+        format!(
+            "Sandbox {} was made by the {made} runtime and this server runs {runtime}: restart the \
+             server with --runtime {made}",
+            record.id,
+            made = record.runtime
+        ),
+    ))
+}
+
 fn spec(record: &Record) -> SandboxSpec {
     SandboxSpec {
         id: record.id.clone(),
@@ -371,4 +388,18 @@ fn sandbox_deleted(id: &str) -> ApiError {
 
 fn reason(record: &Record) -> String {
     record.error_reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_runtime_that_made_a_sandbox_runs_it() {
+        let mut record = Record::sample("a");
+        record.runtime = RuntimeKind::Ns;
+        assert!(other_runtime(&record, RuntimeKind::Ns).is_ok());
+        let error = other_runtime(&record, RuntimeKind::Process).unwrap_err();
+        assert!(error.message.contains("--runtime ns"), "{}", error.message);
+    }
 }

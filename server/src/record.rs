@@ -50,6 +50,8 @@ pub(crate) struct Build {
 pub(crate) struct Record {
     pub(crate) id: String,
     pub(crate) name: String,
+    /// The runtime that has made it; no other one may run it.
+    pub(crate) runtime: RuntimeKind,
     pub(crate) snapshot: Option<String>,
     pub(crate) user: String,
     pub(crate) env: BTreeMap<String, String>,
@@ -117,13 +119,12 @@ pub(crate) enum Timer {
 }
 
 /// What is the same for all sandboxes of a server.
-#[derive(Clone)]
 pub(crate) struct View {
-    own_labels: Vec<(String, String)>,
+    limits: String,
 }
 
 impl View {
-    pub(crate) fn new(kind: RuntimeKind, limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         let enforced =
             [("cpu", &limits.cpu), ("memory", &limits.memory), ("pids", &limits.pids), ("disk", &limits.disk)]
                 .into_iter()
@@ -131,27 +132,36 @@ impl View {
                 .collect::<Vec<_>>()
                 .join(",");
         let enforced = if enforced.is_empty() { "none".to_owned() } else { enforced };
-        let mut own_labels = vec![("runtime".to_owned(), kind.to_string()), ("limits".to_owned(), enforced)];
-        if kind == RuntimeKind::Process {
-            own_labels.push(("isolation".to_owned(), "none".to_owned()));
-        }
-        for (name, _) in &mut own_labels {
-            name.insert_str(0, LABEL_PREFIX);
-        }
-        Self { own_labels }
+        Self { limits: enforced }
+    }
+
+    /// The server's own labels.
+    fn own_labels<'a>(&'a self, record: &Record) -> impl Iterator<Item = (&'static str, &'a str)> {
+        let (runtime, isolation) = match record.runtime {
+            RuntimeKind::Ns => ("ns", None),
+            RuntimeKind::Process => ("process", Some("none")),
+        };
+        [
+            ("daytona-native/runtime", Some(runtime)),
+            ("daytona-native/limits", Some(self.limits.as_str())),
+            ("daytona-native/isolation", isolation),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
     }
 
     /// The labels as shown: the user's and the server's own.
     pub(crate) fn labels(&self, record: &Record) -> BTreeMap<String, String> {
         let mut labels = record.labels.clone();
-        labels.extend(self.own_labels.iter().cloned());
+        let own = self.own_labels(record);
+        labels.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         labels
     }
 
     /// One label as shown.
     pub(crate) fn label<'a>(&'a self, record: &'a Record, name: &str) -> Option<&'a str> {
-        let own = self.own_labels.iter().find(|(own, _)| own == name);
-        own.map(|(_, value)| value).or_else(|| record.labels.get(name)).map(String::as_str)
+        let own = self.own_labels(record).find(|(own, _)| *own == name);
+        own.map(|(_, value)| value).or_else(|| record.labels.get(name).map(String::as_str))
     }
 
     /// What `GET /sandbox` shows. `base` is the server's URL without a path.
@@ -230,6 +240,7 @@ mod tests {
             Self {
                 id: id.to_owned(),
                 name: format!("name-{id}"),
+                runtime: RuntimeKind::Process,
                 snapshot: Some("host".to_owned()),
                 user: "daytona".to_owned(),
                 env: BTreeMap::new(),

@@ -124,7 +124,7 @@ async fn load(dir: &DataDir, runtime: &Runtime, key: auth::Key, address: SocketA
         runtime: runtime.clone(),
         store,
         sandboxes: Registry::default(),
-        view: View::new(runtime.kind(), &runtime.probe().limits),
+        view: View::new(&runtime.probe().limits),
         defaults: Defaults::of_this_machine(),
         address,
         started_at: time::now(),

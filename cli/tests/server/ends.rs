@@ -74,8 +74,11 @@ async fn a_killed_server_loses_nothing_and_leaves_nothing_running() {
 async fn a_server_killed_again_and_again_keeps_what_it_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let mut known: Vec<String> = Vec::new();
+    let mut runtimes = None;
     for round in 0..4 {
         let mut server = Server::open(dir.path(), &[]).await;
+        let runtime = &server.ready["runtime"];
+        assert_eq!(runtimes.get_or_insert_with(|| runtime.clone()), runtime);
         for id in &known {
             server.get(id).await.expect(200);
         }

@@ -125,6 +125,7 @@ fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
     Ok(Record {
         name: name(body.name)?.unwrap_or_else(|| id.clone()),
         id,
+        runtime: app.runtime.kind(),
         snapshot,
         user: user(app, body.user)?,
         env: env(body.env.unwrap_or_default())?,

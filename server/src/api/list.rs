@@ -226,7 +226,7 @@ impl Wanted {
             && self
                 .labels
                 .iter()
-                .all(|(name, value)| view.label(record, name) == Some(value))
+                .all(|(name, value)| view.label(record, name) == Some(value.as_str()))
     }
 
     fn key(&self, record: &Record) -> Key {
@@ -294,12 +294,12 @@ pub(super) async fn list(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daytona_runtime::{Enforcement, Limits, RuntimeKind};
+    use daytona_runtime::{Enforcement, Limits};
 
     fn view() -> View {
         let off = || Enforcement::NotEnforced { reason: String::new() };
         let limits = Limits { cpu: off(), memory: off(), pids: off(), disk: off(), freeze: off() };
-        View::new(RuntimeKind::Process, &limits)
+        View::new(&limits)
     }
 
     fn wanted(query: &str) -> ApiResult<Wanted> {
