@@ -48,7 +48,7 @@ function settle(entry, kind, first, second) {
 function release(entry) {
   pending.delete(entry.id)
   if (pending.size === 0) keepAlive.unref()
-  if (entry.onAbort) entry.signal.removeEventListener('abort', entry.onAbort)
+  if (entry.signal) unwatch(entry.signal, entry)
 }
 
 /** Drops a call, and with it its request; it rejects with `reason`. */
@@ -68,6 +68,31 @@ function nextId() {
 function register(entry) {
   if (pending.size === 0) keepAlive.ref()
   pending.set(entry.id, entry)
+}
+
+// One listener for all calls of a signal: Node warns of more than ten.
+const watched = new WeakMap()
+
+function watch(signal, entry) {
+  const known = watched.get(signal)
+  if (known) {
+    known.entries.add(entry)
+    return
+  }
+  const entries = new Set([entry])
+  const onAbort = () => {
+    for (const entry of entries) abandon(entry.id, entry.reason())
+  }
+  watched.set(signal, { entries, onAbort })
+  signal.addEventListener('abort', onAbort, { once: true })
+}
+
+function unwatch(signal, entry) {
+  const { entries, onAbort } = watched.get(signal)
+  entries.delete(entry)
+  if (entries.size > 0) return
+  signal.removeEventListener('abort', onAbort)
+  watched.delete(signal)
 }
 
 /** The error of a call, in JSON. It becomes an `Error` where its stack shows who awaits it. */
@@ -97,7 +122,7 @@ async function call(start, options) {
 
 function begin(start, { convert, changed, onProgress, signal, cancelled } = {}) {
   return new Promise((resolve, reject) => {
-    const entry = { id: nextId(), resolve, reject, convert, changed, onProgress, signal, onAbort: undefined }
+    const entry = { id: nextId(), resolve, reject, convert, changed, onProgress, signal: undefined, reason: undefined }
     if (signal != null) {
       if (typeof signal.addEventListener !== 'function') throw invalid('signal must be an AbortSignal')
       const reason = () => (cancelled ? cancelled(signal.reason) : signal.reason)
@@ -105,8 +130,9 @@ function begin(start, { convert, changed, onProgress, signal, cancelled } = {}) 
         reject(reason())
         return
       }
-      entry.onAbort = () => abandon(entry.id, reason())
-      signal.addEventListener('abort', entry.onAbort, { once: true })
+      entry.signal = signal
+      entry.reason = reason
+      watch(signal, entry)
     }
     register(entry)
     try {

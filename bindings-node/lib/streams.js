@@ -7,17 +7,15 @@ const { invalid } = require('./errors')
 /** Larger pieces are handed over in parts, so that few bytes wait whatever the source gives. */
 const PART = 256 * 1024
 
+const iteratorOf = (source) => source?.[Symbol.asyncIterator] ?? source?.[Symbol.iterator]
+
 /** The pieces of any kind of stream, and a way to give it up. */
 function reader(source) {
-  if (typeof source?.getReader === 'function') {
+  if (typeof source.getReader === 'function') {
     const web = source.getReader()
     return { next: () => web.read(), stop: (reason) => web.cancel(reason) }
   }
-  const make = source?.[Symbol.asyncIterator] ?? source?.[Symbol.iterator]
-  if (typeof make !== 'function') {
-    throw invalid('source must be a Buffer, the path of a local file, a stream or an async iterable')
-  }
-  const iterator = make.call(source)
+  const iterator = iteratorOf(source).call(source)
   return {
     next: async () => iterator.next(),
     stop: async (reason) => {
@@ -37,6 +35,9 @@ function bytes(piece) {
 
 /** Uploads what a stream gives, as fast as it is sent. */
 async function uploadPieces(start, source, options) {
+  if (typeof source?.getReader !== 'function' && typeof iteratorOf(source) !== 'function') {
+    throw invalid('source must be a Buffer, the path of a local file, a stream or an async iterable')
+  }
   let uploadId
   let over = false
   let pieces

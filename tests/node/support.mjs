@@ -1,0 +1,138 @@
+// What the tests share: the real local server, and a fake one that misbehaves on purpose.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import http from 'node:http'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { Daytona } from 'daytona-native'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '../..')
+
+/** The server's binary: what cargo built, or what `DAYTONA_NATIVE_BINARY` names. */
+export function serverBinary() {
+  const binary = process.env.DAYTONA_NATIVE_BINARY ?? join(root, 'target/release/daytona-native')
+  if (!existsSync(binary)) throw new Error(`${binary} is not there: run make build, or set DAYTONA_NATIVE_BINARY`)
+  return binary
+}
+
+/** Starts a server with an empty data directory. */
+export async function startServer() {
+  const directory = await mkdtemp(join(tmpdir(), 'daytona-node-test-'))
+  const log = join(directory, 'log')
+  const output = openSync(log, 'w')
+  const child = spawn(serverBinary(), ['serve', '--port', '0', '--json', '--data-dir', join(directory, 'data')], {
+    stdio: ['ignore', 'pipe', output],
+  })
+  closeSync(output)
+  const exited = once(child, 'exit')
+  const lines = createInterface({ input: child.stdout })
+  const [line] = await Promise.race([
+    once(lines, 'line'),
+    exited.then(([code]) => Promise.reject(new Error(`the server ended with ${code}: ${readFileSync(log)}`))),
+  ])
+  const { url, apiKey } = JSON.parse(line)
+  return {
+    url,
+    apiKey,
+    connect: () => new Daytona({ apiUrl: url, apiKey }),
+    async stop() {
+      child.kill('SIGTERM')
+      await exited
+      await rm(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+/**
+ * A server whose answers the test decides. `answer(request, response)` gets what is not about the one
+ * sandbox, whose id is `fake`; `requests` holds `METHOD path` of all that came.
+ */
+export async function startFake(answer) {
+  const requests = []
+  const server = http.createServer((request, response) => {
+    const { pathname } = new URL(request.url, 'http://fake')
+    requests.push(`${request.method} ${pathname}`)
+    if (request.method === 'GET' && pathname === '/api/sandbox/fake') {
+      request.resume()
+      response.setHeader('content-type', 'application/json')
+      response.end(JSON.stringify(sandboxData(base)))
+      return
+    }
+    answer(request, response, pathname)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const base = `http://127.0.0.1:${server.address().port}`
+  const daytona = new Daytona({ apiUrl: `${base}/api`, apiKey: 'fake-key' })
+  return {
+    base,
+    daytona,
+    requests,
+    sandbox: await daytona.get('fake'),
+    async stop() {
+      server.closeAllConnections()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+function sandboxData(base) {
+  return {
+    id: 'fake',
+    name: 'fake',
+    organizationId: 'organization',
+    user: 'daytona',
+    env: {},
+    labels: { 'code-toolbox-language': 'python' },
+    public: false,
+    target: 'local',
+    cpu: 1,
+    gpu: 0,
+    memory: 1,
+    disk: 3,
+    state: 'started',
+    toolboxProxyUrl: `${base}/toolbox`,
+  }
+}
+
+/** Answers with JSON. */
+export function json(response, status, body, headers = {}) {
+  response.writeHead(status, { 'content-type': 'application/json', ...headers })
+  response.end(JSON.stringify(body))
+}
+
+/** A promise and the functions that settle it. */
+export function deferred() {
+  let resolve
+  let reject
+  const promise = new Promise((one, other) => {
+    resolve = one
+    reject = other
+  })
+  return { promise, resolve, reject }
+}
+
+/** Runs a program in a Node of its own and gives its exit code and output. */
+export async function run(source, { args = [], env = {}, input = 'module' } = {}) {
+  const child = spawn(process.execPath, [`--input-type=${input}`, '--eval', source, ...args], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (piece) => (stdout += piece))
+  child.stderr.on('data', (piece) => (stderr += piece))
+  const [code, signal] = await once(child, 'close')
+  return { code, signal, stdout, stderr }
+}
+
+/** The environment without any setting of a client. */
+export function cleanEnvironment() {
+  return Object.fromEntries(Object.keys(process.env).filter((name) => name.startsWith('DAYTONA_')).map((name) => [name, undefined]))
+}
