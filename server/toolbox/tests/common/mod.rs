@@ -100,8 +100,8 @@ impl Agent {
         }
         request.extend(b"\r\n");
         stream.write_all(&request).unwrap();
-        // The agent may answer before it has read all.
-        let _ = stream.write_all(body);
+        // Also what comes after the agent has answered finds a reader.
+        stream.write_all(body).unwrap();
         read_answer(&mut stream)
     }
 
