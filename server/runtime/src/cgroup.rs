@@ -68,7 +68,7 @@ impl Cgroups {
                     let parent = mount.own_group(&own, controller).join(&name);
                     match fs::create_dir(&parent) {
                         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                            reasons.push(format!("{controller}: {}: {error}", parent.display()));
+                            reasons.push(format!("cgroup v1: {error}"));
                         }
                         _ => drop(found.v1.insert(controller, parent)),
                     }
@@ -78,7 +78,12 @@ impl Cgroups {
         if reasons.is_empty() {
             "no cgroup with this controller is mounted".clone_into(&mut found.reason);
         } else {
-            found.reason = reasons.join("; ");
+            reasons.sort();
+            reasons.dedup();
+            found.reason = format!(
+                "{}; run the server as root, or under `systemd-run --user --scope -p Delegate=yes`",
+                reasons.join("; ")
+            );
         }
         if let Some((parent, _)) = &found.v2 {
             // Entering a v1 group takes time, and v2 can do both.

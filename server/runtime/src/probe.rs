@@ -10,7 +10,7 @@ use daytona_toolbox::AgentConfig;
 use crate::protocol::Plan;
 use crate::runtime::{Inner, Prepared};
 #[cfg(target_os = "linux")]
-use crate::{Network, ns, runtime::blocking};
+use crate::{Network, ns, runtime::TRIAL, runtime::blocking};
 use crate::{
     Enforcement, Limits, Probe, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, process,
 };
@@ -153,7 +153,7 @@ async fn attempt(
     let parent = inner.data_dir.join("trial");
     let dir = parent.join(crate::random_name());
     let trial = inner
-        .run(".trial", {
+        .run(TRIAL, {
             let dir = dir.clone();
             move |inner| {
                 fs::create_dir_all(&dir).map_err(|error| RuntimeError::io("make", &dir, error))?;
@@ -163,7 +163,7 @@ async fn attempt(
             }
         })
         .await;
-    inner.ended(".trial").await;
+    inner.ended(TRIAL).await;
     let _ = blocking(move || {
         let _ = crate::destroy::remove_tree(&parent);
         Ok(())

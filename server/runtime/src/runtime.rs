@@ -28,6 +28,9 @@ const GENTLE: Duration = Duration::from_secs(4);
 /// A forced stop that takes longer has failed.
 const FORCED: Duration = Duration::from_secs(20);
 
+/// Stands for a trial where the id of a sandbox is expected.
+pub(crate) const TRIAL: &str = ".trial";
+
 /// Makes, runs and ends sandboxes; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Runtime {
@@ -304,7 +307,8 @@ impl Inner {
                 pid: None,
                 group: None,
                 ready: false,
-                stopping: false,
+                // Nobody asked for a trial, and nobody is told of its end.
+                stopping: id == TRIAL,
                 frozen: false,
                 gone,
             };
