@@ -107,16 +107,20 @@ impl App {
             (spec(&record), record.state == SandboxState::Creating)
         };
         let (started, stored) = tokio::join!(self.runtime.create(spec), pending.stored());
+        if let Err(error) = stored {
+            // Not acknowledged, so it does not run.
+            let _ = self.runtime.stop(&sandbox.id, true).await;
+            let mut record = sandbox.record();
+            if record.desired != Desired::Destroyed {
+                (record.state, record.desired) = (SandboxState::Stopped, Desired::Stopped);
+            }
+            return Err(error.into());
+        }
         let mut record = sandbox.record();
         record.updated_at = now();
-        let started = match (started, stored) {
-            (Ok(started), Ok(())) => started,
-            (Ok(_), Err(error)) => {
-                record.state = SandboxState::Error;
-                record.error_reason = Some(error.to_string());
-                return Err(error.into());
-            }
-            (Err(error), _) => {
+        let started = match started {
+            Ok(started) => started,
+            Err(error) => {
                 tracing::warn!(sandbox = %record.id, %error, "a sandbox did not start");
                 let message = format!("Sandbox failed to start: {error}");
                 record.error_reason = Some(error.to_string());
@@ -214,7 +218,10 @@ impl App {
             record.updated_at = now();
             self.store.put(&record)
         };
-        pending.stored().await?;
+        // On a full disk the deletion itself makes the room that its record needs.
+        if let Err(error) = pending.stored().await {
+            tracing::warn!(sandbox = %sandbox.id, %error, "deleting without a record of it");
+        }
         sandbox.end_live();
         let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
         finish(async move { app.destroy_now(&sandbox).await }).await
@@ -243,17 +250,25 @@ impl App {
 
     /// Changes settings and answers when they are stored.
     pub(crate) async fn update(&self, sandbox: &Sandbox, change: impl FnOnce(&mut Record)) -> ApiResult<()> {
-        let pending = {
+        let (before, updated_at, pending) = {
             let mut record = sandbox.record();
             if record.desired == Desired::Destroyed {
                 return Err(changing(&record));
             }
+            let before = record.clone();
             change(&mut record);
             record.updated_at = now();
-            self.store.put(&record)
+            (before, record.updated_at, self.store.put(&record))
         };
+        let stored = pending.stored().await;
+        if stored.is_err() {
+            let mut record = sandbox.record();
+            if record.updated_at == updated_at {
+                *record = before;
+            }
+        }
         self.timers.notify_one();
-        Ok(pending.stored().await?)
+        Ok(stored?)
     }
 
     /// Takes note of sandboxes that end by themselves.

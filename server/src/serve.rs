@@ -40,6 +40,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::io("signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::io("signals"))?;
+    allow_many_files();
     let mut dir = DataDir::open(options.data_dir)?;
     let key = choose_key(options.api_key.as_ref(), &dir)?;
     let listener = listen(options.host, options.port).await?;
@@ -87,6 +88,16 @@ pub async fn serve(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A thousand clients need more than the usual 1024 open files.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
 }
 
 /// The line that each lease begins with.
