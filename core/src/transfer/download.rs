@@ -103,8 +103,17 @@ pub(crate) async fn download(
             let sink = if is_error { Sink::memory(None) } else { Sink::new(&files[index].target, part.length) };
             sinks.push((index, sink));
         }
-        'data: while let Some(event) = parts.next(&options).await? {
-            let Event::Data(data) = event else { break };
+        'data: loop {
+            let data = match parts.next(&options).await {
+                Ok(Some(Event::Data(data))) => data,
+                Ok(_) => break,
+                Err(error) => {
+                    for (_, sink) in sinks {
+                        sink.abandon().await;
+                    }
+                    return Err(error);
+                }
+            };
             received += data.len() as u64;
             for (_, sink) in &mut sinks {
                 let taken = sink.write(data.clone()).await;
@@ -187,6 +196,14 @@ impl Sink {
                 true
             }
             Self::File { pieces, .. } => pieces.send(data).await.is_ok(),
+        }
+    }
+
+    /// Returns when nothing is left of it.
+    async fn abandon(self) {
+        if let Self::File { pieces, writer, .. } = self {
+            drop(pieces);
+            let _ = writer.await;
         }
     }
 
