@@ -48,6 +48,8 @@ test: build $(OFFICIAL)/.ready ## Run every test
 	cargo test --release --locked --workspace --exclude daytona-python --exclude daytona-node
 	$(PYTHON) -m pytest tests/python
 	node --test tests/node/
+	$(PYTHON) tests/parity/check_python.py --ratchet
+	node tests/parity/check_node.mjs --ratchet
 	$(OFFICIAL)/venv/bin/python -m pytest tests/official
 	NODE_PATH=$(CURDIR)/$(OFFICIAL)/node_modules node --test tests/official/
 
@@ -66,7 +68,7 @@ lint: build ## Check formatting, lints and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	cd bindings-python && $(PYTHON) -m mypy.stubtest daytona_native --ignore-missing-stub
+	cd bindings-python && $(PYTHON) -m mypy.stubtest daytona_native --allowlist stubtest-allowlist.txt
 	npm run --silent lint
 
 .PHONY: bench
@@ -76,8 +78,8 @@ bench: build $(OFFICIAL)/.ready ## Measure against the official clients and a ba
 
 .PHONY: parity
 parity: build ## Compare with the official surface
-	-$(PYTHON) tests/parity/check_python.py daytona_native
-	-node tests/parity/check_node.mjs bindings-node
+	$(PYTHON) tests/parity/check_python.py --list
+	node tests/parity/check_node.mjs --list
 
 .PHONY: dist
 dist: $(VENV)/.ready node_modules/.ready ## Build the wheel and the npm package into dist/

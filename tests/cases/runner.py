@@ -41,6 +41,8 @@ class Server:
         binary = os.environ.get("DAYTONA_NATIVE_BINARY") or str(HERE.parents[1] / "target/release/daytona-native")
         runtime = os.environ.get("DAYTONA_NATIVE_TEST_RUNTIME") or "auto"
         self._directory = tempfile.TemporaryDirectory(prefix="daytona-cases-", ignore_cleanup_errors=True)
+        if not pathlib.Path(binary).is_file():
+            raise RuntimeError(f"{binary} is not there: run `make build`, or set DAYTONA_NATIVE_BINARY")
         command = [binary, "serve", "--port", "0", "--json", "--data-dir", f"{self._directory.name}/data"]
         with open(f"{self._directory.name}/log", "wb") as log:
             self._process = subprocess.Popen(
