@@ -320,8 +320,12 @@ impl App {
         let mut ephemeral = tokio::task::JoinSet::new();
         for sandbox in &sandboxes {
             let (is_ephemeral, state) = {
-                let record = sandbox.record();
-                (record.ephemeral(), record.state)
+                let mut record = sandbox.record();
+                let state = record.state;
+                if state == SandboxState::Started && !record.ephemeral() {
+                    record.state = SandboxState::Stopping;
+                }
+                (record.ephemeral(), state)
             };
             sandbox.end_live();
             if is_ephemeral && state == SandboxState::Started {

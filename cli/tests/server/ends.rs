@@ -29,9 +29,16 @@ fn mounted(dir: &std::path::Path) -> bool {
 
 #[tokio::test]
 async fn a_killed_server_loses_nothing_and_leaves_nothing_running() {
+    for runtime in ["auto", "process"] {
+        kill_and_look(runtime).await;
+    }
+}
+
+async fn kill_and_look(runtime: &str) {
+    let options = ["--runtime", runtime];
     let dir = tempfile::tempdir().unwrap();
     let marker = marker(dir.path());
-    let mut server = Server::open(dir.path(), &[]).await;
+    let mut server = Server::open(dir.path(), &options).await;
     let id = server.create(json!({"name": "kept", "labels": {"a": "b"}})).await;
     let ephemeral = server.create(json!({"autoDeleteInterval": 0})).await;
     let stopped = server.create(json!({})).await;
@@ -47,7 +54,7 @@ async fn a_killed_server_loses_nothing_and_leaves_nothing_running() {
     // Never acknowledged, so a record of it is nowhere.
     std::fs::create_dir_all(dir.path().join("sandboxes/leftover/upper")).unwrap();
 
-    let server = Server::open(dir.path(), &[]).await;
+    let server = Server::open(dir.path(), &options).await;
     wait_until_gone(&marker).await;
     assert!(!mounted(dir.path()));
     let kept = server.get("kept").await.expect(200);
@@ -106,9 +113,16 @@ async fn a_server_killed_again_and_again_keeps_what_it_acknowledged() {
 
 #[tokio::test]
 async fn sigterm_ends_everything_in_order() {
+    for runtime in ["auto", "process"] {
+        terminate_and_look(runtime).await;
+    }
+}
+
+async fn terminate_and_look(runtime: &str) {
+    let options = ["--runtime", runtime];
     let dir = tempfile::tempdir().unwrap();
     let marker = marker(dir.path());
-    let mut server = Server::open(dir.path(), &[]).await;
+    let mut server = Server::open(dir.path(), &options).await;
     let id = server.create(json!({"name": "t"})).await;
     server.create(json!({"name": "e", "autoDeleteInterval": 0})).await;
     server.exec(&id, "echo kept > kept.txt").await;
@@ -117,7 +131,7 @@ async fn sigterm_ends_everything_in_order() {
     assert_eq!(status.code(), Some(0));
     assert!(!runs(&marker));
     assert!(!mounted(dir.path()));
-    let server = Server::open(dir.path(), &[]).await;
+    let server = Server::open(dir.path(), &options).await;
     let list = server.call("GET", "/api/sandbox", Value::Null).await.expect(200);
     assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list}");
     assert_eq!(list["items"][0]["name"], "t");
@@ -142,9 +156,16 @@ async fn sigterm_answers_the_calls_under_way() {
 
 #[tokio::test]
 async fn stopping_a_sandbox_ends_all_that_ran_in_it() {
+    for runtime in ["auto", "process"] {
+        stop_and_look(runtime).await;
+    }
+}
+
+async fn stop_and_look(runtime: &str) {
+    let options = ["--runtime", runtime];
     let dir = tempfile::tempdir().unwrap();
     let marker = marker(dir.path());
-    let server = Server::open(dir.path(), &[]).await;
+    let server = Server::open(dir.path(), &options).await;
     let id = server.create(json!({})).await;
     run_for_ever(&server, &id, &marker).await;
     server.call("POST", &format!("/api/sandbox/{id}/stop"), Value::Null).await.expect(200);
