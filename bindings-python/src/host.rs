@@ -14,7 +14,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3_async_runtimes::TaskLocals;
-use pyo3_async_runtimes::generic::{self, ContextExt, Runtime};
+use pyo3_async_runtimes::generic::Runtime;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Notify, oneshot};
 
@@ -60,21 +60,6 @@ impl Host {
             Self::Loop(..) => drop(Background::spawn_blocking(move || {
                 Process::current().attach(|py| job(py));
             })),
-        }
-    }
-
-    /// Runs a future so that it can await what is Python's.
-    pub(crate) fn scope<T: 'static>(
-        &self,
-        py: Python<'_>,
-        future: impl Future<Output = T> + Send + 'static,
-    ) -> PyResult<std::pin::Pin<Box<dyn Future<Output = T> + Send>>> {
-        match self {
-            Self::Caller(_) => Ok(Box::pin(future)),
-            Self::Loop(_, event_loop) => {
-                let locals = TaskLocals::new(event_loop.bind(py).clone()).copy_context(py)?;
-                Ok(Background::scope(locals, future))
-            }
         }
     }
 }
@@ -159,11 +144,12 @@ pub(crate) fn source(
         return Ok(pieces(host, report, read.unbind(), Some(READ_SIZE)));
     }
     if object.hasattr(intern!(py, "__aiter__"))? {
-        if matches!(host, Host::Caller(_)) {
+        let Host::Loop(_, event_loop) = host else {
             return Err(PyTypeError::new_err("an async iterable needs an AsyncDaytona client"));
-        }
+        };
+        let locals = TaskLocals::new(event_loop.bind(py).clone()).copy_context(py)?;
         let iterator = object.call_method0(intern!(py, "__aiter__"))?.unbind();
-        return Ok(async_pieces(report, iterator));
+        return Ok(async_pieces(report, locals, iterator));
     }
     let iterator = object.try_iter()?;
     Ok(pieces(host, report, iterator.getattr(intern!(py, "__next__"))?.unbind(), None))
@@ -203,11 +189,15 @@ fn pieces(
     .boxed()
 }
 
-fn async_pieces(report: Arc<Report>, iterator: Py<PyAny>) -> BoxStream<'static, Result<Bytes, Error>> {
-    futures_util::stream::try_unfold((report, iterator), move |(report, iterator)| async move {
+fn async_pieces(
+    report: Arc<Report>,
+    locals: TaskLocals,
+    iterator: Py<PyAny>,
+) -> BoxStream<'static, Result<Bytes, Error>> {
+    futures_util::stream::try_unfold((report, locals, iterator), move |(report, locals, iterator)| async move {
         let next = Process::current().attach(|py| {
             let next = iterator.bind(py).call_method0(intern!(py, "__anext__"))?;
-            generic::into_future::<Background>(next)
+            pyo3_async_runtimes::into_future_with_locals(&locals, next)
         });
         let piece = match next {
             None => return Err(Error::caller("the interpreter ends")),
@@ -221,7 +211,7 @@ fn async_pieces(report: Arc<Report>, iterator: Py<PyAny>) -> BoxStream<'static, 
         match piece {
             None => Err(Error::caller("the interpreter ends")),
             Some(Err(error)) => Err(failed(&report, error)),
-            Some(Ok(piece)) => Ok(piece.map(|piece| (piece, (report, iterator)))),
+            Some(Ok(piece)) => Ok(piece.map(|piece| (piece, (report, locals, iterator)))),
         }
     })
     .boxed()

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use pyo3::prelude::*;
-use pyo3_async_runtimes::{TaskLocals, generic};
-use tokio::runtime::{Builder, Runtime};
+use pyo3_async_runtimes::generic;
+use tokio::runtime::{Builder, Handle, Runtime};
 
 /// How long the interpreter's end waits for threads that are about to return to Python.
 const END_LIMIT: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ const END_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) struct Process {
     id: u32,
     caller: OnceLock<Runtime>,
-    background: OnceLock<Runtime>,
+    background: OnceLock<Handle>,
     ending: AtomicBool,
     returning: AtomicUsize,
 }
@@ -64,15 +64,16 @@ impl Process {
         self.caller.get_or_init(|| Builder::new_current_thread().enable_all().build().expect("epoll is available"))
     }
 
-    /// One worker is enough: it never holds the interpreter's lock.
-    fn background(&self) -> &Runtime {
+    /// One thread of its own is enough: it never holds the interpreter's lock.
+    fn background(&self) -> &Handle {
         self.background.get_or_init(|| {
-            Builder::new_multi_thread()
-                .worker_threads(1)
-                .thread_name("daytona-native")
-                .enable_all()
-                .build()
-                .expect("epoll and one thread are available")
+            let runtime = Builder::new_current_thread().enable_all().build().expect("epoll is available");
+            let handle = runtime.handle().clone();
+            std::thread::Builder::new()
+                .name("daytona-native".into())
+                .spawn(move || runtime.block_on(std::future::pending::<()>()))
+                .expect("one more thread is available");
+            handle
         })
     }
 
@@ -184,22 +185,5 @@ impl generic::Runtime for Background {
         F: FnOnce() + Send + 'static,
     {
         Task(Process::current().background().spawn_blocking(work))
-    }
-}
-
-tokio::task_local! {
-    static LOCALS: TaskLocals;
-}
-
-impl generic::ContextExt for Background {
-    fn scope<F, R>(locals: TaskLocals, future: F) -> Pin<Box<dyn Future<Output = R> + Send>>
-    where
-        F: Future<Output = R> + Send + 'static,
-    {
-        Box::pin(LOCALS.scope(locals, future))
-    }
-
-    fn get_task_locals() -> Option<TaskLocals> {
-        LOCALS.try_with(Clone::clone).ok()
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn upload(
             .map(|(object, destination)| Ok(Upload { source: source(object.bind(py), &host, &report)?, destination }))
             .collect::<PyResult<Vec<_>>>()?;
         let options = watch.transfer(&host, &report);
-        let work = async move {
+        Ok(async move {
             let work = async {
                 match uploads.pop() {
                     Some(file) if single => fs.upload_file(file, options).await,
@@ -59,8 +59,7 @@ pub(crate) fn upload(
                 }
             };
             report.watch(work).await
-        };
-        host.scope(py, work)
+        })
     };
     mode.run_with_host(py, make, none)
 }

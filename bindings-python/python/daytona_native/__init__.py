@@ -4,30 +4,14 @@ Names are loaded when they are first used, so that importing the package costs n
 """
 
 _MODULES = {
-    "_sync.daytona": (
-        "Daytona"
-    ),
-    "_async.daytona": (
-        "AsyncDaytona"
-    ),
-    "_sync.sandbox": (
-        "Sandbox"
-    ),
-    "_async.sandbox": (
-        "AsyncSandbox"
-    ),
-    "_sync.files": (
-        "FileSystem"
-    ),
-    "_async.files": (
-        "AsyncFileSystem"
-    ),
-    "_sync.process": (
-        "Process"
-    ),
-    "_async.process": (
-        "AsyncProcess"
-    ),
+    "_sync.daytona": ("Daytona"),
+    "_async.daytona": ("AsyncDaytona"),
+    "_sync.sandbox": ("Sandbox"),
+    "_async.sandbox": ("AsyncSandbox"),
+    "_sync.files": ("FileSystem"),
+    "_async.files": ("AsyncFileSystem"),
+    "_sync.process": ("Process"),
+    "_async.process": ("AsyncProcess"),
     "_params": (
         "CodeRunParams CreateSandboxBaseParams CreateSandboxFromImageParams CreateSandboxFromSnapshotParams "
         "DaytonaConfig FileDownloadRequest FileUpload ListSandboxesQuery Resources VolumeMount"

@@ -30,6 +30,11 @@ class DaytonaError(Exception):
         attempts: How often the request was sent, from 1.
     """
 
+    request_id: str | None = None
+    operation: str | None = None
+    sandbox_id: str | None = None
+    attempts: int = 1
+
     def __init__(
         self,
         message: str,
@@ -44,10 +49,6 @@ class DaytonaError(Exception):
         self.headers: dict[str, Any] = dict(headers or {})
         self.code = code
         self.source = source
-        self.request_id: str | None = None
-        self.operation: str | None = None
-        self.sandbox_id: str | None = None
-        self.attempts = 1
 
     @property
     def error_code(self) -> str | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, dataclass_transform
 else:
 
-    def dataclass_transform(**_):
+    def dataclass_transform(**_: object) -> object:
         """Do nothing at run time."""
         return lambda cls: cls
 
@@ -70,7 +70,9 @@ class Model:
     _fields: ClassVar[dict[str, str]] = {}
     _positional: ClassVar[bool] = False
     _secret: ClassVar[frozenset[str]] = frozenset()
-    if not TYPE_CHECKING:
+    if TYPE_CHECKING:
+        __signature__: ClassVar[Signature]
+    else:
         __signature__ = _LazySignature()
         __hash__ = None
 
@@ -191,9 +193,9 @@ class Model:
         return self.model_dump(by_alias=True, exclude_none=True)
 
     @classmethod
-    def model_validate(cls, obj: Mapping[str, Any] | Self) -> Self:
+    def model_validate(cls, obj: Mapping[str, Any]) -> Self:
         """Make one from a mapping of fields; raise ``TypeError`` for one that is unknown."""
-        return obj if isinstance(obj, cls) else cls(**obj)
+        return cls(**obj)
 
 
 @dataclass_transform()

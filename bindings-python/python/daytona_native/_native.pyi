@@ -1,12 +1,26 @@
-"""The private bridge. Its methods return the value in a synchronous client, an awaitable of it in an asynchronous one."""
+# The private bridge: its methods return the value in a synchronous client, an awaitable of it in an
+# asynchronous one.
 
 from os import PathLike
 from typing import Any, ClassVar, final
 
 from typing_extensions import Self
 
+__all__ = [
+    "Awaitable",
+    "Completions",
+    "Daytona",
+    "DownloadStream",
+    "FileSystem",
+    "Process",
+    "Sandbox",
+    "error_table",
+    "settle",
+]
+
 def settle() -> None: ...
 def error_table() -> list[tuple[str, str, str | None]]: ...
+
 @final
 class Daytona:
     def __new__(
@@ -69,9 +83,7 @@ class FileSystem:
     def get_file_info(self, path: str, timeout: float | None = None) -> Any: ...
     def list_files(self, path: str, depth: int | None = None, timeout: float | None = None) -> Any: ...
     def move_files(self, source: str, destination: str, timeout: float | None = None) -> Any: ...
-    def replace_in_files(
-        self, files: list[str], pattern: str, new_value: str, timeout: float | None = None
-    ) -> Any: ...
+    def replace_in_files(self, files: list[str], pattern: str, new_value: str, timeout: float | None = None) -> Any: ...
     def search_files(self, path: str, pattern: str, timeout: float | None = None) -> Any: ...
     def set_file_permissions(
         self,
@@ -111,4 +123,4 @@ class Awaitable:
 
 @final
 class Completions:
-    def __call__(self) -> None: ...
+    def __call__(self, *args: object, **kwargs: object) -> None: ...

@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from ._enums import CodeLanguage, GpuType, SandboxClass, SandboxListSortDirection, SandboxListSortField, SandboxState
+    from ._enums import (
+        CodeLanguage,
+        GpuType,
+        SandboxClass,
+        SandboxListSortDirection,
+        SandboxListSortField,
+        SandboxState,
+    )
 
 
 class DaytonaConfig(Model):

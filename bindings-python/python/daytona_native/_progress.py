@@ -8,16 +8,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import Task
     from collections.abc import Awaitable, Callable
-    from typing import Any, TypeAlias
-
-    OnUpload: TypeAlias = Callable[[UploadProgress], object]
-    OnDownload: TypeAlias = Callable[[DownloadProgress], object]
+    from typing import Any
 
 
 class UploadReport:
     """Told by the bridge how far an upload is."""
 
-    def __init__(self, callback: OnUpload | None) -> None:
+    def __init__(self, callback: Callable[[UploadProgress], object] | None) -> None:
         self.callback = callback
 
     def __call__(self, sent: int, _total: int | None) -> None:
@@ -54,12 +51,14 @@ class AsyncUploadReport(UploadReport):
             await self._last
 
 
-def report_download(callback: OnDownload, received: int, total: int | None) -> None:
+def report_download(callback: Callable[[DownloadProgress], object], received: int, total: int | None) -> None:
     """Tell how far a download is."""
     callback(DownloadProgress._of(bytes_received=received, total_bytes=total))
 
 
-async def async_report_download(callback: OnDownload, received: int, total: int | None) -> None:
+async def async_report_download(
+    callback: Callable[[DownloadProgress], object], received: int, total: int | None
+) -> None:
     """Tell how far a download is, and await what the callback returns."""
     result: Any = callback(DownloadProgress._of(bytes_received=received, total_bytes=total))
     if hasattr(result, "__await__"):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 else:
 
-    def __getattr__(name):
+    def __getattr__(name: str) -> type:
         if name != "CancelEvent":
             raise AttributeError(name)
         from ._protocols import CancelEvent

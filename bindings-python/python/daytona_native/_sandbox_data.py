@@ -7,7 +7,7 @@ from ._native import Sandbox as _NativeSandbox
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, ClassVar
 
     from ._enums import GpuType, SandboxClass, SandboxDesiredState, SandboxState
     from ._results import BuildInfo, SandboxVolume
@@ -146,10 +146,11 @@ class SandboxData:
     linked_sandbox_id: str | None
     toolbox_proxy_url: str
 
-    if not TYPE_CHECKING:
-        model_fields = dict.fromkeys(_NativeSandbox.FIELDS)
+    model_fields: ClassVar[dict[str, None]] = dict.fromkeys(_NativeSandbox.FIELDS)
 
-        def __getattr__(self, name):
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
             """Read a field from the bridge; nothing is converted before it is asked for."""
             if name not in _FIELDS:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")

@@ -6,8 +6,14 @@ from __future__ import annotations
 from os import fspath
 
 from .._progress import UploadReport, report_download
-from .._results import FileDownloadErrorDetails, FileDownloadResponse, SearchFilesResponse, file_info, match
-from .._results import replace_result as _replace_result
+from .._results import (
+    FileDownloadErrorDetails,
+    FileDownloadResponse,
+    SearchFilesResponse,
+    file_info,
+    match,
+    replace_result as _replace_result,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +35,9 @@ def _upload_source(source: Any) -> Any:
         return source
     if hasattr(source, "read") or hasattr(source, "__iter__") or hasattr(source, "__aiter__"):
         return source
-    raise TypeError(f"cannot upload a {type(source).__name__}: pass bytes, a path, a binary file or an iterable of bytes")
+    raise TypeError(
+        f"cannot upload a {type(source).__name__}: pass bytes, a path, a binary file or an iterable of bytes"
+    )
 
 
 def _local(path: str | os.PathLike[str] | None) -> str | None:
@@ -78,11 +86,13 @@ class FileSystem:
         @overload
         def download_file(self, remote_path: str, timeout: float = ...) -> bytes: ...
         @overload
+        def download_file(self, remote_path: str, local_path: None = ..., timeout: float = ...) -> bytes: ...
+        @overload
         def download_file(
             self, remote_path: str, local_path: str | os.PathLike[str], timeout: float = ...
         ) -> None: ...
 
-    def download_file(
+    def download_file(  # type: ignore[misc]  # the second argument has two names
         self,
         remote_path: str,
         local_path: str | os.PathLike[str] | float | None = None,
@@ -105,7 +115,7 @@ class FileSystem:
             DaytonaConnectionError: The download broke off or stalled.
         """
         if isinstance(local_path, (int, float)):
-            local_path, timeout = None, local_path
+            return self.download_file(remote_path, timeout=local_path)
         contents: bytes | None = self._native.download_file(remote_path, _local(local_path), timeout)
         return contents
 
@@ -264,9 +274,7 @@ class FileSystem:
         results = self._native.replace_in_files(files, pattern, new_value, request_timeout)
         return [_replace_result(result) for result in results]
 
-    def search_files(
-        self, path: str, pattern: str, request_timeout: float | None = None
-    ) -> SearchFilesResponse:
+    def search_files(self, path: str, pattern: str, request_timeout: float | None = None) -> SearchFilesResponse:
         """Find files by name.
 
         Args:
