@@ -74,7 +74,6 @@ def bars(results: dict[str, Any]) -> Iterator[Bar]:
     yield from transfer_bars(server, "local server")
     for op, title in (
         ("upload_small 1000", "1,000 files up"),
-        ("download_small 1000", "1,000 files down"),
         ("list 1000", "list of 1,000"),
     ):
         for client, official in PAIRS.items():

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use daytona_core::wire::files::FilesDownloadRequest;
 use futures_util::stream;
 use http::{Method, Request, Response, StatusCode};
@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use crate::Result;
 
 const PIECE: usize = 256 * 1024;
+const FRAME: usize = 16 * 1024;
 const PAGE: usize = 100;
 const PAGES: usize = 10;
 const BOUNDARY: &str = "stub-boundary-4b1d2c9e";
@@ -163,6 +164,23 @@ fn size_of(path: &str) -> usize {
     size.and_then(|size| size.parse().ok()).unwrap_or_default()
 }
 
+/// Small pieces together, as a server with a write buffer sends them.
+fn gather(mut pieces: impl Iterator<Item = Bytes>) -> impl Iterator<Item = Bytes> {
+    let mut waiting = BytesMut::new();
+    std::iter::from_fn(move || {
+        for piece in pieces.by_ref() {
+            if waiting.is_empty() && piece.len() >= FRAME {
+                return Some(piece);
+            }
+            waiting.extend_from_slice(&piece);
+            if waiting.len() >= FRAME {
+                return Some(waiting.split().freeze());
+            }
+        }
+        (!waiting.is_empty()).then(|| waiting.split().freeze())
+    })
+}
+
 fn download(stub: &'static Stub, paths: Vec<String>) -> Response<Body> {
     let parts = paths.into_iter().flat_map(move |path| {
         let size = size_of(&path);
@@ -175,7 +193,7 @@ fn download(stub: &'static Stub, paths: Vec<String>) -> Response<Body> {
         std::iter::once(Bytes::from(head)).chain(whole).chain([rest, Bytes::from_static(b"\r\n")])
     });
     let end = Bytes::from(format!("--{BOUNDARY}--\r\n"));
-    let frames = parts.filter(|piece| !piece.is_empty()).chain([end]).map(|piece| Ok(Frame::data(piece)));
+    let frames = gather(parts.chain([end])).map(|piece| Ok(Frame::data(piece)));
     let mut response = Response::new(StreamBody::new(stream::iter(frames)).boxed_unsync());
     let kind = format!("multipart/form-data; boundary={BOUNDARY}");
     if let Ok(kind) = kind.parse() {
