@@ -97,7 +97,7 @@ fn measure(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// MemAvailable, in KiB.
+/// `MemAvailable`, in KiB.
 fn memory_available() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     kib(&text, "MemAvailable:")
@@ -105,8 +105,7 @@ fn memory_available() -> u64 {
 
 fn kib(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0)
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// Processes of all sandboxes and their proportional memory in KiB.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::{Enforcement, Limits, RuntimeError, SandboxSpec};
 
 /// Processes and threads a sandbox may have.
-const MAX_PIDS: u64 = 4096;
+const MAX_PIDS: u64 = 2048;
 /// The period of the CPU quota, in microseconds.
 const CPU_PERIOD: f64 = 100_000.0;
 /// The file in the data directory that remembers where groups were made.
@@ -42,10 +42,9 @@ impl Cgroups {
     pub(crate) fn probe(data_dir: &Path) -> Self {
         clean(data_dir);
         let mut found = Self::default();
-        let (Ok(mounts), Ok(own)) = (
-            fs::read_to_string("/proc/self/mountinfo"),
-            fs::read_to_string("/proc/self/cgroup"),
-        ) else {
+        let (Ok(mounts), Ok(own)) =
+            (fs::read_to_string("/proc/self/mountinfo"), fs::read_to_string("/proc/self/cgroup"))
+        else {
             "this system has no cgroups".clone_into(&mut found.reason);
             return found;
         };
@@ -60,9 +59,7 @@ impl Cgroups {
             }
             if mount.kind == "cgroup" {
                 for controller in ["cpu", "cpuacct", "memory", "pids", "freezer"] {
-                    if !mount.options.iter().any(|option| option == controller)
-                        || found.v1.contains_key(controller)
-                    {
+                    if !mount.options.iter().any(|option| option == controller) || found.v1.contains_key(controller) {
                         continue;
                     }
                     let parent = mount.own_group(&own, controller).join(&name);
@@ -122,8 +119,7 @@ impl Cgroups {
             memory: self.enforcement("memory"),
             pids: self.enforcement("pids"),
             disk: Enforcement::NotEnforced {
-                reason: "needs a file system with project quotas, which this one is not set up for"
-                    .to_owned(),
+                reason: "needs a file system with project quotas, which this one is not set up for".to_owned(),
             },
             freeze: self.enforcement("freezer"),
         }
@@ -131,16 +127,12 @@ impl Cgroups {
 
     fn enforcement(&self, controller: &str) -> Enforcement {
         let by = match &self.v2 {
-            Some((_, controllers))
-                if controller == "freezer" || controllers.iter().any(|c| c == controller) =>
-            {
+            Some((_, controllers)) if controller == "freezer" || controllers.iter().any(|c| c == controller) => {
                 "cgroup v2"
             }
             _ if self.v1.contains_key(controller) => "cgroup v1",
             _ => {
-                return Enforcement::NotEnforced {
-                    reason: self.reason.clone(),
-                };
+                return Enforcement::NotEnforced { reason: self.reason.clone() };
             }
         };
         Enforcement::Enforced { by: by.to_owned() }
@@ -160,19 +152,19 @@ impl Cgroups {
             }
             group.limit(spec)
         })();
-        made.map_err(|error| {
-            group.remove();
-            error
-        })?;
-        Ok(group)
+        match made {
+            Ok(()) => Ok(group),
+            Err(error) => {
+                group.remove();
+                Err(error)
+            }
+        }
     }
 }
 
 fn make(path: &Path) -> Result<PathBuf, RuntimeError> {
     match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(RuntimeError::io("make cgroup", path, error))
-        }
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(RuntimeError::io("make cgroup", path, error)),
         _ => Ok(path.to_owned()),
     }
 }
@@ -251,18 +243,13 @@ impl Group {
         fs::write(&file, value).map_err(|error| RuntimeError::io("write", &file, error))?;
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
-            let now = fs::read_to_string(&state)
-                .map_err(|error| RuntimeError::io("read", &state, error))?;
+            let now = fs::read_to_string(&state).map_err(|error| RuntimeError::io("read", &state, error))?;
             if now.lines().any(|line| line == done) {
                 return Ok(());
             }
             if Instant::now() > deadline {
                 let _ = fs::write(&file, if file.ends_with("freezer.state") { "THAWED" } else { "0" });
-                return Err(RuntimeError::io(
-                    "freeze",
-                    &file,
-                    io::ErrorKind::TimedOut.into(),
-                ));
+                return Err(RuntimeError::io("freeze", &file, io::ErrorKind::TimedOut.into()));
             }
             std::thread::sleep(Duration::from_micros(200));
         }
@@ -273,8 +260,7 @@ impl Group {
         let number = |path: PathBuf| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
         let v1 = |controller: &str, file: &str| number(self.v1.get(controller)?.join(file));
         let v2 = |controller: &str, file: &str| number(self.has_v2(controller)?.join(file));
-        let memory =
-            v2("memory", "memory.current").or_else(|| v1("memory", "memory.usage_in_bytes"));
+        let memory = v2("memory", "memory.current").or_else(|| v1("memory", "memory.usage_in_bytes"));
         let pids = v2("pids", "pids.current").or_else(|| v1("pids", "pids.current"));
         let cpu = v1("cpuacct", "cpuacct.usage").map(Duration::from_nanos).or_else(|| {
             // Counted in every v2 group, with or without the controller.
@@ -313,10 +299,8 @@ fn remove_group(dir: &Path) {
 /// Removes the groups an earlier server on this data directory left, ending what runs in them.
 fn clean(data_dir: &Path) {
     let file = data_dir.join(PARENTS);
-    let parents: Vec<PathBuf> = fs::read(&file)
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or_default();
+    let parents: Vec<PathBuf> =
+        fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     for parent in parents {
         let ours = |part: &str| part.starts_with("daytona-native-");
         if !parent.file_name().and_then(|name| name.to_str()).is_some_and(ours) {
@@ -351,12 +335,7 @@ impl Mount {
         let mut right = right.split(' ');
         let kind = right.next()?.to_owned();
         let options = right.nth(1)?.split(',').map(str::to_owned).collect();
-        Some(Self {
-            root: root.to_owned(),
-            point: point.into(),
-            kind,
-            options,
-        })
+        Some(Self { root: root.to_owned(), point: point.into(), kind, options })
     }
 
     /// The group this process is in, in this hierarchy; `controller` is empty for v2.
@@ -378,10 +357,8 @@ impl Mount {
 fn v2_parent(mount: &Mount, own: &str, name: &str) -> io::Result<(PathBuf, Vec<String>)> {
     let own = mount.own_group(own, "");
     let available = fs::read_to_string(own.join("cgroup.controllers"))?;
-    let wanted: Vec<&str> = CONTROLLERS
-        .into_iter()
-        .filter(|wanted| available.split_whitespace().any(|name| name == *wanted))
-        .collect();
+    let wanted: Vec<&str> =
+        CONTROLLERS.into_iter().filter(|wanted| available.split_whitespace().any(|name| name == *wanted)).collect();
     // A group with processes in it, other than the root, cannot pass on controllers.
     let places = [own, mount.point.clone()];
     let mut result = Err(io::ErrorKind::NotFound.into());

@@ -52,28 +52,16 @@ pub(crate) fn standard_streams(log: &OwnedFd) -> io::Result<()> {
 
 /// No core dumps; open files up to the hard limit, which is what servers inside expect.
 pub(crate) fn limit_resources() -> io::Result<()> {
-    let zero = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
+    let zero = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, zero)?;
     let files = getrlimit(Resource::Nofile).maximum.unwrap_or(OPEN_FILES);
     let files = Some(files.min(OPEN_FILES));
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: files,
-            maximum: files,
-        },
-    )?;
+    setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files })?;
     Ok(())
 }
 
 /// Runs the agent in this process until it ends; without one this was a trial.
-pub(crate) fn run_agent(
-    agent: Option<AgentConfig>,
-    inherited: &Inherited,
-) -> Result<u8, Failure> {
+pub(crate) fn run_agent(agent: Option<AgentConfig>, inherited: &Inherited) -> Result<u8, Failure> {
     let Some(agent) = agent else {
         report(&inherited.report, &Report::Ready);
         return Ok(0);

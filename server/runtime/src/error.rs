@@ -54,9 +54,6 @@ fn hint(source: &io::Error) -> &'static str {
 
 impl RuntimeError {
     pub(crate) fn io(what: impl AsRef<str>, path: &Path, source: io::Error) -> Self {
-        Self::Io {
-            what: format!("{} {}", what.as_ref(), path.display()),
-            source,
-        }
+        Self::Io { what: format!("{} {}", what.as_ref(), path.display()), source }
     }
 }

@@ -69,19 +69,12 @@ fn sealed_copy(exe: &Path) -> io::Result<OwnedFd> {
 
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // MFD_EXEC is unknown before Linux 6.3.
-    let copy = memfd_create("daytona-native", flags | MemfdFlags::EXEC)
-        .or_else(|_| memfd_create("daytona-native", flags))?;
+    let copy =
+        memfd_create("daytona-native", flags | MemfdFlags::EXEC).or_else(|_| memfd_create("daytona-native", flags))?;
     io::copy(&mut File::open(exe)?, &mut File::from(copy.try_clone()?))?;
-    fcntl_add_seals(
-        &copy,
-        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
-    )?;
+    fcntl_add_seals(&copy, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     // Running it needs a descriptor that is not open for writing.
-    Ok(File::open(format!(
-        "/proc/self/fd/{}",
-        std::os::fd::AsRawFd::as_raw_fd(&copy)
-    ))?
-    .into())
+    Ok(File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&copy)))?.into())
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -129,13 +122,7 @@ impl Forks {
         sys::block_child_signal(true)?;
         // One control pipe for each sandbox.
         let files = rustix::process::getrlimit(Resource::Nofile).maximum;
-        let _ = rustix::process::setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: files,
-                maximum: files,
-            },
-        );
+        let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files });
         #[cfg(target_os = "linux")]
         {
             // What outlives a killed first process of the process runtime comes here.
@@ -178,10 +165,7 @@ impl Forks {
         }
         #[cfg(not(target_os = "linux"))]
         {
-            let short = rustix::event::Timespec {
-                tv_sec: 0,
-                tv_nsec: 20_000_000,
-            };
+            let short = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
             let _ = poll(&mut fds, Some(&short));
         }
         Ok(!fds[0].revents().is_empty())
@@ -223,21 +207,11 @@ impl Forks {
         }
     }
 
-    fn launch(
-        &mut self,
-        launch: Launch,
-        listener: OwnedFd,
-        outcome: &OwnedFd,
-        log: OwnedFd,
-    ) -> Result<Pid, Failure> {
+    fn launch(&mut self, launch: Launch, listener: OwnedFd, outcome: &OwnedFd, log: OwnedFd) -> Result<Pid, Failure> {
         let Launch { seq, plan, agent } = launch;
         let (theirs, control) = rustix::pipe::pipe().step("make a pipe")?;
-        let inherited = Inherited {
-            listener,
-            report: outcome.try_clone().step("duplicate a descriptor")?,
-            log,
-            control: theirs,
-        };
+        let inherited =
+            Inherited { listener, report: outcome.try_clone().step("duplicate a descriptor")?, log, control: theirs };
         let isolated = !matches!(plan, Plan::Process(_));
         let fork = match &plan {
             #[cfg(target_os = "linux")]
@@ -246,11 +220,7 @@ impl Forks {
         };
         match fork {
             Fork::Parent(pid) => {
-                self.running.insert(pid, Running {
-                    seq,
-                    control,
-                    isolated,
-                });
+                self.running.insert(pid, Running { seq, control, isolated });
                 Ok(pid)
             }
             Fork::Child => {
@@ -279,13 +249,7 @@ impl Forks {
                 // What it did not live to end came to this process.
                 process::end_tree(|pid| self.running.contains_key(&pid));
             }
-            protocol::send(
-                &self.server,
-                &Reply::Exited {
-                    seq: running.seq,
-                    reason: describe(status),
-                },
-            )?;
+            protocol::send(&self.server, &Reply::Exited { seq: running.seq, reason: describe(status) })?;
         }
         Ok(())
     }
@@ -300,4 +264,3 @@ fn describe(status: WaitStatus) -> String {
         (None, None) => "ended".to_owned(),
     }
 }
-

@@ -25,10 +25,7 @@ mod types;
 pub use error::RuntimeError;
 pub use launcher::{Launcher, launcher_main, spawn_launcher};
 pub use runtime::Runtime;
-pub use types::{
-    Enforcement, Exited, Limits, Network, Probe, RuntimeChoice, RuntimeKind, SandboxSpec, Started,
-    Stats,
-};
+pub use types::{Enforcement, Exited, Limits, Network, Probe, RuntimeChoice, RuntimeKind, SandboxSpec, Started, Stats};
 
 /// Locks what no panic can leave half changed.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -24,9 +24,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// Takes over the launcher; its replies arrive at the receiver, which closes with it.
-    pub(crate) fn new(
-        launcher: Launcher,
-    ) -> io::Result<(Self, mpsc::UnboundedReceiver<Reply>)> {
+    pub(crate) fn new(launcher: Launcher) -> io::Result<(Self, mpsc::UnboundedReceiver<Reply>)> {
         let Launcher { child, socket } = launcher;
         socket.set_nonblocking(true)?;
         let (reader, writer) = UnixStream::from_std(socket)?.into_split();
@@ -42,23 +40,16 @@ impl Link {
         tokio::spawn(async move {
             let _ = read(reader, &replies).await;
         });
-        let link = Self {
-            requests: Mutex::new(Some(requests)),
-            child: Mutex::new(Some(child)),
-        };
+        let link = Self { requests: Mutex::new(Some(requests)), child: Mutex::new(Some(child)) };
         Ok((link, receiver))
     }
 
     /// Queues a request with its descriptors.
     pub(crate) fn send(&self, request: &Request, fds: Vec<OwnedFd>) -> Result<(), RuntimeError> {
-        let bytes = protocol::frame(request).map_err(|error| {
-            RuntimeError::Invalid(format!("the sandbox's settings are too large: {error}"))
-        })?;
+        let bytes = protocol::frame(request)
+            .map_err(|error| RuntimeError::Invalid(format!("the sandbox's settings are too large: {error}")))?;
         let requests = crate::lock(&self.requests);
-        requests
-            .as_ref()
-            .and_then(|requests| requests.send((bytes, fds)).ok())
-            .ok_or(RuntimeError::LauncherGone)
+        requests.as_ref().and_then(|requests| requests.send((bytes, fds)).ok()).ok_or(RuntimeError::LauncherGone)
     }
 
     /// Tells the launcher to end.
@@ -79,11 +70,7 @@ async fn write(stream: &UnixStream, bytes: &[u8], fds: Vec<OwnedFd>) -> io::Resu
     let mut sent = 0;
     while sent < bytes.len() {
         let fds = if sent == 0 { borrowed.as_slice() } else { &[] };
-        sent += stream
-            .async_io(Interest::WRITABLE, || {
-                protocol::send_start(stream, &bytes[sent..], fds)
-            })
-            .await?;
+        sent += stream.async_io(Interest::WRITABLE, || protocol::send_start(stream, &bytes[sent..], fds)).await?;
     }
     Ok(())
 }

@@ -9,11 +9,9 @@ use daytona_toolbox::AgentConfig;
 
 use crate::protocol::Plan;
 use crate::runtime::{Inner, Prepared};
+use crate::{Enforcement, Limits, Probe, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, process};
 #[cfg(target_os = "linux")]
 use crate::{Network, ns, runtime::TRIAL, runtime::blocking};
-use crate::{
-    Enforcement, Limits, Probe, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, process,
-};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a host name may have.
@@ -32,10 +30,7 @@ pub(crate) enum Mode {
 }
 
 /// Chooses the runtime.
-pub(crate) async fn choose(
-    inner: &Arc<Inner>,
-    choice: RuntimeChoice,
-) -> Result<(Probe, Mode), RuntimeError> {
+pub(crate) async fn choose(inner: &Arc<Inner>, choice: RuntimeChoice) -> Result<(Probe, Mode), RuntimeError> {
     let mut reason = "it was asked for".to_owned();
     if choice != RuntimeChoice::Process {
         match isolated(inner).await {
@@ -49,26 +44,15 @@ pub(crate) async fn choose(
             Err(why) => reason = format!("`ns` does not work here: {why}"),
         }
     }
-    let none = |reason: &str| Enforcement::NotEnforced {
-        reason: reason.to_owned(),
-    };
+    let none = |reason: &str| Enforcement::NotEnforced { reason: reason.to_owned() };
     let why = "the runtime `process` limits nothing";
     let probe = Probe {
         kind: RuntimeKind::Process,
         isolated: false,
         root: false,
         summary: format!("runtime process, because {reason}"),
-        warnings: vec![
-            "NO ISOLATION: what runs in a sandbox can do and read all that this user can"
-                .to_owned(),
-        ],
-        limits: Limits {
-            cpu: none(why),
-            memory: none(why),
-            pids: none(why),
-            disk: none(why),
-            freeze: none(why),
-        },
+        warnings: vec!["NO ISOLATION: what runs in a sandbox can do and read all that this user can".to_owned()],
+        limits: Limits { cpu: none(why), memory: none(why), pids: none(why), disk: none(why), freeze: none(why) },
     };
     Ok((probe, Mode::Process))
 }
@@ -80,26 +64,15 @@ async fn isolated(_inner: &Arc<Inner>) -> Result<(Probe, Mode), String> {
 
 #[cfg(target_os = "linux")]
 async fn isolated(inner: &Arc<Inner>) -> Result<(Probe, Mode), String> {
-    let ids = (
-        rustix::process::geteuid().as_raw(),
-        rustix::process::getegid().as_raw(),
-    );
+    let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let mut failures = Vec::new();
-    let attempts: &[Option<(u32, u32)>] = if ids.0 == 0 {
-        &[None, Some(ids)]
-    } else {
-        &[Some(ids)]
-    };
+    let attempts: &[Option<(u32, u32)>] = if ids.0 == 0 { &[None, Some(ids)] } else { &[Some(ids)] };
     for userns in attempts {
         match attempt(inner, *userns).await {
             Ok(base) => {
                 let limits = inner.cgroups().limits();
                 let root = userns.is_none();
-                let summary = if root {
-                    "runtime ns, as root"
-                } else {
-                    "runtime ns, unprivileged in user namespaces"
-                };
+                let summary = if root { "runtime ns, as root" } else { "runtime ns, unprivileged in user namespaces" };
                 let warnings = limits.warnings();
                 let probe = Probe {
                     kind: RuntimeKind::Ns,
@@ -109,10 +82,7 @@ async fn isolated(inner: &Arc<Inner>) -> Result<(Probe, Mode), String> {
                     warnings,
                     limits,
                 };
-                let mode = Mode::Ns {
-                    base,
-                    userns: *userns,
-                };
+                let mode = Mode::Ns { base, userns: *userns };
                 return Ok((probe, mode));
             }
             Err(error) if userns.is_none() => failures.push(format!("as root: {error}")),
@@ -124,10 +94,7 @@ async fn isolated(inner: &Arc<Inner>) -> Result<(Probe, Mode), String> {
 
 /// Starts a sandbox without an agent.
 #[cfg(target_os = "linux")]
-async fn attempt(
-    inner: &Arc<Inner>,
-    userns: Option<(u32, u32)>,
-) -> Result<Arc<ns::base::Base>, RuntimeError> {
+async fn attempt(inner: &Arc<Inner>, userns: Option<(u32, u32)>) -> Result<Arc<ns::base::Base>, RuntimeError> {
     let data_dir = inner.data_dir.clone();
     let (base, trial) = blocking(move || {
         let user = ns::base::user(&data_dir, userns)?;
@@ -135,10 +102,7 @@ async fn attempt(
         Ok((base, ns::base::Base::trial(&data_dir, user)?))
     })
     .await?;
-    let mode = Mode::Ns {
-        base: Arc::new(trial),
-        userns,
-    };
+    let mode = Mode::Ns { base: Arc::new(trial), userns };
     let spec = SandboxSpec {
         id: "trial".to_owned(),
         name: "trial".to_owned(),
@@ -180,11 +144,16 @@ async fn attempt(
 }
 
 impl Mode {
+    /// Returns when nothing is written in the background any more.
+    pub(crate) fn settle(&self) {
+        #[cfg(target_os = "linux")]
+        if let Self::Ns { base, .. } = self {
+            let _ = base.fill();
+        }
+    }
+
     /// The user's name and, where it is the same for all sandboxes, home inside.
-    pub(crate) fn user(
-        &self,
-        spec: &SandboxSpec,
-    ) -> Result<(String, Option<PathBuf>), RuntimeError> {
+    pub(crate) fn user(&self, spec: &SandboxSpec) -> Result<(String, Option<PathBuf>), RuntimeError> {
         match self {
             #[cfg(target_os = "linux")]
             Self::Ns { userns, .. } => match spec.user.as_str() {
@@ -206,12 +175,7 @@ impl Mode {
     }
 
     /// Makes a sandbox's folders and groups, and says how to start it.
-    pub(crate) fn plan(
-        &self,
-        spec: &SandboxSpec,
-        dir: &Path,
-        inner: &Inner,
-    ) -> Result<Prepared, RuntimeError> {
+    pub(crate) fn plan(&self, spec: &SandboxSpec, dir: &Path, inner: &Inner) -> Result<Prepared, RuntimeError> {
         if let Some(parent) = dir.parent() {
             fs::create_dir_all(parent).map_err(|error| RuntimeError::io("make", parent, error))?;
         }
@@ -224,11 +188,7 @@ impl Mode {
                 let hostname = host_name(&spec.name);
                 base.prepare_sandbox(dir, &hostname)?;
                 let group = inner.cgroups().create(spec)?;
-                let ids = if user == "root" {
-                    (0, 0)
-                } else {
-                    (base.user.uid, base.user.gid)
-                };
+                let ids = if user == "root" { (0, 0) } else { (base.user.uid, base.user.gid) };
                 let plan = ns::Plan {
                     dir: dir.to_owned(),
                     base: base.relative(),
@@ -245,8 +205,7 @@ impl Mode {
             }
             Self::Process => {
                 fs::create_dir_all(&home).map_err(|error| RuntimeError::io("make", &home, error))?;
-                if let Some(path) = std::env::var_os("PATH").and_then(|path| path.into_string().ok())
-                {
+                if let Some(path) = std::env::var_os("PATH").and_then(|path| path.into_string().ok()) {
                     env.insert("PATH".to_owned(), path);
                 }
                 let plan = process::Plan { home: home.clone() };
@@ -270,12 +229,7 @@ impl Mode {
             confine: matches!(self, Self::Process).then(|| dir.to_owned()),
             version: spec.version.clone(),
         };
-        Ok(Prepared {
-            plan,
-            agent: Some(agent),
-            group,
-            log,
-        })
+        Ok(Prepared { plan, agent: Some(agent), group, log })
     }
 }
 
@@ -309,9 +263,7 @@ fn own_user() -> String {
         let name = fields.next()?;
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     });
-    listed
-        .or_else(|| std::env::var("USER").ok())
-        .unwrap_or_else(|| uid.to_string())
+    listed.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| uid.to_string())
 }
 
 /// A host name made of any text.

@@ -34,11 +34,7 @@ pub(crate) fn run(plan: &Plan, agent: Option<AgentConfig>, inherited: Inherited)
     init::run(agent, &control, &Descendants)
 }
 
-fn start(
-    plan: &Plan,
-    agent: Option<AgentConfig>,
-    inherited: &Inherited,
-) -> Result<Pid, Failure> {
+fn start(plan: &Plan, agent: Option<AgentConfig>, inherited: &Inherited) -> Result<Pid, Failure> {
     // Every orphan below comes to this process, so nothing gets away.
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(getpid())).step("become the subreaper")?;
@@ -158,10 +154,7 @@ fn all_processes() -> Vec<(Pid, Pid)> {
 /// parent here and is not found.
 #[cfg(not(target_os = "linux"))]
 fn all_processes() -> Vec<(Pid, Pid)> {
-    let Ok(output) = std::process::Command::new("/bin/ps")
-        .args(["-axo", "pid=,ppid="])
-        .output()
-    else {
+    let Ok(output) = std::process::Command::new("/bin/ps").args(["-axo", "pid=,ppid="]).output() else {
         return Vec::new();
     };
     String::from_utf8_lossy(&output.stdout)

@@ -10,8 +10,8 @@ use std::os::unix::net::UnixStream;
 
 use daytona_toolbox::AgentConfig;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -74,10 +74,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn into_error(self) -> crate::RuntimeError {
-        crate::RuntimeError::Launch {
-            step: self.step,
-            source: io::Error::from_raw_os_error(self.errno),
-        }
+        crate::RuntimeError::Launch { step: self.step, source: io::Error::from_raw_os_error(self.errno) }
     }
 }
 
@@ -93,10 +90,7 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
     }
 
     fn step_with(self, step: impl FnOnce() -> String) -> Result<T, Failure> {
-        self.map_err(|error| Failure {
-            step: step(),
-            errno: error.into().raw_os_error().unwrap_or(libc::EIO),
-        })
+        self.map_err(|error| Failure { step: step(), errno: error.into().raw_os_error().unwrap_or(libc::EIO) })
     }
 }
 
@@ -114,35 +108,22 @@ pub(crate) fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
 }
 
 /// Sends the first bytes of a frame with its descriptors; returns how many were taken.
-pub(crate) fn send_start(
-    socket: impl AsFd,
-    bytes: &[u8],
-    fds: &[BorrowedFd<'_>],
-) -> io::Result<usize> {
+pub(crate) fn send_start(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "too many descriptors",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
     }
     #[cfg(target_os = "linux")]
     let flags = SendFlags::NOSIGNAL;
     #[cfg(not(target_os = "linux"))]
     let flags = SendFlags::empty();
-    Ok(rustix::net::sendmsg(
-        socket,
-        &[IoSlice::new(bytes)],
-        &mut control,
-        flags,
-    )?)
+    Ok(rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)?)
 }
 
 /// Receives one frame; `None` when the other side is gone.
 ///
 /// A frame that does not parse is `Some(Err(..))`: the stream stays usable.
-#[expect(clippy::type_complexity, reason = "one caller, spelled out above")]
 pub(crate) fn receive<T: DeserializeOwned>(
     mut socket: &UnixStream,
 ) -> io::Result<Option<(serde_json::Result<T>, Vec<OwnedFd>)>> {
@@ -154,12 +135,7 @@ pub(crate) fn receive<T: DeserializeOwned>(
     let flags = RecvFlags::CMSG_CLOEXEC;
     #[cfg(not(target_os = "linux"))]
     let flags = RecvFlags::empty();
-    let message = rustix::net::recvmsg(
-        socket,
-        &mut [IoSliceMut::new(&mut length)],
-        &mut control,
-        flags,
-    )?;
+    let message = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut length)], &mut control, flags)?;
     if message.bytes == 0 {
         return Ok(None);
     }
@@ -174,10 +150,7 @@ pub(crate) fn receive<T: DeserializeOwned>(
     socket.read_exact(&mut length[message.bytes..])?;
     let length = u32::from_le_bytes(length) as usize;
     if length > MAX_FRAME {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "frame too large",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "frame too large"));
     }
     let mut body = vec![0; length];
     socket.read_exact(&mut body)?;

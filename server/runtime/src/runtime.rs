@@ -16,10 +16,7 @@ use crate::link::Link;
 use crate::probe::{self, Mode};
 use crate::protocol::{Launch, Plan, Reply, Report, Request};
 use crate::sockets::Sockets;
-use crate::{
-    Exited, Launcher, Probe, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, Started, Stats,
-    lock,
-};
+use crate::{Exited, Launcher, Probe, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, Started, Stats, lock};
 
 /// A start that takes longer has failed.
 const START: Duration = Duration::from_secs(30);
@@ -74,10 +71,9 @@ impl Runtime {
         choice: RuntimeChoice,
         data_dir: &Path,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Exited>), RuntimeError> {
-        let data_dir = fs::canonicalize(data_dir)
-            .map_err(|error| RuntimeError::io("open", data_dir, error))?;
-        let (link, replies) = Link::new(launcher)
-            .map_err(|error| RuntimeError::io("talk to the launcher of", &data_dir, error))?;
+        let data_dir = fs::canonicalize(data_dir).map_err(|error| RuntimeError::io("open", data_dir, error))?;
+        let (link, replies) =
+            Link::new(launcher).map_err(|error| RuntimeError::io("talk to the launcher of", &data_dir, error))?;
         let (cgroups, sockets) = blocking({
             let data_dir = data_dir.clone();
             move || {
@@ -158,9 +154,7 @@ impl Runtime {
         check_id(id)?;
         let running = lock(&self.inner.live).get(id).is_some_and(|live| !live.frozen);
         if running {
-            return Err(RuntimeError::Invalid(format!(
-                "sandbox {id} is running: stop or freeze it first"
-            )));
+            return Err(RuntimeError::Invalid(format!("sandbox {id} is running: stop or freeze it first")));
         }
         let dir = self.inner.sandbox_dir(id);
         if !dir.is_dir() {
@@ -220,6 +214,7 @@ impl Runtime {
         self.inner.link.close();
         let inner = Arc::clone(&self.inner);
         let _ = blocking(move || {
+            inner.outcome().1.settle();
             inner.link.collect();
             inner.cgroups.remove();
             Ok(())
@@ -230,9 +225,7 @@ impl Runtime {
 
 impl Inner {
     fn outcome(&self) -> &(Probe, Mode) {
-        self.outcome
-            .get()
-            .expect("a runtime is handed out after its trials")
+        self.outcome.get().expect("a runtime is handed out after its trials")
     }
 
     fn sandbox_dir(&self, id: &str) -> PathBuf {
@@ -253,18 +246,12 @@ impl Inner {
 
     fn get(&self, id: &str) -> Result<Live, RuntimeError> {
         let live = lock(&self.live);
-        live.get(id)
-            .cloned()
-            .ok_or_else(|| RuntimeError::NotFound { id: id.to_owned() })
+        live.get(id).cloned().ok_or_else(|| RuntimeError::NotFound { id: id.to_owned() })
     }
 
     async fn create(self: Arc<Self>, spec: SandboxSpec) -> Result<Started, RuntimeError> {
         check_id(&spec.id)?;
-        for (value, name) in [
-            (spec.cpu, "cpu"),
-            (spec.memory_gib, "memory"),
-            (spec.disk_gib, "disk"),
-        ] {
+        for (value, name) in [(spec.cpu, "cpu"), (spec.memory_gib, "memory"), (spec.disk_gib, "disk")] {
             if !value.is_finite() || value < 0.0 {
                 return Err(RuntimeError::Invalid(format!("{name} of {value} is not possible")));
             }
@@ -281,12 +268,7 @@ impl Inner {
                 mode.plan(&spec, &dir, group)
             })
             .await?;
-        Ok(Started {
-            socket,
-            user,
-            home: home.unwrap_or_else(|| self.sandbox_dir(&id).join("home")),
-            limits,
-        })
+        Ok(Started { socket, user, home: home.unwrap_or_else(|| self.sandbox_dir(&id).join("home")), limits })
     }
 
     /// Runs a sandbox, or a trial, until it is ready.
@@ -347,11 +329,7 @@ impl Inner {
         };
         Err(failure.unwrap_or_else(|| RuntimeError::Launch {
             step: "start the agent".to_owned(),
-            source: if in_time {
-                std::io::Error::other(reason)
-            } else {
-                std::io::ErrorKind::TimedOut.into()
-            },
+            source: if in_time { std::io::Error::other(reason) } else { std::io::ErrorKind::TimedOut.into() },
         }))
     }
 
@@ -361,12 +339,9 @@ impl Inner {
         seq: u64,
         prepare: impl FnOnce(&Inner) -> Result<Prepared, RuntimeError> + Send + 'static,
     ) -> Result<(pipe::Receiver, PathBuf), RuntimeError> {
-        let failed = |error: std::io::Error| RuntimeError::Launch {
-            step: "make a pipe".to_owned(),
-            source: error,
-        };
-        let (outcome, report) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|error| failed(error.into()))?;
+        let failed = |error: std::io::Error| RuntimeError::Launch { step: "make a pipe".to_owned(), source: error };
+        let (outcome, report) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
         let this = Arc::clone(self);
         let name = id.to_owned();
         let (prepared, listener, socket) = blocking(move || {
@@ -378,15 +353,10 @@ impl Inner {
             Ok((prepared, listener, socket))
         })
         .await?;
-        let launch = Request::Launch(Box::new(Launch {
-            seq,
-            plan: prepared.plan,
-            agent: prepared.agent,
-        }));
+        let launch = Request::Launch(Box::new(Launch { seq, plan: prepared.plan, agent: prepared.agent }));
         rustix::io::ioctl_fionbio(&outcome, true).map_err(|error| failed(error.into()))?;
         let outcome = pipe::Receiver::from_owned_fd(outcome).map_err(failed)?;
-        self.link
-            .send(&launch, vec![listener.into(), report, prepared.log.into()])?;
+        self.link.send(&launch, vec![listener.into(), report, prepared.log.into()])?;
         Ok((outcome, socket))
     }
 
@@ -467,9 +437,7 @@ pub(crate) struct Prepared {
 async fn follow(inner: std::sync::Weak<Inner>, mut replies: mpsc::UnboundedReceiver<Reply>) {
     let find = |inner: &Inner, wanted: u64| {
         let live = lock(&inner.live);
-        live.iter()
-            .find(|(_, live)| live.seq == wanted)
-            .map(|(id, _)| id.clone())
+        live.iter().find(|(_, live)| live.seq == wanted).map(|(id, _)| id.clone())
     };
     while let Some(reply) = replies.recv().await {
         let Some(inner) = inner.upgrade() else {
@@ -495,9 +463,7 @@ async fn follow(inner: std::sync::Weak<Inner>, mut replies: mpsc::UnboundedRecei
     inner.link.close();
     let left: Vec<String> = lock(&inner.live).keys().cloned().collect();
     for id in left {
-        inner
-            .clean_up(id, "the launcher ended".to_owned())
-            .await;
+        inner.clean_up(id, "the launcher ended".to_owned()).await;
     }
 }
 
@@ -508,14 +474,9 @@ pub(crate) async fn blocking<T: Send + 'static>(
     joined(tokio::task::spawn_blocking(work).await)
 }
 
-fn joined<T>(
-    result: Result<Result<T, RuntimeError>, tokio::task::JoinError>,
-) -> Result<T, RuntimeError> {
+fn joined<T>(result: Result<Result<T, RuntimeError>, tokio::task::JoinError>) -> Result<T, RuntimeError> {
     result.unwrap_or_else(|error| {
-        Err(RuntimeError::Io {
-            what: "a task of the runtime".to_owned(),
-            source: error.into(),
-        })
+        Err(RuntimeError::Io { what: "a task of the runtime".to_owned(), source: error.into() })
     })
 }
 

@@ -33,19 +33,15 @@ impl Sockets {
         } else {
             private_folder().map_err(failed)?
         };
-        Ok(Self {
-            folder,
-            short,
-            _open: open,
-        })
+        Ok(Self { folder, short, _open: open })
     }
 
     /// A listening socket and the path to connect to from this process.
     pub(crate) fn bind(&self, id: &str) -> Result<(UnixListener, PathBuf), RuntimeError> {
         let path = self.short.join(id);
         let _ = fs::remove_file(&path);
-        let listener = UnixListener::bind(&path)
-            .map_err(|error| RuntimeError::io("listen on", &self.folder.join(id), error))?;
+        let listener =
+            UnixListener::bind(&path).map_err(|error| RuntimeError::io("listen on", &self.folder.join(id), error))?;
         Ok((listener, path))
     }
 

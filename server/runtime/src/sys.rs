@@ -1,8 +1,5 @@
 //! The system calls without a safe wrapper elsewhere. All `unsafe` of the project is here.
-#![expect(
-    unsafe_code,
-    reason = "forking and closing inherited descriptors have no safe interface"
-)]
+#![expect(unsafe_code, reason = "forking and closing inherited descriptors have no safe interface")]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -18,10 +15,7 @@ pub(crate) enum Fork {
 fn fork_result(pid: libc::pid_t) -> io::Result<Fork> {
     match pid {
         0 => Ok(Fork::Child),
-        pid => Pid::from_raw(pid)
-            .filter(|_| pid > 0)
-            .map(Fork::Parent)
-            .ok_or_else(io::Error::last_os_error),
+        pid => Pid::from_raw(pid).filter(|_| pid > 0).map(Fork::Parent).ok_or_else(io::Error::last_os_error),
     }
 }
 
@@ -53,11 +47,8 @@ pub(crate) fn fork_into(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::
         cgroup: u64,
     }
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-    let mut args = CloneArgs {
-        flags: namespaces,
-        exit_signal: libc::SIGCHLD.cast_unsigned().into(),
-        ..CloneArgs::default()
-    };
+    let mut args =
+        CloneArgs { flags: namespaces, exit_signal: libc::SIGCHLD.cast_unsigned().into(), ..CloneArgs::default() };
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
@@ -115,11 +106,7 @@ pub(crate) fn kill_all(signal: i32) {
 
 /// `mount_setattr(2)`: adds attributes to the mount at `path`.
 #[cfg(target_os = "linux")]
-pub(crate) fn add_mount_attributes(
-    path: &std::path::Path,
-    attributes: u64,
-    recursive: bool,
-) -> io::Result<()> {
+pub(crate) fn add_mount_attributes(path: &std::path::Path, attributes: u64, recursive: bool) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
 
     #[repr(C)]
@@ -130,12 +117,7 @@ pub(crate) fn add_mount_attributes(
         userns_fd: u64,
     }
     let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
-    let attr = MountAttr {
-        set: attributes,
-        clear: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    let attr = MountAttr { set: attributes, clear: 0, propagation: 0, userns_fd: 0 };
     let flags = if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: `path` is terminated and `attr` is a valid mount_attr of the size given.
     let result = unsafe {
@@ -163,11 +145,7 @@ pub(crate) fn ignore_signal(signal: i32, ignore: bool) {
 
 /// Blocks or unblocks SIGCHLD for this thread, which is the process's only one.
 pub(crate) fn block_child_signal(block: bool) -> io::Result<()> {
-    let how = if block {
-        libc::SIG_BLOCK
-    } else {
-        libc::SIG_UNBLOCK
-    };
+    let how = if block { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
     let set = child_signal_set();
     // SAFETY: `set` is initialised, and a null old set is allowed.
     match unsafe { libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut()) } {

@@ -30,9 +30,7 @@ impl FromStr for RuntimeChoice {
             "auto" => Ok(Self::Auto),
             "ns" => Ok(Self::Ns),
             "process" => Ok(Self::Process),
-            _ => Err(RuntimeError::Invalid(format!(
-                "unknown runtime {text:?}: use auto, ns or process"
-            ))),
+            _ => Err(RuntimeError::Invalid(format!("unknown runtime {text:?}: use auto, ns or process"))),
         }
     }
 }
@@ -163,18 +161,17 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// One sentence for each limit that does not hold.
+    /// One sentence for each reason why limits do not hold.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let named = [
-            ("cpu", &self.cpu),
-            ("memory", &self.memory),
-            ("process", &self.pids),
-            ("disk", &self.disk),
-        ];
-        let missing = named.into_iter().filter(|(_, limit)| !limit.holds());
-        missing
-            .map(|(name, limit)| format!("{name} limits are {limit}"))
-            .collect()
+        let named = [("cpu", &self.cpu), ("memory", &self.memory), ("process", &self.pids), ("disk", &self.disk)];
+        let mut missing: Vec<(&Enforcement, Vec<&str>)> = Vec::new();
+        for (name, limit) in named.into_iter().filter(|(_, limit)| !limit.holds()) {
+            match missing.iter_mut().find(|(other, _)| *other == limit) {
+                Some((_, names)) => names.push(name),
+                None => missing.push((limit, vec![name])),
+            }
+        }
+        missing.into_iter().map(|(limit, names)| format!("{} limits are {limit}", names.join(", "))).collect()
     }
 }
 

@@ -14,9 +14,7 @@ use crate::RuntimeError;
 
 /// Folders of the host that hold programs. Whichever is a folder is laid under the sandbox as a
 /// layer; whichever is a link is a link in the sandbox.
-const SYSTEM: [&str; 9] = [
-    "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "opt", "nix",
-];
+const SYSTEM: [&str; 9] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "opt", "nix"];
 /// What package managers know of the programs in there.
 const PACKAGES: [&str; 3] = ["var/lib/dpkg", "var/lib/rpm", "var/lib/pacman"];
 /// The folders every system has, with their modes.
@@ -129,22 +127,14 @@ impl Base {
 
     fn named(data_dir: &Path, user: User, name: &str) -> Result<Self, RuntimeError> {
         let path = data_dir.join("base").join(name);
-        let view = View::of_host(data_dir)
-            .map_err(|error| RuntimeError::io("look at the host for", &path, error))?;
-        Ok(Self {
-            path,
-            view,
-            user,
-            filled: OnceLock::new(),
-        })
+        let view = View::of_host(data_dir).map_err(|error| RuntimeError::io("look at the host for", &path, error))?;
+        Ok(Self { path, view, user, filled: OnceLock::new() })
     }
 
     /// Fills the base unless that is done; takes a moment the first time.
     pub(crate) fn fill(&self) -> Result<(), RuntimeError> {
         let filled = self.filled.get_or_init(|| self.build().map_err(|error| error.to_string()));
-        filled.clone().map_err(|error| {
-            RuntimeError::io("build the base", &self.path, io::Error::other(error))
-        })
+        filled.clone().map_err(|error| RuntimeError::io("build the base", &self.path, io::Error::other(error)))
     }
 
     fn build(&self) -> io::Result<()> {
@@ -163,9 +153,7 @@ impl Base {
     /// Makes what a sandbox stores, or completes it; nothing that exists is changed.
     pub(crate) fn prepare_sandbox(&self, dir: &Path, hostname: &str) -> Result<(), RuntimeError> {
         self.fill()?;
-        let step = |result: io::Result<()>| {
-            result.map_err(|error| RuntimeError::io("prepare", dir, error))
-        };
+        let step = |result: io::Result<()>| result.map_err(|error| RuntimeError::io("prepare", dir, error));
         let first = !dir.join("upper/root").exists();
         for name in ["", "mnt", "upper", "work"] {
             step(make_private(&dir.join(name)))?;

@@ -69,16 +69,17 @@ const LEFT_OUT: [&str; 49] = [
     "wpa_supplicant",
 ];
 
+/// Beginnings of names that are left out at the top: account files and their backups.
+const ACCOUNTS: [&str; 6] = ["group", "gshadow", "passwd", "shadow", "subgid", "subuid"];
+
 fn left_out(name: &str, top: bool) -> bool {
-    let suffix = |suffix: &str| name.len() > suffix.len() && name.ends_with(suffix);
-    let prefix = |prefix: &str| name.starts_with(prefix);
-    (top && LEFT_OUT.binary_search(&name).is_ok())
-        || (top && ["group", "passwd", "shadow", "gshadow", "subuid", "subgid"].iter().any(|n| prefix(n)))
-        || prefix("ssh_host_")
-        || prefix("auth.conf")
-        || prefix(".")
-        || ["private", "netrc", "credentials", "id_rsa", "id_ed25519"].contains(&name)
-        || [".key", ".keytab", ".p12", ".pfx"].iter().any(|s| suffix(s))
+    let begins = |beginning: &&str| name.starts_with(*beginning);
+    let ends = |ending: &&str| name.ends_with(*ending);
+    let mut accounts = ACCOUNTS.iter();
+    (top && (LEFT_OUT.binary_search(&name).is_ok() || accounts.any(begins)))
+        || [".", "auth.conf", "ssh_host_"].iter().any(begins)
+        || [".key", ".keytab", ".p12", ".pfx"].iter().any(ends)
+        || ["credentials", "id_ed25519", "id_rsa", "netrc", "private"].contains(&name)
 }
 
 /// Builds the folder, which exists and is empty.
@@ -165,12 +166,9 @@ fn accounts(host: &str, user: User) -> (String, String) {
     };
     for line in host.lines() {
         let mut fields = line.split(':');
-        let (Some(name), _, Some(Ok(uid)), Some(Ok(gid))) = (
-            fields.next(),
-            fields.next(),
-            fields.next().map(str::parse::<u32>),
-            fields.next().map(str::parse::<u32>),
-        ) else {
+        let (Some(name), _, Some(Ok(uid)), Some(Ok(gid))) =
+            (fields.next(), fields.next(), fields.next().map(str::parse::<u32>), fields.next().map(str::parse::<u32>))
+        else {
             continue;
         };
         if uid != 0 && uid < FIRST_USER && name != "daytona" {
@@ -193,11 +191,8 @@ fn groups(host: &str, user: User) -> (String, String) {
     let mut nogroup = "nogroup";
     for line in host.lines() {
         let mut fields = line.split(':');
-        let (Some(name), _, Some(Ok(gid))) = (
-            fields.next(),
-            fields.next(),
-            fields.next().map(str::parse::<u32>),
-        ) else {
+        let (Some(name), _, Some(Ok(gid))) = (fields.next(), fields.next(), fields.next().map(str::parse::<u32>))
+        else {
             continue;
         };
         if gid == NOBODY {
@@ -216,15 +211,9 @@ fn groups(host: &str, user: User) -> (String, String) {
 pub(crate) fn choose_id() -> u32 {
     let read = |name: &str| fs::read_to_string(Path::new("/etc").join(name)).unwrap_or_default();
     let (passwd, group) = (read("passwd"), read("group"));
-    let taken: Vec<u32> = passwd
-        .lines()
-        .chain(group.lines())
-        .filter_map(|line| line.split(':').nth(2)?.parse().ok())
-        .collect();
-    std::iter::once(FIRST_USER)
-        .chain((50_000..60_000).rev())
-        .find(|id| !taken.contains(id))
-        .unwrap_or(FIRST_USER)
+    let taken: Vec<u32> =
+        passwd.lines().chain(group.lines()).filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect();
+    std::iter::once(FIRST_USER).chain((50_000..60_000).rev()).find(|id| !taken.contains(id)).unwrap_or(FIRST_USER)
 }
 
 #[cfg(test)]

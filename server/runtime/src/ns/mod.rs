@@ -57,11 +57,8 @@ pub(crate) fn fork(plan: &Plan) -> Result<Fork, Failure> {
         Some(path) => Some(fs::File::open(path).step_with(|| format!("open {}", path.display()))?),
         None => None,
     };
-    sys::fork_into(
-        u64::from(namespaces.cast_unsigned()),
-        cgroup.as_ref().map(AsFd::as_fd),
-    )
-    .step("create the namespaces")
+    sys::fork_into(u64::from(namespaces.cast_unsigned()), cgroup.as_ref().map(AsFd::as_fd))
+        .step("create the namespaces")
 }
 
 /// The life of a sandbox's PID 1.
@@ -128,11 +125,7 @@ fn start(
     }
 }
 
-fn run_agent(
-    plan: &Plan,
-    agent: Option<AgentConfig>,
-    inherited: &Inherited,
-) -> Result<u8, Failure> {
+fn run_agent(plan: &Plan, agent: Option<AgentConfig>, inherited: &Inherited) -> Result<u8, Failure> {
     rustix::process::setsid().step("start a session")?;
     privileges::give_up(plan)?;
     child::set_name(c"sandbox-agent");
@@ -140,20 +133,12 @@ fn run_agent(
 }
 
 fn die_with_parent() -> Result<(), Failure> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .step("ask to end with the launcher")
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).step("ask to end with the launcher")
 }
 
 /// Maps one user and one group: all an unprivileged process may map without helpers.
 fn map_ids(inside: (u32, u32), outside: (u32, u32)) -> io::Result<()> {
     fs::write("/proc/self/setgroups", "deny")?;
-    fs::write(
-        "/proc/self/gid_map",
-        format!("{} {} 1\n", inside.1, outside.1),
-    )?;
-    fs::write(
-        "/proc/self/uid_map",
-        format!("{} {} 1\n", inside.0, outside.0),
-    )
+    fs::write("/proc/self/gid_map", format!("{} {} 1\n", inside.1, outside.1))?;
+    fs::write("/proc/self/uid_map", format!("{} {} 1\n", inside.0, outside.0))
 }
-

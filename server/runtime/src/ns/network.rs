@@ -10,12 +10,7 @@ const LOOPBACK: i32 = 1;
 
 /// Brings up the loopback interface through rtnetlink.
 pub(super) fn loopback_up() -> io::Result<()> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     let up = libc::IFF_UP.cast_unsigned();
     let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_ACK).unwrap_or_default();
     let mut request = Vec::with_capacity(32);

@@ -2,8 +2,8 @@
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities,
-    set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
 };
 use rustix::{fs::Mode, process};
 
@@ -25,11 +25,7 @@ const ROOT: CapabilitySet = CapabilitySet::CHOWN
 
 /// Becomes the sandbox's user for good.
 pub(super) fn give_up(plan: &super::Plan) -> Result<(), Failure> {
-    let kept = if plan.uid == 0 && plan.userns.is_none() {
-        ROOT
-    } else {
-        CapabilitySet::empty()
-    };
+    let kept = if plan.uid == 0 && plan.userns.is_none() { ROOT } else { CapabilitySet::empty() };
     for capability in CapabilitySet::all().difference(kept).iter() {
         // EINVAL: the kernel does not know this one.
         match rustix::thread::remove_capability_from_bounding_set(capability) {
@@ -38,24 +34,14 @@ pub(super) fn give_up(plan: &super::Plan) -> Result<(), Failure> {
         }
     }
     if plan.userns.is_none() {
-        let (uid, gid) = (
-            process::Uid::from_raw(plan.uid),
-            process::Gid::from_raw(plan.gid),
-        );
+        let (uid, gid) = (process::Uid::from_raw(plan.uid), process::Gid::from_raw(plan.gid));
         set_thread_groups(&[gid]).step("set the groups")?;
         set_thread_res_gid(gid, gid, gid).step("set the group")?;
         set_thread_res_uid(uid, uid, uid).step("set the user")?;
     }
     let _ = clear_ambient_capability_set();
-    set_capabilities(
-        None,
-        CapabilitySets {
-            effective: kept,
-            permitted: kept,
-            inheritable: CapabilitySet::empty(),
-        },
-    )
-    .step("drop capabilities")?;
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })
+        .step("drop capabilities")?;
     set_no_new_privs(true).step("set no_new_privs")?;
     // Keeps /proc/<pid>/exe, which is not the sandbox's, out of reach of what runs inside.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).step("set dumpable")?;

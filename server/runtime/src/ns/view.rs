@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
-    mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change, unmount,
 };
 
 use super::Plan;
@@ -23,36 +22,19 @@ const NODEV: u64 = 0x4;
 const NOEXEC: u64 = 0x8;
 
 /// Files of /proc that tell of, or act on, the host.
-const HIDDEN_FILES: [&str; 6] = [
-    "kcore",
-    "keys",
-    "latency_stats",
-    "sched_debug",
-    "timer_list",
-    "timer_stats",
-];
+const HIDDEN_FILES: [&str; 6] = ["kcore", "keys", "latency_stats", "sched_debug", "timer_list", "timer_stats"];
 /// Folders of /proc likewise.
 const HIDDEN_DIRS: [&str; 3] = ["acpi", "asound", "scsi"];
 /// Parts of /proc that may be read only.
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
 /// Device nodes with their minor and major numbers.
-const DEVICES: [(&str, u32, u32); 6] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-];
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// Builds the view at `{dir}/mnt` and makes it the root; nothing else stays mounted.
 pub(super) fn enter(plan: &Plan) -> Result<(), Failure> {
-    mount_change(
-        "/",
-        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-    )
-    .step("make mounts private")?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).step("make mounts private")?;
     std::env::set_current_dir(&plan.dir).step("enter the sandbox's folder")?;
     let root = Path::new("mnt");
     overlay(plan, &plan.base, "root", root)?;
@@ -68,11 +50,7 @@ pub(super) fn enter(plan: &Plan) -> Result<(), Failure> {
     for path in &plan.view.masked {
         hide_dir(&inside(root, path)).step_with(|| format!("mask {path}"))?;
     }
-    let home = if plan.uid == 0 && plan.userns.is_none() {
-        "root"
-    } else {
-        "home/daytona"
-    };
+    let home = if plan.uid == 0 && plan.userns.is_none() { "root" } else { "home/daytona" };
     mount_bind("home", root.join(home)).step("bind the home")?;
     sys::add_mount_attributes(&root.join(home), NOSUID | NODEV, false).step("bind the home")?;
     devices(plan, &root.join("dev"))?;
@@ -86,31 +64,20 @@ fn inside(root: &Path, path: &str) -> PathBuf {
 
 fn overlay(plan: &Plan, lower: &str, name: &str, target: &Path) -> Result<(), Failure> {
     // index=off: a restart may come before the kernel has let go of the layers.
-    let mut options = format!(
-        "lowerdir={lower},upperdir=upper/{name},workdir=work/{name},index=off,xino=off"
-    );
+    let mut options = format!("lowerdir={lower},upperdir=upper/{name},workdir=work/{name},index=off,xino=off");
     if plan.userns.is_some() {
         options.push_str(",userxattr");
     }
-    let options = CString::new(options)
-        .map_err(io::Error::from)
-        .step("mount overlay")?;
-    mount(
-        "overlay",
-        target,
-        "overlay",
-        MountFlags::NODEV | MountFlags::NOSUID,
-        Some(options.as_c_str()),
-    )
-    .step_with(|| format!("mount overlay {}", target.display().to_string().trim_start_matches("mnt")))
+    let options = CString::new(options).map_err(io::Error::from).step("mount overlay")?;
+    mount("overlay", target, "overlay", MountFlags::NODEV | MountFlags::NOSUID, Some(options.as_c_str()))
+        .step_with(|| format!("mount overlay {}", target.display().to_string().trim_start_matches("mnt")))
 }
 
 fn devices(plan: &Plan, dev: &Path) -> Result<(), Failure> {
     let quiet = MountFlags::NOSUID | MountFlags::NOEXEC;
     mount("tmpfs", dev, "tmpfs", quiet, c"mode=0755,size=1m").step("mount /dev")?;
     for (name, major, minor) in DEVICES {
-        device(plan, &dev.join(name), major, minor)
-            .step_with(|| format!("make device /dev/{name}"))?;
+        device(plan, &dev.join(name), major, minor).step_with(|| format!("make device /dev/{name}"))?;
     }
     for (name, target) in [
         ("fd", "/proc/self/fd"),
@@ -133,14 +100,7 @@ fn devices(plan: &Plan, dev: &Path) -> Result<(), Failure> {
         c"newinstance,ptmxmode=0666,mode=0620,gid=5"
     };
     mount("devpts", folder("pts")?, "devpts", quiet, terminals).step("mount /dev/pts")?;
-    mount(
-        "tmpfs",
-        folder("shm")?,
-        "tmpfs",
-        quiet | MountFlags::NODEV,
-        c"mode=1777",
-    )
-    .step("mount /dev/shm")
+    mount("tmpfs", folder("shm")?, "tmpfs", quiet | MountFlags::NODEV, c"mode=1777").step("mount /dev/shm")
 }
 
 /// Makes a device node; a user namespace can only bind the host's.
@@ -158,17 +118,10 @@ fn device(plan: &Plan, path: &Path, major: u32, minor: u32) -> io::Result<()> {
 }
 
 fn proc(proc: &Path) -> Result<(), Failure> {
-    mount(
-        "proc",
-        proc,
-        "proc",
-        MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
-        None,
-    )
-    .step("mount /proc")?;
+    mount("proc", proc, "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None)
+        .step("mount /proc")?;
     for name in HIDDEN_FILES {
-        present(mount_bind("mnt/dev/null", proc.join(name)))
-            .step_with(|| format!("mask /proc/{name}"))?;
+        present(mount_bind("mnt/dev/null", proc.join(name))).step_with(|| format!("mask /proc/{name}"))?;
     }
     for name in HIDDEN_DIRS {
         present(hide_dir(&proc.join(name))).step_with(|| format!("mask /proc/{name}"))?;
@@ -177,11 +130,7 @@ fn proc(proc: &Path) -> Result<(), Failure> {
         let path = proc.join(name);
         present(mount_bind(&path, &path).map_err(io::Error::from))
             .and_then(|found| {
-                if found {
-                    sys::add_mount_attributes(&path, RDONLY | NOSUID | NODEV | NOEXEC, false)
-                } else {
-                    Ok(())
-                }
+                if found { sys::add_mount_attributes(&path, RDONLY | NOSUID | NODEV | NOEXEC, false) } else { Ok(()) }
             })
             .step_with(|| format!("make /proc/{name} read-only"))?;
     }

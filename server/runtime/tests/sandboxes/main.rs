@@ -63,19 +63,11 @@ async fn probe() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn tokio() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a tokio runtime")
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a tokio runtime")
 }
 
 /// A test as a function of the runtime it is for.
-fn trial<F: Future<Output = Outcome> + 'static>(
-    name: &str,
-    kind: RuntimeKind,
-    test: fn(RuntimeKind) -> F,
-) -> Trial {
+fn trial<F: Future<Output = Outcome> + 'static>(name: &str, kind: RuntimeKind, test: fn(RuntimeKind) -> F) -> Trial {
     Trial::test(format!("{kind}::{name}"), move || {
         let limited = async { tokio::time::timeout(Duration::from_secs(120), test(kind)).await };
         match tokio().block_on(limited) {
@@ -131,12 +123,7 @@ fn as_a_normal_user() -> Result<(), Failed> {
     for path in [&program, &folder.path().to_owned()] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
     }
-    let output = Command::new(&program)
-        .env(ROLE, "a normal user")
-        .current_dir("/")
-        .uid(USER)
-        .gid(USER)
-        .output()?;
+    let output = Command::new(&program).env(ROLE, "a normal user").current_dir("/").uid(USER).gid(USER).output()?;
     println!("{}", String::from_utf8_lossy(&output.stdout));
     if output.status.success() {
         return Ok(());

@@ -35,7 +35,9 @@ pub(crate) async fn snapshot_copies_what_is_stored(kind: RuntimeKind) -> Outcome
         "root".clone_into(&mut all.user);
     }
     let sandbox = world.start_with(all).await?;
-    sandbox.run("umask 027; mkdir -p d; echo one > d/file; ln d/file d/same; ln -s d/file link; mkfifo pipe; chmod 500 d").await?;
+    sandbox
+        .run("umask 027; mkdir -p d; echo one > d/file; ln d/file d/same; ln -s d/file link; mkfifo pipe; chmod 500 d")
+        .await?;
     if world.runtime.probe().root {
         sandbox.run("rm /usr/bin/env; echo x > /usr/bin/new").await?;
     }

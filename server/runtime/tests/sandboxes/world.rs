@@ -4,9 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use daytona_runtime::{
-    Exited, Runtime, RuntimeChoice, RuntimeKind, SandboxSpec, Started, spawn_launcher,
-};
+use daytona_runtime::{Exited, Runtime, RuntimeChoice, RuntimeKind, SandboxSpec, Started, spawn_launcher};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -27,10 +25,7 @@ impl World {
         Self::at(kind, tempfile::Builder::new().prefix("runtime-").tempdir()?).await
     }
 
-    pub(crate) async fn at(
-        kind: RuntimeKind,
-        data: TempDir,
-    ) -> Result<Self, Box<dyn std::error::Error>> {
+    pub(crate) async fn at(kind: RuntimeKind, data: TempDir) -> Result<Self, Box<dyn std::error::Error>> {
         let launcher = spawn_launcher(&std::env::current_exe()?)?;
         let pid = launcher.pid();
         let choice = match kind {
@@ -38,22 +33,14 @@ impl World {
             RuntimeKind::Process => RuntimeChoice::Process,
         };
         let (runtime, exits) = Runtime::start(launcher, choice, data.path()).await?;
-        Ok(Self {
-            runtime,
-            exits,
-            data,
-            launcher: pid,
-        })
+        Ok(Self { runtime, exits, data, launcher: pid })
     }
 
     pub(crate) async fn start(&self, id: &str) -> Result<Sandbox, Box<dyn std::error::Error>> {
         self.start_with(support::spec(id)).await
     }
 
-    pub(crate) async fn start_with(
-        &self,
-        spec: SandboxSpec,
-    ) -> Result<Sandbox, Box<dyn std::error::Error>> {
+    pub(crate) async fn start_with(&self, spec: SandboxSpec) -> Result<Sandbox, Box<dyn std::error::Error>> {
         let started = self.runtime.create(spec).await?;
         Ok(Sandbox { started })
     }
@@ -73,8 +60,15 @@ impl World {
         exit.ok_or_else(|| "the runtime is gone".into())
     }
 
+    /// Ends it, and deletes what a temporary folder cannot.
     pub(crate) async fn end(self) {
+        let sandboxes = fs::read_dir(self.data.path().join("sandboxes"));
+        for sandbox in sandboxes.into_iter().flatten().flatten() {
+            let destroyed = self.runtime.destroy(&sandbox.file_name().to_string_lossy()).await;
+            destroyed.expect("destroyed");
+        }
         self.runtime.shutdown().await;
+        self.data.close().expect("deleted");
     }
 }
 
@@ -93,10 +87,7 @@ impl Sandbox {
     }
 
     /// Exit code and output.
-    pub(crate) async fn try_run(
-        &self,
-        command: &str,
-    ) -> Result<(i64, String), Box<dyn std::error::Error>> {
+    pub(crate) async fn try_run(&self, command: &str) -> Result<(i64, String), Box<dyn std::error::Error>> {
         Ok(support::exec(&self.started, command).await?)
     }
 }

@@ -36,12 +36,7 @@ pub(crate) async fn exec(started: &Started, command: &str) -> std::io::Result<(i
 }
 
 /// The body of the answer.
-pub(crate) async fn request(
-    socket: &Path,
-    method: &str,
-    path: &str,
-    body: &str,
-) -> std::io::Result<String> {
+pub(crate) async fn request(socket: &Path, method: &str, path: &str, body: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket).await?;
     let length = body.len();
     let head = format!(
