@@ -26,17 +26,18 @@ function wake() {
 }
 
 function settle(entry, kind, first, second) {
+  const { options } = entry
   try {
     if (kind === PROGRESS) {
-      entry.onProgress?.(first, second ?? undefined)
+      options?.onProgress?.(first, second ?? undefined)
       return
     }
     release(entry)
     if (kind === FAILED) {
-      if (second !== null) entry.changed?.(second)
+      if (second !== null) options?.changed?.(second)
       entry.resolve(new Failure(first))
     } else {
-      entry.resolve(entry.convert ? entry.convert(first, second) : (first ?? undefined))
+      entry.resolve(options?.convert ? options.convert(first, second) : (first ?? undefined))
     }
   } catch (error) {
     // The caller's own function: its error ends the call.
@@ -48,7 +49,7 @@ function settle(entry, kind, first, second) {
 function release(entry) {
   pending.delete(entry.id)
   if (pending.size === 0) keepAlive.unref()
-  if (entry.signal) unwatch(entry.signal, entry)
+  if (entry.options?.signal) unwatch(entry)
 }
 
 /** Drops a call, and with it its request; it rejects with `reason`. */
@@ -73,7 +74,8 @@ function register(entry) {
 // One listener for all calls of a signal: Node warns of more than ten.
 const watched = new WeakMap()
 
-function watch(signal, entry) {
+function watch(entry) {
+  const { signal } = entry.options
   const known = watched.get(signal)
   if (known) {
     known.entries.add(entry)
@@ -81,18 +83,23 @@ function watch(signal, entry) {
   }
   const entries = new Set([entry])
   const onAbort = () => {
-    for (const entry of entries) abandon(entry.id, entry.reason())
+    for (const { id, options } of entries) abandon(id, reasonOf(options))
   }
   watched.set(signal, { entries, onAbort })
   signal.addEventListener('abort', onAbort, { once: true })
 }
 
-function unwatch(signal, entry) {
+function unwatch(entry) {
+  const { signal } = entry.options
   const { entries, onAbort } = watched.get(signal)
   entries.delete(entry)
   if (entries.size > 0) return
   signal.removeEventListener('abort', onAbort)
   watched.delete(signal)
+}
+
+function reasonOf({ signal, cancelled }) {
+  return cancelled ? cancelled(signal.reason) : signal.reason
 }
 
 /** The error of a call, in JSON. It becomes an `Error` where its stack shows who awaits it. */
@@ -103,37 +110,22 @@ class Failure {
 }
 
 /**
- * Starts a call of the bridge and waits for its end.
+ * Starts a call of the bridge. What comes of it is for `result`.
  *
  * @param start    called with the call's number
  * @param options  `convert(first, second)` makes the result, `changed(json)` takes a sandbox's data
  *                 after a failure, `onProgress(moved, total)`, `signal`, and `cancelled(reason)`,
  *                 which makes the error of a call that the signal ended
  */
-async function call(start, options) {
-  const outcome = await begin(start, options)
-  if (outcome instanceof Failure) {
-    const error = toError(outcome.json)
-    Error.captureStackTrace(error, call)
-    throw error
+function call(start, options) {
+  const signal = options?.signal
+  if (signal != null) {
+    if (typeof signal.addEventListener !== 'function') throw invalid('signal must be an AbortSignal')
+    if (signal.aborted) throw reasonOf(options)
   }
-  return outcome
-}
-
-function begin(start, { convert, changed, onProgress, signal, cancelled } = {}) {
   return new Promise((resolve, reject) => {
-    const entry = { id: nextId(), resolve, reject, convert, changed, onProgress, signal: undefined, reason: undefined }
-    if (signal != null) {
-      if (typeof signal.addEventListener !== 'function') throw invalid('signal must be an AbortSignal')
-      const reason = () => (cancelled ? cancelled(signal.reason) : signal.reason)
-      if (signal.aborted) {
-        reject(reason())
-        return
-      }
-      entry.signal = signal
-      entry.reason = reason
-      watch(signal, entry)
-    }
+    const entry = { id: nextId(), resolve, reject, options }
+    if (signal != null) watch(entry)
     register(entry)
     try {
       start(entry.id)
@@ -142,6 +134,14 @@ function begin(start, { convert, changed, onProgress, signal, cancelled } = {}) 
       throw error
     }
   })
+}
+
+/** The result of a call, or its error, with the stack of the method that awaited it. */
+function result(outcome) {
+  if (!(outcome instanceof Failure)) return outcome
+  const error = toError(outcome.json)
+  Error.captureStackTrace(error, result)
+  throw error
 }
 
 /** Waits for a call that the bridge has started already. */
@@ -158,4 +158,4 @@ function cancelledError(message) {
   }
 }
 
-module.exports = { abandon, call, calls, cancelledError, finished, nextId }
+module.exports = { abandon, call, calls, cancelledError, finished, nextId, result }

@@ -1,6 +1,6 @@
 'use strict'
 
-const { call, calls } = require('./call')
+const { call, calls, result } = require('./call')
 const { native, serverBinary } = require('./native')
 const { invalid, toError } = require('./errors')
 const { Sandbox } = require('./sandbox')
@@ -67,13 +67,13 @@ class Daytona {
       resources: gpuType == null ? resources : { ...resources, gpuType: [gpuType].flat() },
     })
     const seconds = typeof options === 'number' ? options : limit(undefined, options)
-    return await call((id) => this.#native.create(id, paramsText, seconds), sandboxOf(options))
+    return result(await call((id) => this.#native.create(id, paramsText, seconds), sandboxOf(options)))
   }
 
   async get(sandboxIdOrName, options) {
     text('sandboxIdOrName', sandboxIdOrName)
     const seconds = limit(undefined, options)
-    return await call((id) => this.#native.get(id, sandboxIdOrName, seconds), sandboxOf(options))
+    return result(await call((id) => this.#native.get(id, sandboxIdOrName, seconds), sandboxOf(options)))
   }
 
   async *list(query, options) {
@@ -85,10 +85,10 @@ class Daytona {
     }
     let cursor
     do {
-      const page = await call((id) => this.#native.list(id, queryText, cursor, seconds), {
+      const page = result(await call((id) => this.#native.list(id, queryText, cursor, seconds), {
         convert,
         signal: options?.signal,
-      })
+      }))
       yield* page.sandboxes
       cursor = page.nextCursor
     } while (cursor)

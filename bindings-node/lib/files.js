@@ -1,6 +1,6 @@
 'use strict'
 
-const { call, cancelledError } = require('./call')
+const { call, cancelledError, result } = require('./call')
 const { invalid } = require('./errors')
 const { integer, json, limit, list, object, optionalNumber, optionalText, text } = require('./arguments')
 const { openDownload, uploadPieces } = require('./streams')
@@ -23,13 +23,13 @@ class FileSystem {
     text('path', path)
     text('mode', mode)
     const seconds = limit(undefined, options)
-    return await call((id) => this.#native.createFolder(id, path, mode, seconds), { signal: options?.signal })
+    return result(await call((id) => this.#native.createFolder(id, path, mode, seconds), { signal: options?.signal }))
   }
 
   async deleteFile(path, recursive, options) {
     text('path', path)
     const seconds = limit(undefined, options)
-    return await call((id) => this.#native.deleteFile(id, path, Boolean(recursive), seconds), { signal: options?.signal })
+    return result(await call((id) => this.#native.deleteFile(id, path, Boolean(recursive), seconds), { signal: options?.signal }))
   }
 
   async downloadFile(remotePath, ...rest) {
@@ -39,7 +39,7 @@ class FileSystem {
     if (localPath === undefined && rest[0] == null && typeof rest[1] === 'number') rest.shift()
     const [timeout, options] = rest
     const seconds = limit(timeout, options)
-    return await call((id) => this.#native.downloadFile(id, remotePath, localPath, seconds), { signal: options?.signal })
+    return result(await call((id) => this.#native.downloadFile(id, remotePath, localPath, seconds), { signal: options?.signal }))
   }
 
   async downloadFileStream(remotePath, timeoutOrOptions) {
@@ -77,34 +77,34 @@ class FileSystem {
         }
       })
     }
-    return await call((id) => this.#native.downloadFiles(id, filesText, seconds), { convert, signal: options?.signal })
+    return result(await call((id) => this.#native.downloadFiles(id, filesText, seconds), { convert, signal: options?.signal }))
   }
 
   async findFiles(path, pattern, options) {
     text('path', path)
     text('pattern', pattern)
     const seconds = limit(undefined, options)
-    return await call((id) => this.#native.findFiles(id, path, pattern, seconds), fromJson(options))
+    return result(await call((id) => this.#native.findFiles(id, path, pattern, seconds), fromJson(options)))
   }
 
   async getFileDetails(path, options) {
     text('path', path)
     const seconds = limit(undefined, options)
-    return await call((id) => this.#native.getFileInfo(id, path, seconds), fromJson(options))
+    return result(await call((id) => this.#native.getFileInfo(id, path, seconds), fromJson(options)))
   }
 
   async listFiles(path, options) {
     text('path', path)
     const depth = options?.depth == null ? undefined : integer('depth', options.depth)
     const seconds = limit(undefined, options)
-    return await call((id) => this.#native.listFiles(id, path, depth, seconds), fromJson(options))
+    return result(await call((id) => this.#native.listFiles(id, path, depth, seconds), fromJson(options)))
   }
 
   async moveFiles(source, destination, options) {
     text('source', source)
     text('destination', destination)
     const seconds = limit(undefined, options)
-    return await call((id) => this.#native.moveFiles(id, source, destination, seconds), { signal: options?.signal })
+    return result(await call((id) => this.#native.moveFiles(id, source, destination, seconds), { signal: options?.signal }))
   }
 
   async replaceInFiles(files, pattern, newValue, options) {
@@ -112,14 +112,14 @@ class FileSystem {
     text('pattern', pattern)
     text('newValue', newValue)
     const seconds = limit(undefined, options)
-    return await call((id) => this.#native.replaceInFiles(id, filesText, pattern, newValue, seconds), fromJson(options))
+    return result(await call((id) => this.#native.replaceInFiles(id, filesText, pattern, newValue, seconds), fromJson(options)))
   }
 
   async searchFiles(path, pattern, options) {
     text('path', path)
     text('pattern', pattern)
     const seconds = limit(undefined, options)
-    return await call((id) => this.#native.searchFiles(id, path, pattern, seconds), fromJson(options))
+    return result(await call((id) => this.#native.searchFiles(id, path, pattern, seconds), fromJson(options)))
   }
 
   async setFilePermissions(path, permissions, options) {
@@ -129,16 +129,16 @@ class FileSystem {
     optionalText('owner', owner)
     optionalText('group', group)
     const seconds = limit(undefined, options)
-    return await call((id) => this.#native.setFilePermissions(id, path, mode, owner, group, seconds), {
+    return result(await call((id) => this.#native.setFilePermissions(id, path, mode, owner, group, seconds), {
       signal: options?.signal,
-    })
+    }))
   }
 
   async uploadFile(file, remotePath, timeout, options) {
     const source = contents('file', file)
     text('remotePath', remotePath)
     const seconds = limit(timeout, options)
-    return await call((id) => this.#native.uploadFile(id, source, remotePath, seconds, false), { signal: options?.signal })
+    return result(await call((id) => this.#native.uploadFile(id, source, remotePath, seconds, false), { signal: options?.signal }))
   }
 
   async uploadFileStream(source, remotePath, options) {
@@ -153,7 +153,7 @@ class FileSystem {
     const watched = Boolean(onProgress)
     if (typeof source === 'string' || ArrayBuffer.isView(source) || source instanceof ArrayBuffer) {
       const file = contents('source', source)
-      return await call((id) => this.#native.uploadFile(id, file, remotePath, seconds, watched), shared)
+      return result(await call((id) => this.#native.uploadFile(id, file, remotePath, seconds, watched), shared))
     }
     return await uploadPieces((id) => this.#native.uploadStream(id, remotePath, seconds, watched), source, shared)
   }
@@ -162,7 +162,7 @@ class FileSystem {
     const sources = list('files', files).map((file) => contents('source', file?.source))
     const destinations = files.map((file) => text('destination', file.destination))
     const seconds = limit(timeout, options)
-    return await call((id) => this.#native.uploadFiles(id, sources, destinations, seconds), { signal: options?.signal })
+    return result(await call((id) => this.#native.uploadFiles(id, sources, destinations, seconds), { signal: options?.signal }))
   }
 }
 

@@ -1,6 +1,6 @@
 'use strict'
 
-const { call } = require('./call')
+const { call, result } = require('./call')
 const { limit, list, object, optionalJson, optionalText, text } = require('./arguments')
 
 class CodeRunParams {
@@ -23,10 +23,10 @@ class Process {
     optionalText('cwd', cwd)
     const envText = optionalJson(env)
     const seconds = limit(timeout, options)
-    return await call((id) => this.#native.exec(id, command, cwd, envText, seconds), {
+    return result(await call((id) => this.#native.exec(id, command, cwd, envText, seconds), {
       convert: toExecuteResponse,
       signal: options?.signal,
-    })
+    }))
   }
 
   async codeRun(code, params, timeout, options) {
@@ -35,10 +35,10 @@ class Process {
     const argvText = argv == null ? undefined : optionalJson(list('params.argv', argv))
     const envText = optionalJson(env)
     const seconds = limit(timeout, options)
-    return await call((id) => this.#native.codeRun(id, code, argvText, envText, seconds), {
+    return result(await call((id) => this.#native.codeRun(id, code, argvText, envText, seconds), {
       convert: toCodeResponse,
       signal: options?.signal,
-    })
+    }))
   }
 }
 

@@ -1,6 +1,6 @@
 'use strict'
 
-const { call } = require('./call')
+const { call, result } = require('./call')
 const { FileSystem } = require('./files')
 const { Process } = require('./process')
 const { integer, json, limit, object, optionalNumber, text } = require('./arguments')
@@ -85,83 +85,83 @@ class Sandbox {
 
   async refreshData(options) {
     const seconds = limit(undefined, options)
-    return await this.#change(options, (id) => this.#native.refreshData(id, seconds))
+    return result(await this.#change(options, (id) => this.#native.refreshData(id, seconds)))
   }
 
   async start(timeout, options) {
     const seconds = limit(timeout, options)
-    return await this.#change(options, (id) => this.#native.start(id, seconds))
+    return result(await this.#change(options, (id) => this.#native.start(id, seconds)))
   }
 
   async stop(timeout, force = false, options) {
     const seconds = limit(timeout, options)
-    return await this.#change(options, (id) => this.#native.stop(id, seconds, Boolean(force)))
+    return result(await this.#change(options, (id) => this.#native.stop(id, seconds, Boolean(force))))
   }
 
   async delete(timeout, wait = false, options) {
     const seconds = limit(timeout, options)
-    return await this.#change(options, (id) => this.#native.delete(id, seconds, Boolean(wait)))
+    return result(await this.#change(options, (id) => this.#native.delete(id, seconds, Boolean(wait))))
   }
 
   async waitUntilStarted(timeout, options) {
     const seconds = limit(timeout, options)
-    return await this.#change(options, (id) => this.#native.waitUntilStarted(id, seconds))
+    return result(await this.#change(options, (id) => this.#native.waitUntilStarted(id, seconds)))
   }
 
   async waitUntilStopped(timeout, options) {
     const seconds = limit(timeout, options)
-    return await this.#change(options, (id) => this.#native.waitUntilStopped(id, seconds))
+    return result(await this.#change(options, (id) => this.#native.waitUntilStopped(id, seconds)))
   }
 
   async setLabels(labels, options) {
     const labelsText = json(object('labels', labels))
     const seconds = limit(undefined, options)
-    await this.#change(options, (id) => this.#native.setLabels(id, labelsText, seconds))
+    result(await this.#change(options, (id) => this.#native.setLabels(id, labelsText, seconds)))
     return this.labels
   }
 
   async setAutostopInterval(interval, options) {
     integer('autoStopInterval', interval)
     const seconds = limit(undefined, options)
-    return await this.#change(options, (id) => this.#native.setAutostopInterval(id, interval, seconds))
+    return result(await this.#change(options, (id) => this.#native.setAutostopInterval(id, interval, seconds)))
   }
 
   async setAutoPauseInterval(interval, options) {
     integer('autoPauseInterval', interval)
     const seconds = limit(undefined, options)
-    return await this.#change(options, (id) => this.#native.setAutoPauseInterval(id, interval, seconds))
+    return result(await this.#change(options, (id) => this.#native.setAutoPauseInterval(id, interval, seconds)))
   }
 
   async setAutoArchiveInterval(interval, options) {
     integer('autoArchiveInterval', interval)
     const seconds = limit(undefined, options)
-    return await this.#change(options, (id) => this.#native.setAutoArchiveInterval(id, interval, seconds))
+    return result(await this.#change(options, (id) => this.#native.setAutoArchiveInterval(id, interval, seconds)))
   }
 
   async setAutoDeleteInterval(interval, options) {
     integer('autoDeleteInterval', interval)
     const seconds = limit(undefined, options)
-    return await this.#change(options, (id) => this.#native.setAutoDeleteInterval(id, interval, seconds))
+    return result(await this.#change(options, (id) => this.#native.setAutoDeleteInterval(id, interval, seconds)))
   }
 
   async setTtl(ttlMinutes, options) {
     integer('ttlMinutes', ttlMinutes)
     const seconds = limit(undefined, options)
-    return await this.#change(options, (id) => this.#native.setTtl(id, ttlMinutes, seconds))
+    return result(await this.#change(options, (id) => this.#native.setTtl(id, ttlMinutes, seconds)))
   }
 
   async setPublic(isPublic, options) {
     const seconds = limit(undefined, options)
-    return await this.#change(options, (id) => this.#native.setPublic(id, Boolean(isPublic), seconds))
+    return result(await this.#change(options, (id) => this.#native.setPublic(id, Boolean(isPublic), seconds)))
   }
 
   async refreshActivity(options) {
     const seconds = limit(undefined, options)
-    return await this.#change(options, (id) => this.#native.refreshActivity(id, seconds))
+    return result(await this.#change(options, (id) => this.#native.refreshActivity(id, seconds)))
   }
 
   async getUserHomeDir(options) {
-    return await call((id) => this.#native.userHomeDir(id), { signal: options?.signal })
+    return result(await call((id) => this.#native.userHomeDir(id), { signal: options?.signal }))
   }
 
   async getUserRootDir(options) {
@@ -169,23 +169,23 @@ class Sandbox {
   }
 
   async getWorkDir(options) {
-    return await call((id) => this.#native.workDir(id), { signal: options?.signal })
+    return result(await call((id) => this.#native.workDir(id), { signal: options?.signal }))
   }
 
   async downloadUrl(path, ttlSeconds, options) {
     text('path', path)
     const ttl = ttlSeconds == null ? undefined : Math.ceil(optionalNumber('ttlSeconds', ttlSeconds))
-    return await call((id) => this.#native.downloadUrl(id, path, ttl), { signal: options?.signal })
+    return result(await call((id) => this.#native.downloadUrl(id, path, ttl), { signal: options?.signal }))
   }
 
   async uploadUrl(path, ttlSeconds, options) {
     text('path', path)
     const ttl = ttlSeconds == null ? undefined : Math.ceil(optionalNumber('ttlSeconds', ttlSeconds))
-    return await call((id) => this.#native.uploadUrl(id, path, ttl), { signal: options?.signal })
+    return result(await call((id) => this.#native.uploadUrl(id, path, ttl), { signal: options?.signal }))
   }
 
   async rotateSigningKey(options) {
-    return await call((id) => this.#native.rotateSigningKey(id), { signal: options?.signal })
+    return result(await call((id) => this.#native.rotateSigningKey(id), { signal: options?.signal }))
   }
 }
 

@@ -1,7 +1,7 @@
 'use strict'
 
 const { Readable } = require('node:stream')
-const { abandon, call, cancelledError, finished, nextId } = require('./call')
+const { abandon, call, cancelledError, finished, nextId, result } = require('./call')
 const { invalid } = require('./errors')
 
 /** Larger pieces are handed over in parts, so that few bytes wait whatever the source gives. */
@@ -41,12 +41,10 @@ async function uploadPieces(start, source, options) {
   let uploadId
   let over = false
   let pieces
-  // An aborted signal ends the call before anything is read.
   const upload = call((id) => {
     uploadId = id
     pieces = start(id)
   }, options)
-  if (!pieces) return await upload
   let input
   const pump = async () => {
     input = reader(source)
@@ -63,7 +61,7 @@ async function uploadPieces(start, source, options) {
   }
   const pumped = pump().catch((error) => abandon(uploadId, error))
   try {
-    await upload
+    result(await upload)
     await pumped
   } catch (error) {
     // Not waited for: a source may take as long as it likes to notice.
@@ -77,18 +75,17 @@ async function uploadPieces(start, source, options) {
 /** A Node stream of a download that the bridge opens. */
 async function openDownload(start, { signal, onProgress }) {
   const cancelled = cancelledError('Download cancelled')
-  const { handle, total } = await call(start, {
-    signal,
-    cancelled,
-    convert: (handle, total) => ({ handle, total: total ?? undefined }),
-  })
+  const convert = (handle, total) => ({ handle, total: total ?? undefined })
+  const { handle, total } = result(await call(start, { signal, cancelled, convert }))
   let bytesReceived = 0
   let reading = 0
-  const next = () =>
-    call((id) => {
-      reading = id
-      handle.next(id)
-    })
+  const next = async () =>
+    result(
+      await call((id) => {
+        reading = id
+        handle.next(id)
+      }),
+    )
   const stream = new Readable({
     read() {
       next().then(
