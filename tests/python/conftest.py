@@ -1,0 +1,172 @@
+"""A real local server for the whole run, and a fake one that shows what reaches a server."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import pathlib
+import select
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from daytona_native import AsyncDaytona, Daytona, DaytonaConfig, Sandbox
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def server_binary() -> str:
+    binary = os.environ.get("DAYTONA_NATIVE_BINARY") or str(ROOT / "target/release/daytona-native")
+    if not pathlib.Path(binary).is_file():
+        raise RuntimeError(f"{binary} is not there: run `make build`, or set DAYTONA_NATIVE_BINARY")
+    return binary
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    api_key: str
+
+    @property
+    def config(self) -> DaytonaConfig:
+        return DaytonaConfig(api_url=self.url, api_key=self.api_key)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="daytona-python-", ignore_cleanup_errors=True) as directory:
+        command = [server_binary(), "serve", "--port", "0", "--json", "--data-dir", f"{directory}/data"]
+        with open(f"{directory}/log", "wb") as log:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            assert process.stdout
+            line = process.stdout.readline()
+            assert line, pathlib.Path(directory, "log").read_text()
+            ready = json.loads(line)
+            yield Server(ready["url"], ready["apiKey"])
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.fixture
+def daytona(server: Server) -> Iterator[Daytona]:
+    with Daytona(server.config) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def shared_sandbox(server: Server) -> Iterator[Sandbox]:
+    sandbox = Daytona(server.config).create()
+    yield sandbox
+    sandbox.delete()
+
+
+class Fake(http.server.ThreadingHTTPServer):
+    """Answers like a server with one sandbox.
+
+    The command ``block`` is never answered: ``blocked`` says that it came, ``left`` that the client
+    closed the connection. Other commands are answered with themselves.
+    """
+
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.blocked = threading.Semaphore(0)
+        self.left = threading.Semaphore(0)
+        self.requests: list[str] = []
+        self._connections: list[socket.socket] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def config(self) -> DaytonaConfig:
+        return DaytonaConfig(api_url=f"{self.url}/api", api_key="key")
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self._connections.append(connection)
+        return connection, address
+
+    def drop(self) -> None:
+        """Break all connections."""
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "DAYTONA_API_URL": f"{self.url}/api", "DAYTONA_API_KEY": "key"}
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Fake
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def answer(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_GET(self) -> None:
+        self.server.requests.append(f"GET {self.path}")
+        sandbox = self.path.rpartition("/")[2]
+        if sandbox == "missing":
+            body = {"statusCode": 404, "message": "no such sandbox", "source": "DAYTONA_API"}
+            self.answer(404, body, {"X-Request-Id": "request-1"})
+            return
+        toolbox = f"{self.server.url}/toolbox"
+        self.answer(200, {"id": sandbox, "name": sandbox, "state": "started", "cpu": 2, "toolboxProxyUrl": toolbox})
+
+    def do_POST(self) -> None:
+        self.server.requests.append(f"POST {self.path}")
+        length = int(self.headers.get("Content-Length") or 0)
+        body: dict[str, Any] = json.loads(self.rfile.read(length) or b"{}")
+        if body.get("command") != "block":
+            self.answer(200, {"exitCode": 0, "result": body.get("command", "")})
+            return
+        self.server.blocked.release()
+        self.connection.setblocking(False)
+        select.select([self.connection], [], [], 60)
+        try:
+            gone = not self.connection.recv(1, socket.MSG_PEEK)
+        except ConnectionError:
+            gone = True
+        if gone:
+            self.server.left.release()
+        self.close_connection = True
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    server = Fake()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def fake_sandbox(fake: Fake) -> Sandbox:
+    return Daytona(fake.config).get("box")
+
+
+@pytest.fixture
+def fake_async(fake: Fake) -> AsyncDaytona:
+    return AsyncDaytona(fake.config)
