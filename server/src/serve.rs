@@ -19,9 +19,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::{DataDir, Defaults, choose_key};
 use crate::lease::Leases;
-use crate::record::{Record, View};
+use crate::record::{Desired, Record, View};
 use crate::sandbox::Registry;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::{App, Options, Ready, ServeError, VERSION, api, auth, time, timers};
 
 /// How long a client may take to send a request's head; also how long an unused connection is kept.
@@ -48,7 +48,13 @@ pub async fn serve(
     let url = format!("http://{address}/api");
     dir.announce(&url)?;
 
-    let (runtime, exits) = Runtime::start(launcher, options.runtime, &dir.path).await?;
+    let path = dir.path.join("state.redb");
+    let (started, opened) = tokio::join!(
+        Runtime::start(launcher, options.runtime, &dir.path),
+        tokio::task::spawn_blocking(move || Store::open(&path)),
+    );
+    let (runtime, exits) = started?;
+    let opened = opened.map_err(|error| ServeError::io("the store")(error.into()))?;
     let probe = runtime.probe();
     tracing::info!(runtime = %probe.kind, "{}", probe.summary);
     for warning in &probe.warnings {
@@ -62,7 +68,7 @@ pub async fn serve(
         runtime: probe.kind.to_string(),
         version: VERSION,
     };
-    let app = load(&dir, &runtime, auth::Key::new(&key), address).await?;
+    let app = load(&dir, opened, &runtime, auth::Key::new(&key), address).await?;
     let leases = Leases::bind(&dir.path).map_err(ServeError::io("the lease socket"))?;
 
     announce(&ready).map_err(ServeError::Announce)?;
@@ -117,17 +123,24 @@ async fn listen(host: std::net::IpAddr, port: u16) -> Result<TcpListener, ServeE
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address: address.to_string(), source })
 }
 
-/// Reads the store and brings it in line with what is left after the last server.
-async fn load(dir: &DataDir, runtime: &Runtime, key: auth::Key, address: SocketAddr) -> Result<Arc<App>, ServeError> {
-    let fail = |error: crate::store::StoreError| ServeError::DataDir {
+/// Brings what was stored in line with what is left after the last server.
+async fn load(
+    dir: &DataDir,
+    opened: Result<(Store, Vec<Record>), StoreError>,
+    runtime: &Runtime,
+    key: auth::Key,
+    address: SocketAddr,
+) -> Result<Arc<App>, ServeError> {
+    let fail = |error: StoreError| ServeError::DataDir {
         dir: dir.path.clone(),
         reason: format!("its state cannot be read or written: {error}"),
     };
-    let (store, mut records) = Store::open(&dir.path.join("state.redb")).map_err(fail)?;
-    for record in &mut records {
-        settle(record, runtime);
+    let (store, mut records) = opened.map_err(fail)?;
+    let changed: Vec<&Record> =
+        records.iter_mut().filter_map(|record| settle(record, runtime).then_some(&*record)).collect();
+    if !changed.is_empty() {
+        store.put_all(changed).stored().await.map_err(fail)?;
     }
-    store.put_all(&records).stored().await.map_err(fail)?;
     let known: HashSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
     remove_leftovers(dir, runtime, &known).await;
     let app = Arc::new(App {
@@ -157,8 +170,8 @@ async fn load(dir: &DataDir, runtime: &Runtime, key: auth::Key, address: SocketA
 }
 
 /// Nothing runs when a server starts: what was running has stopped, what was changing is decided.
-fn settle(record: &mut Record, runtime: &Runtime) {
-    use crate::record::Desired;
+/// True if that has changed the record.
+fn settle(record: &mut Record, runtime: &Runtime) -> bool {
     let live = matches!(
         record.state,
         SandboxState::Creating | SandboxState::Started | SandboxState::Starting | SandboxState::Stopping
@@ -179,7 +192,10 @@ fn settle(record: &mut Record, runtime: &Runtime) {
     } else if record.state == SandboxState::PendingBuild {
         record.state = SandboxState::BuildFailed;
         record.error_reason = Some("the server ended before the image was built".to_owned());
+    } else {
+        return false;
     }
+    true
 }
 
 /// Deletes sandboxes that no record knows: their create was never acknowledged.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use tokio::sync::oneshot;
 
 use crate::record::Record;
@@ -109,11 +109,13 @@ fn open(path: &Path) -> Result<Database, StoreError> {
 }
 
 fn read_all(database: &Database) -> Result<Vec<Record>, StoreError> {
-    let transaction = database.begin_write().map_err(StoreError::new)?;
-    transaction.open_table(SANDBOXES).map_err(StoreError::new)?;
-    transaction.commit().map_err(StoreError::new)?;
     let transaction = database.begin_read().map_err(StoreError::new)?;
-    let table = transaction.open_table(SANDBOXES).map_err(StoreError::new)?;
+    let table = match transaction.open_table(SANDBOXES) {
+        Ok(table) => table,
+        // Nothing was ever stored.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::new(error)),
+    };
     let mut records = Vec::new();
     for entry in table.iter().map_err(StoreError::new)? {
         let (id, bytes) = entry.map_err(StoreError::new)?;
