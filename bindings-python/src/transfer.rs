@@ -83,6 +83,28 @@ fn contents(py: Python<'_>, contents: Option<Vec<u8>>) -> Py<PyAny> {
     contents.map_or_else(|| py.None(), |contents| PyBytes::new(py, &contents).into_any().unbind())
 }
 
+/// A file in memory, or where it is longer than this, the way to it: Python can let one object grow
+/// as the pieces come, and one made of the whole would take its memory twice.
+const WHOLE: u64 = 1024 * 1024;
+
+enum Contents {
+    Whole(Vec<u8>),
+    Open(Box<daytona_core::DownloadStream>),
+}
+
+async fn read(fs: &FileSystem, path: &str, options: Transfer) -> daytona_core::Result<Contents> {
+    let mut stream = fs.download_file_stream(path, options).await?;
+    if stream.total().is_none_or(|total| total > WHOLE) {
+        return Ok(Contents::Open(Box::new(stream)));
+    }
+    let mut whole = Vec::new();
+    while let Some(piece) = stream.next().await? {
+        whole.extend_from_slice(&piece);
+    }
+    Ok(Contents::Whole(whole))
+}
+
+/// Writes one file to a local path, or gives its contents, or a stream of them if they are long.
 pub(crate) fn download_file(
     py: Python<'_>,
     mode: Mode,
@@ -92,8 +114,14 @@ pub(crate) fn download_file(
     timeout: Option<f64>,
 ) -> PyResult<Py<PyAny>> {
     let options = Transfer { timeout, ..Transfer::default() };
-    let target = target(local_path);
-    mode.run(py, async move { fs.download_file(&path, target, options).await }, |py, bytes| Ok(contents(py, bytes)))
+    if let Some(local_path) = local_path {
+        let target = DownloadTarget::File(local_path);
+        return mode.run(py, async move { fs.download_file(&path, target, options).await }, |py, _| Ok(py.None()));
+    }
+    mode.run(py, async move { read(&fs, &path, options).await }, move |py, contents| match contents {
+        Contents::Whole(whole) => Ok(PyBytes::new(py, &whole).into_any().unbind()),
+        Contents::Open(stream) => DownloadStream::new(*stream, Arc::default(), mode).into_py_any(py),
+    })
 }
 
 pub(crate) fn download_files(
@@ -140,10 +168,13 @@ pub(crate) fn download_stream(
             Ok((stream, report))
         })
     };
-    mode.run_with_host(py, make, move |py, (stream, report)| {
-        let total = stream.total();
-        DownloadStream { total, stream: Arc::new(Mutex::new(Some(stream))), report, mode }.into_py_any(py)
-    })
+    mode.run_with_host(py, make, move |py, (stream, report)| DownloadStream::new(stream, report, mode).into_py_any(py))
+}
+
+impl DownloadStream {
+    fn new(stream: daytona_core::DownloadStream, report: Arc<Report>, mode: Mode) -> Self {
+        Self { total: stream.total(), stream: Arc::new(Mutex::new(Some(stream))), report, mode }
+    }
 }
 
 #[pymethods]

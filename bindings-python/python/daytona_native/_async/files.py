@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from os import fspath
 
 from .._progress import AsyncUploadReport, async_report_download
@@ -115,8 +116,16 @@ class AsyncFileSystem:
         """
         if isinstance(local_path, (int, float)):
             return await self.download_file(remote_path, timeout=local_path)
-        contents: bytes | None = await self._native.download_file(remote_path, _local(local_path), timeout)
-        return contents
+        contents = await self._native.download_file(remote_path, _local(local_path), timeout)
+        if contents is None or isinstance(contents, bytes):
+            return contents
+        memory = BytesIO()
+        try:
+            while (piece := await contents.next()) is not None:
+                memory.write(piece)
+        finally:
+            contents.close()
+        return memory.getvalue()
 
     async def download_file_stream(
         self,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from os import fspath
 
 from .._progress import UploadReport, report_download
@@ -116,8 +117,16 @@ class FileSystem:
         """
         if isinstance(local_path, (int, float)):
             return self.download_file(remote_path, timeout=local_path)
-        contents: bytes | None = self._native.download_file(remote_path, _local(local_path), timeout)
-        return contents
+        contents = self._native.download_file(remote_path, _local(local_path), timeout)
+        if contents is None or isinstance(contents, bytes):
+            return contents
+        memory = BytesIO()
+        try:
+            while (piece := contents.next()) is not None:
+                memory.write(piece)
+        finally:
+            contents.close()
+        return memory.getvalue()
 
     def download_file_stream(
         self,
