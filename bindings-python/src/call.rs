@@ -42,9 +42,9 @@ impl Mode {
                 let value = block_on(py, future, None)?.map_err(|error| crate::error::raise(py, &error))?;
                 convert(py, value)
             }
-            Self::Async => Awaitable::make(py, |_, _| {
-                Ok(async move { outcome(future.await.map_err(Failure::Core), convert) })
-            }),
+            Self::Async => {
+                Awaitable::make(py, |_, _| Ok(async move { outcome(future.await.map_err(Failure::Core), convert) }))
+            }
         }
     }
 

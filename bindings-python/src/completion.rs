@@ -55,7 +55,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Awaitable {
-    pub(crate) fn make<F>(py: Python<'_>, work: impl FnOnce(Python<'_>, Host) -> PyResult<F> + Send + 'static) -> PyResult<Py<PyAny>>
+    pub(crate) fn make<F>(
+        py: Python<'_>,
+        work: impl FnOnce(Python<'_>, Host) -> PyResult<F> + Send + 'static,
+    ) -> PyResult<Py<PyAny>>
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
@@ -136,7 +139,8 @@ struct Finish {
 
 impl Drop for Finish {
     fn drop(&mut self) {
-        self.slot.put(Box::new(|_| Err(PyRuntimeError::new_err("the call ended without a result; please report this"))));
+        self.slot
+            .put(Box::new(|_| Err(PyRuntimeError::new_err("the call ended without a result; please report this"))));
         if let Some(future) = self.future.take() {
             self.queue.push(Ready::Future(future));
         }

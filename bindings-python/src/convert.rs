@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use daytona_core::wire::files::{FileInfo, Match, ReplaceResult};
-use daytona_core::wire::sandbox::{Sandbox, SandboxVolume};
+use daytona_core::wire::sandbox::{Sandbox, SandboxState, SandboxVolume};
 use daytona_core::{CreateParams, Error, ListQuery, Resources};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -12,6 +12,7 @@ use pyo3::types::PyDict;
 use crate::error::raise;
 
 /// For calls that return nothing.
+#[expect(clippy::unnecessary_wraps, reason = "one of the conversions that calls take")]
 pub(crate) fn none(py: Python<'_>, (): ()) -> PyResult<Py<PyAny>> {
     Ok(py.None())
 }
@@ -222,7 +223,7 @@ sandbox_fields! { py, data;
     gpu_type => value(py, data.gpu_type.as_deref()),
     memory => number(py, data.memory),
     disk => number(py, data.disk),
-    state => value(py, data.state.map(|state| state.as_str())),
+    state => value(py, data.state.map(SandboxState::as_str)),
     desired_state => value(py, data.desired_state.as_deref()),
     error_reason => value(py, data.error_reason.as_deref()),
     recoverable => value(py, data.recoverable),

@@ -42,12 +42,7 @@ impl Daytona {
     }
 
     #[pyo3(signature = (params=None, timeout=None))]
-    fn create(
-        &self,
-        py: Python<'_>,
-        params: Option<&Bound<'_, PyAny>>,
-        timeout: Option<f64>,
-    ) -> PyResult<Py<PyAny>> {
+    fn create(&self, py: Python<'_>, params: Option<&Bound<'_, PyAny>>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let params = convert::create_params(params)?;
         let (client, mode) = (self.inner.clone(), self.mode);
         let options = CreateOptions { timeout };
@@ -104,9 +99,10 @@ fn read_config(fields: &Fields<'_, '_>) -> PyResult<Config> {
     let secret = |name| -> PyResult<Option<SecretString>> { Ok(fields.get::<String>(name)?.map(SecretString::from)) };
     let request_timeout = match fields.get::<f64>("request_timeout")? {
         None => None,
-        Some(seconds) => Some(Duration::try_from_secs_f64(seconds).map_err(|error| {
-            raise(fields.0.py(), &Error::invalid(format!("request_timeout: {error}")))
-        })?),
+        Some(seconds) => Some(
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|error| raise(fields.0.py(), &Error::invalid(format!("request_timeout: {error}"))))?,
+        ),
     };
     Ok(Config {
         api_key: secret("api_key")?,

@@ -42,9 +42,8 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
 
 pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let make = MAKE.get_or_try_init(py, || {
-        py.import("daytona_native._errors")?.getattr("from_native").map(Bound::unbind)
-    })?;
+    let make =
+        MAKE.get_or_try_init(py, || py.import("daytona_native._errors")?.getattr("from_native").map(Bound::unbind))?;
     let headers = PyDict::new(py);
     for (name, value) in error.headers() {
         headers.set_item(name, value)?;

@@ -46,9 +46,8 @@ impl FileSystem {
     #[pyo3(signature = (path, timeout=None))]
     fn get_file_info(&self, py: Python<'_>, path: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let fs = self.inner.clone();
-        self.mode.run(py, async move { fs.get_file_info(&path, timeout).await }, |py, info| {
-            convert::file_info(py, &info)
-        })
+        self.mode
+            .run(py, async move { fs.get_file_info(&path, timeout).await }, |py, info| convert::file_info(py, &info))
     }
 
     #[pyo3(signature = (path, depth=None, timeout=None))]
@@ -89,23 +88,15 @@ impl FileSystem {
     ) -> PyResult<Py<PyAny>> {
         let fs = self.inner.clone();
         let work = async move { fs.replace_in_files(files, pattern, new_value, timeout).await };
-        self.mode.run(py, work, |py, results| {
-            results.into_iter().map(convert::replaced).collect::<Vec<_>>().into_py_any(py)
-        })
+        self.mode
+            .run(py, work, |py, results| results.into_iter().map(convert::replaced).collect::<Vec<_>>().into_py_any(py))
     }
 
     #[pyo3(signature = (path, pattern, timeout=None))]
-    fn search_files(
-        &self,
-        py: Python<'_>,
-        path: String,
-        pattern: String,
-        timeout: Option<f64>,
-    ) -> PyResult<Py<PyAny>> {
+    fn search_files(&self, py: Python<'_>, path: String, pattern: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let fs = self.inner.clone();
-        self.mode.run(py, async move { fs.search_files(&path, &pattern, timeout).await }, |py, found| {
-            value(py, found.files)
-        })
+        self.mode
+            .run(py, async move { fs.search_files(&path, &pattern, timeout).await }, |py, found| value(py, found.files))
     }
 
     #[pyo3(signature = (path, mode=None, owner=None, group=None, timeout=None))]

@@ -58,7 +58,7 @@ impl Host {
         match self {
             Self::Caller(jobs) => drop(jobs.send(job)),
             Self::Loop(..) => drop(Background::spawn_blocking(move || {
-                Process::current().attach(|py| job(py));
+                Process::current().attach(job);
             })),
         }
     }
@@ -93,9 +93,12 @@ impl Report {
     }
 }
 
+/// Bytes moved so far, and in all.
+type Moved = (u64, Option<u64>);
+
 /// Calls `callback(moved, total)`; of several pieces in a row it hears of the last.
 pub(crate) fn progress(host: &Host, report: &Arc<Report>, callback: Py<PyAny>) -> daytona_core::Progress {
-    let latest: Arc<Mutex<Option<(u64, Option<u64>)>>> = Arc::default();
+    let latest: Arc<Mutex<Option<Moved>>> = Arc::default();
     let callback = Arc::new(callback);
     let (host, report) = (host.clone(), Arc::clone(report));
     Arc::new(move |moved, total| {

@@ -34,7 +34,7 @@ mod _native {
     use super::sandbox::Sandbox;
     #[pymodule_export]
     use super::transfer::DownloadStream;
-    use super::*;
+    use super::{Bound, PyAnyMethods, PyModule, PyResult, wrap_pyfunction};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

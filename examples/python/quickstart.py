@@ -31,7 +31,9 @@ def main() -> None:
     print("On Daytona" if on_daytona else "On a local server")
     with Daytona() if on_daytona else Daytona.local() as daytona:
         with step("create a sandbox") as seen:
-            sandbox = daytona.create(CreateSandboxFromSnapshotParams(language="python", labels={"example": "quickstart"}))
+            sandbox = daytona.create(
+                CreateSandboxFromSnapshotParams(language="python", labels={"example": "quickstart"})
+            )
             seen.append(f"{sandbox.id} ({sandbox.state.value if sandbox.state else 'unknown'})")
         try:
             with step("run a command") as seen:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from conftest import Fake, Server
-
 from daytona_native import AsyncDaytona, CreateSandboxFromSnapshotParams, DaytonaNotFoundError, ListSandboxesQuery
 
 
@@ -103,8 +102,8 @@ def test_finished_calls_are_handed_over_in_batches(fake_async: AsyncDaytona) -> 
         sandbox = await fake_async.get("box")
         await sandbox.process.exec("make the queue")
         loop: Any = asyncio.get_running_loop()
-        finished = []
-        selected = []
+        finished: list[object] = []
+        selected: list[int] = []
         select = loop._selector.select
 
         def counting(timeout: float | None) -> Any:
@@ -170,7 +169,7 @@ def test_a_loop_that_closes_with_calls_under_way(fake: Fake, fake_async: AsyncDa
 
 def test_an_event_loop_without_descriptors(fake_async: AsyncDaytona) -> None:
     class Loop(asyncio.SelectorEventLoop):
-        def add_reader(self, *_: object) -> None:  # type: ignore[override]
+        def add_reader(self, *_: object) -> None:
             raise NotImplementedError
 
     loop = Loop()

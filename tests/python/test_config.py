@@ -6,7 +6,6 @@ import pathlib
 import warnings
 
 import pytest
-
 from daytona_native import (
     AsyncDaytona,
     CreateSandboxFromSnapshotParams,
@@ -26,7 +25,7 @@ def _empty(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("client", [Daytona, AsyncDaytona])
-def test_no_credentials(client: type[Daytona] | type[AsyncDaytona]) -> None:
+def test_no_credentials(client: type[Daytona | AsyncDaytona]) -> None:
     with pytest.raises(DaytonaAuthenticationError, match="Set DAYTONA_API_KEY"):
         client()
 

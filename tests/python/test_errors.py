@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 import pickle
 
+import daytona_native
 import pytest
 from conftest import Fake
-
-import daytona_native
 from daytona_native import (
     Daytona,
     DaytonaAuthorizationError,

@@ -6,9 +6,8 @@ import inspect
 import pickle
 from datetime import datetime, timezone
 
-import pytest
-
 import daytona_native
+import pytest
 from daytona_native import (
     CodeLanguage,
     CodeRunParams,
@@ -69,7 +68,7 @@ def test_what_is_unknown_is_an_error() -> None:
     with pytest.raises(TypeError, match="needs 'image'"):
         CreateSandboxFromImageParams()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="at most 0"):
-        CreateSandboxFromImageParams("image")  # type: ignore[misc, call-arg]
+        CreateSandboxFromImageParams("image")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="twice"):
         FileUpload(b"", source=b"", destination="x")  # type: ignore[misc]
 
@@ -95,7 +94,9 @@ def test_nested_dumps_and_json() -> None:
         "volumes": [{"volumeId": "v", "mountPath": "/data"}],
     }
     assert type(dumped["language"]) is str
-    query = ListSandboxesQuery(created_at_after=datetime(2026, 1, 2, tzinfo=timezone.utc), states=[SandboxState.STARTED])
+    query = ListSandboxesQuery(
+        created_at_after=datetime(2026, 1, 2, tzinfo=timezone.utc), states=[SandboxState.STARTED]
+    )
     assert query.model_dump(mode="json", exclude_none=True)["created_at_after"] == "2026-01-02T00:00:00+00:00"
     assert CreateSandboxFromImageParams.model_validate(params.model_dump()).image == "python:3.12"
 

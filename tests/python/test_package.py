@@ -8,9 +8,8 @@ import pathlib
 import subprocess
 import sys
 
-import pytest
-
 import daytona_native
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 MANIFEST = json.loads((ROOT / "tests/parity/python.json").read_text())
@@ -59,7 +58,9 @@ METHODS = [
 @pytest.mark.parametrize(("owner", "method"), METHODS)
 def test_methods_have_the_official_signature(owner: str, method: str) -> None:
     wanted = OFFICIAL[owner]["members"][method]["params"]
-    ours = {name: (kind, default) for name, kind, default in parameters(getattr(getattr(daytona_native, owner), method))}
+    ours = {
+        name: (kind, default) for name, kind, default in parameters(getattr(getattr(daytona_native, owner), method))
+    }
     positional = [name for name, kind, *_ in wanted if kind == "positional_or_keyword"]
     assert [name for name, (kind, _) in ours.items() if kind != "keyword_only"][: len(positional)] == positional
     for name, kind, *default in wanted:

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import Fake, Server
-
 from daytona_native import (
     CreateSandboxFromSnapshotParams,
     Daytona,
@@ -46,7 +45,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 def test_the_life_of_a_sandbox(server: Server) -> None:
     with Daytona(server.config) as daytona:
         sandbox = daytona.create(CreateSandboxFromSnapshotParams(name="sync-life", labels={"test": "life"}))
-        assert sandbox.state is SandboxState.STARTED
+        assert daytona.get(sandbox.id).state is SandboxState.STARTED
         assert sandbox.name == "sync-life"
         assert isinstance(sandbox.cpu, int)
         assert daytona.get("sync-life").id == sandbox.id

@@ -118,10 +118,12 @@ class Model:
         self.__dict__.update(values)
         return self
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if name not in self._fields:
-            raise AttributeError(f"{type(self).__name__} has no field {name!r}{_suggestion(name, self._fields)}")
-        self.__dict__[name] = value
+    if not TYPE_CHECKING:  # a checker that sees this one accepts any name
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name not in self._fields:
+                raise AttributeError(f"{type(self).__name__} has no field {name!r}{_suggestion(name, self._fields)}")
+            self.__dict__[name] = value
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
