@@ -51,7 +51,7 @@ def stub(bench: Path) -> Iterator[Server]:
 def local(binary: Path) -> Iterator[Server]:
     data = tempfile.mkdtemp(prefix="daytona-bench-")
     command: list[str | Path] = [binary, "serve", "--port", "0", "--json", "--data-dir", data]
-    environment = os.environ | {"DAYTONA_NATIVE_LOG": "warn"}
+    environment = os.environ | {"DAYTONA_NATIVE_LOG": "error"}
     try:
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
             line = cast(IO[bytes], process.stdout).readline()
