@@ -2,6 +2,7 @@
 
 mod api;
 mod auth;
+mod body;
 mod config;
 mod error;
 mod lease;

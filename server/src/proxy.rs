@@ -14,7 +14,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, h
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client;
@@ -34,8 +33,6 @@ const TOKEN_QUERY: &str = "DAYTONA_SANDBOX_AUTH_KEY";
 const SKIP_ACTIVITY: HeaderName = HeaderName::from_static("x-daytona-skip-last-activity-update");
 /// How long a request waits for a sandbox that is just starting.
 const START_PATIENCE: Duration = Duration::from_secs(30);
-/// How long the rest of a refused request's body is read, so that the client sees the answer.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// Pooled connections to one agent.
 pub(crate) struct Agent(Client<UnixConnector, Body>);
@@ -54,29 +51,15 @@ impl Agent {
 /// `any /toolbox/{*rest}`
 pub(crate) async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    let prepared = prepare(&app, &mut parts).await;
-    match prepared {
-        Ok(sandbox) => {
-            let request = Request::from_parts(parts, body);
-            forward(&sandbox, request).await.unwrap_or_else(refuse)
-        }
-        Err(error) => {
-            drain(body);
-            refuse(error)
-        }
-    }
+    let answer = match prepare(&app, &mut parts).await {
+        Ok(sandbox) => forward(&sandbox, Request::from_parts(parts, body)).await,
+        Err(error) => Err(error),
+    };
+    answer.unwrap_or_else(refuse)
 }
 
 fn refuse(error: ApiError) -> Response {
     axum::response::IntoResponse::into_response(error.by_proxy())
-}
-
-/// A client that is still sending reads the answer only if its connection is not reset.
-pub(crate) fn drain(mut body: Body) {
-    if body.is_end_stream() {
-        return;
-    }
-    tokio::spawn(tokio::time::timeout(DRAIN, async move { while let Some(Ok(_)) = body.frame().await {} }));
 }
 
 /// Checks the caller, finds the sandbox and rewrites the request for its agent.
@@ -150,7 +133,6 @@ async fn wait_for_start(sandbox: &Sandbox) {
 
 async fn forward(sandbox: &Arc<Sandbox>, mut request: Request) -> ApiResult<Response> {
     let Some(live) = sandbox.live() else {
-        drain(request.into_body());
         return Err(sandbox.not_running());
     };
     let skip = request.headers().get(SKIP_ACTIVITY);
@@ -170,7 +152,6 @@ async fn forward(sandbox: &Arc<Sandbox>, mut request: Request) -> ApiResult<Resp
         headers.insert(header::UPGRADE, protocol);
     }
     *request.version_mut() = Version::HTTP_11;
-    let request = request.map(|body| Body::new(Draining(Some(body))));
 
     let answer = tokio::select! {
         biased;
@@ -254,46 +235,6 @@ fn clean(headers: &mut HeaderMap) {
     headers.remove("proxy-connection");
     for name in HOP_BY_HOP {
         headers.remove(name);
-    }
-}
-
-/// A request body whose rest is read when the agent answers before its end.
-struct Draining(Option<Body>);
-
-impl HttpBody for Draining {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Some(body) = &mut self.0 else {
-            return Poll::Ready(None);
-        };
-        let frame = std::task::ready!(Pin::new(body).poll_frame(context));
-        if !matches!(frame, Some(Ok(_))) {
-            self.0 = None;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
-    }
-}
-
-impl Drop for Draining {
-    fn drop(&mut self) {
-        if let Some(body) = self.0.take()
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            drain(body);
-        }
     }
 }
 

@@ -172,3 +172,40 @@ async fn an_idle_connection_holds_nobody_up() {
     }
     server.create(json!({})).await;
 }
+
+#[tokio::test]
+async fn a_connection_is_used_again_after_a_body_nobody_wanted() {
+    let server = Server::new().await;
+    let address = server.origin.strip_prefix("http://").unwrap();
+    let key = server.key();
+    let answers = async |stream: &mut TcpStream, status: &str| {
+        let mut text = Vec::new();
+        let read = async {
+            while !text.ends_with(b"}") {
+                assert_ne!(stream.read_buf(&mut text).await.unwrap(), 0, "closed");
+            }
+        };
+        tokio::time::timeout(LIMIT, read).await.expect("no answer");
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{text}");
+    };
+    for (line, key, status) in [
+        ("PUT /api/sandbox/nobody/labels", key, "404"),
+        ("POST /toolbox/nobody/process/execute", key, "404"),
+        ("POST /api/nowhere", key, "404"),
+        ("POST /api/sandbox", "wrong", "401"),
+        ("POST /toolbox/nobody/process/execute", "wrong", "401"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!("{line} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n");
+        let head = format!("{head}Content-Length: 12\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        answers(&mut stream, status).await;
+        // Only now the body, as a client that sends it apart from the head may do.
+        stream.write_all(b"{          }").await.unwrap();
+        let next = "GET /api/health HTTP/1.1\r\nHost: x\r\n";
+        let next = format!("{next}Authorization: Bearer {}\r\n\r\n", server.key());
+        stream.write_all(next.as_bytes()).await.unwrap();
+        answers(&mut stream, "200").await;
+    }
+}

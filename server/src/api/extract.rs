@@ -27,7 +27,6 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
         let announced = request.body().size_hint().lower();
         if announced > super::BODY_LIMIT as u64 {
-            crate::proxy::drain(request.into_body());
             return Err(too_large());
         }
         let read = Bytes::from_request(request, app);

@@ -21,6 +21,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post, put};
 
 use crate::App;
+use crate::body::Draining;
 use crate::error::{ApiError, code};
 
 /// The largest JSON body.
@@ -73,7 +74,6 @@ async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next)
     if app.key.allows(request.headers()) {
         return next.run(request).await;
     }
-    crate::proxy::drain(request.into_body());
     ApiError::unauthorized().into_response()
 }
 
@@ -85,7 +85,7 @@ async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let mut response = next.run(request).await;
+    let mut response = next.run(request.map(Draining::wrap)).await;
     let mut cause = None;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         response = error.render(method.as_str(), &path);
