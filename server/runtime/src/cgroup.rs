@@ -271,6 +271,16 @@ impl Group {
         (memory, cpu, pids)
     }
 
+    /// Whether the kernel ended a process because the memory limit was reached.
+    pub(crate) fn ran_out_of_memory(&self) -> bool {
+        let file = match self.has_v2("memory") {
+            Some(dir) => dir.join("memory.events"),
+            None => self.v1.get("memory").map(|dir| dir.join("memory.oom_control")).unwrap_or_default(),
+        };
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
+    }
+
     /// Removes the groups; what ran in them has to be gone or going.
     pub(crate) fn remove(&self) {
         for dir in self.v2.iter().chain(self.v1.values()) {
@@ -357,47 +367,136 @@ impl Mount {
 fn v2_parent(mount: &Mount, own: &str, name: &str) -> io::Result<(PathBuf, Vec<String>)> {
     let own = mount.own_group(own, "");
     let available = fs::read_to_string(own.join("cgroup.controllers"))?;
-    let wanted: Vec<&str> =
-        CONTROLLERS.into_iter().filter(|wanted| available.split_whitespace().any(|name| name == *wanted)).collect();
-    // A group with processes in it, other than the root, cannot pass on controllers.
-    let places = [own, mount.point.clone()];
-    let mut result = Err(io::ErrorKind::NotFound.into());
-    for place in places {
+    let available: Vec<&str> = available.split_whitespace().collect();
+    let wanted: Vec<&str> = CONTROLLERS.into_iter().filter(|name| available.contains(name)).collect();
+    let mut best: io::Result<(PathBuf, Vec<String>)> = Err(io::ErrorKind::NotFound.into());
+    for place in [own, mount.point.clone()] {
         let parent = place.join(name);
         match fs::create_dir(&parent) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                result = result.or(Err(error));
+                best = best.or(Err(error));
                 continue;
             }
             _ => {}
         }
-        let mut enabled = Vec::new();
-        for controller in &wanted {
-            let on = format!("+{controller}");
-            let passed = fs::write(place.join("cgroup.subtree_control"), &on)
-                .and_then(|()| fs::write(parent.join("cgroup.subtree_control"), &on));
-            if passed.is_ok() {
-                enabled.push((*controller).to_owned());
+        let enabled = enable(&place, &parent, &wanted);
+        match &best {
+            Ok((_, before)) if before.len() >= enabled.len() => drop(fs::remove_dir(&parent)),
+            worse => {
+                if let Ok((before, _)) = worse {
+                    let _ = fs::remove_dir(before);
+                }
+                let complete = enabled.len() == wanted.len();
+                best = Ok((parent, enabled));
+                if complete {
+                    break;
+                }
             }
-        }
-        let better = match &result {
-            Ok((_, before)) => {
-                let before: &Vec<String> = before;
-                enabled.len() > before.len()
-            }
-            Err(_) => true,
-        };
-        if better {
-            if let Ok((before, _)) = &result {
-                let _ = fs::remove_dir(before);
-            }
-            result = Ok((parent, enabled));
-        } else if result.as_ref().is_ok_and(|(kept, _)| *kept != parent) {
-            let _ = fs::remove_dir(&parent);
-        }
-        if result.as_ref().is_ok_and(|(_, enabled)| enabled.len() == wanted.len()) {
-            break;
         }
     }
-    result
+    best
+}
+
+/// Passes controllers on from `place` to `parent` and from there to its children; those that were.
+fn enable(place: &Path, parent: &Path, wanted: &[&str]) -> Vec<String> {
+    let pass_on =
+        |group: &Path, controller: &str| fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"));
+    let mut enabled = Vec::new();
+    for controller in wanted {
+        let passed = pass_on(place, controller).or_else(|error| {
+            // A group with processes in it cannot; when they are this server's they can move.
+            if error.kind() == io::ErrorKind::ResourceBusy && step_aside(place).is_ok() {
+                pass_on(place, controller)
+            } else {
+                Err(error)
+            }
+        });
+        if passed.and_then(|()| pass_on(parent, controller)).is_ok() {
+            enabled.push((*controller).to_owned());
+        }
+    }
+    enabled
+}
+
+/// Moves this server and its launcher from `place` to a group below, if nobody else is there.
+fn step_aside(place: &Path) -> io::Result<()> {
+    let all = fs::read_to_string(place.join("cgroup.procs"))?;
+    let ours = crate::process::tree_of(i32::try_from(std::process::id()).ok());
+    let ours: Vec<String> = ours.iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
+    if !all.lines().all(|pid| ours.iter().any(|own| own == pid)) {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
+    let aside = place.join("daytona-native-server");
+    match fs::create_dir(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    all.lines().try_for_each(|pid| fs::write(aside.join("cgroup.procs"), pid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str =
+        "42 24 0:38 /docker/abc /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate";
+
+    #[test]
+    fn mounts_are_read() {
+        let mount = Mount::parse(LINE).expect("a mount");
+        assert_eq!((mount.kind.as_str(), mount.root.as_str()), ("cgroup2", "/docker/abc"));
+        assert_eq!(mount.point, Path::new("/sys/fs/cgroup/unified"));
+        assert_eq!(mount.options, ["rw", "nsdelegate"]);
+        assert!(Mount::parse("nonsense").is_none());
+    }
+
+    #[test]
+    fn own_group_is_looked_for_below_the_mount() {
+        let root = tempfile::tempdir().expect("a folder");
+        fs::create_dir(root.path().join("inner")).expect("a folder");
+        let mount = Mount {
+            root: "/docker/abc".to_owned(),
+            point: root.path().to_owned(),
+            kind: "cgroup2".to_owned(),
+            options: Vec::new(),
+        };
+        let own = "4:cpu,cpuacct:/other\n0::/docker/abc/inner\n";
+        assert_eq!(mount.own_group(own, ""), root.path().join("inner"));
+        // One that cannot be seen from here: the top of what can.
+        assert_eq!(mount.own_group(own, "cpu"), root.path());
+    }
+
+    /// `hugetlb` stands for the controllers that a machine with cgroup v1 does not have in v2.
+    #[test]
+    fn a_server_alone_in_its_group_steps_aside() {
+        let point = Path::new("/sys/fs/cgroup/unified");
+        let text = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+        if !text(point.join("cgroup.controllers")).contains("hugetlb") {
+            println!("skipped: no spare controller in a cgroup v2 hierarchy at {}", point.display());
+            return;
+        }
+        let place = point.join(format!("daytona-test-{}", crate::random_name()));
+        if fs::create_dir(&place).is_err() {
+            println!("skipped: this user cannot make cgroups");
+            return;
+        }
+        let had = text(point.join("cgroup.subtree_control")).contains("hugetlb");
+        fs::write(point.join("cgroup.subtree_control"), "+hugetlb").expect("passed on by the root");
+        let mut other = std::process::Command::new("sleep").arg("60").spawn().expect("a process");
+        fs::write(place.join("cgroup.procs"), other.id().to_string()).expect("moved");
+        let parent = place.join("parent");
+        fs::create_dir(&parent).expect("a group");
+        assert_eq!(enable(&place, &parent, &["hugetlb", "unheard-of"]), ["hugetlb"]);
+        assert_eq!(text(place.join("daytona-native-server/cgroup.procs")).trim(), other.id().to_string());
+        let child = parent.join("child");
+        fs::create_dir(&child).expect("a group");
+        assert!(child.join("hugetlb.2MB.max").exists());
+        other.kill().and_then(|()| other.wait()).expect("ended");
+        for dir in [child, parent, place.join("daytona-native-server"), place] {
+            remove_group(&dir);
+        }
+        if !had {
+            let _ = fs::write(point.join("cgroup.subtree_control"), "-hugetlb");
+        }
+    }
 }

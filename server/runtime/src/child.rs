@@ -50,14 +50,27 @@ pub(crate) fn standard_streams(log: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// No core dumps; open files up to the hard limit, which is what servers inside expect.
+/// No core dumps; open files up to the hard limit, which is what servers inside expect; when memory
+/// runs out, ended before the server is.
 pub(crate) fn limit_resources() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    prefer_to_end();
     let zero = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, zero)?;
     let files = getrlimit(Resource::Nofile).maximum.unwrap_or(OPEN_FILES);
     let files = Some(files.min(OPEN_FILES));
     setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files })?;
     Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn prefer_to_end() {
+    const SCORE: i32 = 200;
+    let file = "/proc/self/oom_score_adj";
+    let now = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
+    if now.is_some_and(|now: i32| now < SCORE) {
+        let _ = std::fs::write(file, SCORE.to_string());
+    }
 }
 
 /// Runs the agent in this process until it ends; without one this was a trial.

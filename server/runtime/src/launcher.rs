@@ -127,6 +127,7 @@ impl Forks {
         {
             // What outlives a killed first process of the process runtime comes here.
             rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+            sys::leave_keyring();
             child::set_name(c"launcher");
         }
         Ok(Self {

@@ -186,16 +186,16 @@ impl Mode {
             #[cfg(target_os = "linux")]
             Self::Ns { base, userns } => {
                 let hostname = host_name(&spec.name);
-                base.prepare_sandbox(dir, &hostname)?;
+                let ids = if user == "root" { ns::base::User { uid: 0, gid: 0 } } else { base.user };
+                base.prepare_sandbox(dir, &hostname, ids)?;
                 let group = inner.cgroups().create(spec)?;
-                let ids = if user == "root" { (0, 0) } else { (base.user.uid, base.user.gid) };
                 let plan = ns::Plan {
                     dir: dir.to_owned(),
                     base: base.relative(),
                     view: base.view.clone(),
                     hostname,
-                    uid: ids.0,
-                    gid: ids.1,
+                    uid: ids.uid,
+                    gid: ids.gid,
                     userns: *userns,
                     own_network: spec.network == Network::None,
                     cgroup: group.v2(),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -407,22 +408,41 @@ impl Inner {
         let group = lock(&self.live).get(&id).and_then(|live| live.group.clone());
         let this = Arc::clone(self);
         let name = id.clone();
-        let _ = blocking(move || {
+        let more = blocking(move || {
+            let mut more = String::new();
             if let Some(group) = group {
+                if group.ran_out_of_memory() {
+                    more.push_str("; its memory limit was reached");
+                }
                 group.remove();
             }
             this.sockets.remove(&name);
-            Ok(())
+            if let Some(said) = last_words(&this.sandbox_dir(&name)) {
+                more.push_str(": ");
+                more.push_str(&said);
+            }
+            Ok(more)
         })
         .await;
         let Some(live) = lock(&self.live).remove(&id) else {
             return;
         };
+        let reason = reason + &more.unwrap_or_default();
         live.gone.send_replace(Some(reason.clone()));
         if live.ready && !live.stopping {
             let _ = self.exits.send(Exited { id, reason });
         }
     }
+}
+
+/// What the agent wrote to standard error, shortened: nothing unless it failed.
+fn last_words(dir: &Path) -> Option<String> {
+    const ENOUGH: u64 = 1000;
+    let mut text = Vec::new();
+    File::open(dir.join("agent.log")).ok()?.take(ENOUGH).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    (!words.is_empty()).then(|| words.join(" "))
 }
 
 /// What a start needs besides the socket.

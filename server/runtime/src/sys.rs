@@ -59,6 +59,15 @@ pub(crate) fn fork_into(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::
     fork_result(libc::pid_t::try_from(pid).unwrap_or(-1))
 }
 
+/// Leaves the session keyring this process inherited, which may hold keys of whoever started it.
+#[cfg(target_os = "linux")]
+pub(crate) fn leave_keyring() {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let anonymous: *const libc::c_char = std::ptr::null();
+    // SAFETY: a null name asks for a new keyring. Without keyrings in the kernel nothing happens.
+    unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, anonymous) };
+}
+
 /// Closes every descriptor of this process above 2 except `keep`.
 ///
 /// Descriptors owned elsewhere in the process must not be used afterwards; the callers are fresh

@@ -167,7 +167,7 @@ impl Limits {
         let mut missing: Vec<(&Enforcement, Vec<&str>)> = Vec::new();
         for (name, limit) in named.into_iter().filter(|(_, limit)| !limit.holds()) {
             match missing.iter_mut().find(|(other, _)| *other == limit) {
-                Some((_, names)) => names.push(name),
+                Some((_, together)) => together.push(name),
                 None => missing.push((limit, vec![name])),
             }
         }

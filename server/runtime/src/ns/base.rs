@@ -151,7 +151,8 @@ impl Base {
     }
 
     /// Makes what a sandbox stores, or completes it; nothing that exists is changed.
-    pub(crate) fn prepare_sandbox(&self, dir: &Path, hostname: &str) -> Result<(), RuntimeError> {
+    /// A new home is made for `user`.
+    pub(crate) fn prepare_sandbox(&self, dir: &Path, hostname: &str, user: User) -> Result<(), RuntimeError> {
         self.fill()?;
         let step = |result: io::Result<()>| result.map_err(|error| RuntimeError::io("prepare", dir, error));
         let first = !dir.join("upper/root").exists();
@@ -169,7 +170,7 @@ impl Base {
         if first {
             step(self.write_names(dir, hostname))?;
         }
-        step(self.make_home(&dir.join("home")))
+        step(self.make_home(&dir.join("home"), user))
     }
 
     /// The host name's files, which differ from sandbox to sandbox.
@@ -190,33 +191,33 @@ impl Base {
         Ok(())
     }
 
-    fn make_home(&self, home: &Path) -> io::Result<()> {
+    fn make_home(&self, home: &Path, user: User) -> io::Result<()> {
         if home.exists() {
             return Ok(());
         }
         // Complete or absent, whenever this is interrupted.
         let new = home.with_extension("new");
         let _ = crate::destroy::remove_tree(&new);
-        make_folder(&new, 0o755)?;
+        make_folder(&new, if user.uid == 0 { 0o700 } else { 0o755 })?;
         let skeleton = fs::read_dir(self.path.join("etc/skel"));
         for entry in skeleton.into_iter().flatten().flatten() {
             if entry.file_type()?.is_file() {
                 let file = new.join(entry.file_name());
                 fs::copy(entry.path(), &file)?;
-                self.give(&file)?;
+                give(&file, user)?;
             }
         }
-        self.give(&new)?;
+        give(&new, user)?;
         fs::rename(new, home)
     }
+}
 
-    /// Gives a file to the sandbox's user where this process may.
-    fn give(&self, path: &Path) -> io::Result<()> {
-        if rustix::process::geteuid().is_root() {
-            chown(path, Some(self.user.uid), Some(self.user.gid))?;
-        }
-        Ok(())
+/// Gives a file to the sandbox's user where this process may.
+fn give(path: &Path, user: User) -> io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        chown(path, Some(user.uid), Some(user.gid))?;
     }
+    Ok(())
 }
 
 impl View {

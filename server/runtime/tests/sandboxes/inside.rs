@@ -176,6 +176,7 @@ pub(crate) async fn root_can_install_files(kind: RuntimeKind) -> Outcome {
     }
     let sandbox = world.start_with(root.clone()).await?;
     assert_eq!(sandbox.run("id -un; echo $HOME; pwd").await?, "root\n/root\n/root");
+    assert_eq!(sandbox.run("stat -c '%U %a' /root").await?, "root 700");
     sandbox.run("echo '#!/bin/sh\necho works' > /usr/local/bin/tool-x && chmod 755 /usr/local/bin/tool-x").await?;
     assert_eq!(sandbox.run("tool-x").await?, "works");
     sandbox.run("install -o nobody -m 640 /etc/passwd /var/lib/x && su nobody -s /bin/sh -c 'cat /var/lib/x' | grep -q daytona").await?;
