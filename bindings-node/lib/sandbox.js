@@ -5,56 +5,6 @@ const { FileSystem } = require('./files')
 const { Process } = require('./process')
 const { integer, json, limit, object, optionalNumber, text } = require('./arguments')
 
-/** What the server says of a sandbox; all of it is a property of the object. */
-const FIELDS = [
-  'id',
-  'name',
-  'organizationId',
-  'snapshot',
-  'user',
-  'env',
-  'labels',
-  'public',
-  'target',
-  'cpu',
-  'gpu',
-  'spot',
-  'spotEvictedAt',
-  'queueTimedOutAt',
-  'queueTimeout',
-  'gpuType',
-  'memory',
-  'disk',
-  'state',
-  'desiredState',
-  'errorReason',
-  'recoverable',
-  'backupState',
-  'backupCreatedAt',
-  'autoStopInterval',
-  'autoPauseInterval',
-  'autoArchiveInterval',
-  'autoDeleteInterval',
-  'autoDestroyAt',
-  'volumes',
-  'buildInfo',
-  'createdAt',
-  'updatedAt',
-  'lastActivityAt',
-  'networkBlockAll',
-  'networkAllowList',
-  'domainAllowList',
-  'outboundProxyUrl',
-  'otelEndpointOverride',
-  'linkedSandboxId',
-  'sandboxClass',
-  'warmPoolId',
-  'daemonVersion',
-  'runnerId',
-  'kvm',
-  'toolboxProxyUrl',
-]
-
 class Sandbox {
   #native
   #fs
@@ -73,8 +23,57 @@ class Sandbox {
     return (this.#process ??= new Process(this.#native))
   }
 
+  /**
+   * What the server says of a sandbox; all of it is a property of the object. Written out: a loop
+   * over the names makes slow objects, and lists are long.
+   */
   #update(data) {
-    for (const field of FIELDS) this[field] = data[field]
+    this.id = data.id
+    this.name = data.name
+    this.organizationId = data.organizationId
+    this.snapshot = data.snapshot
+    this.user = data.user
+    this.env = data.env
+    this.labels = data.labels
+    this.public = data.public
+    this.target = data.target
+    this.cpu = data.cpu
+    this.gpu = data.gpu
+    this.spot = data.spot
+    this.spotEvictedAt = data.spotEvictedAt
+    this.queueTimedOutAt = data.queueTimedOutAt
+    this.queueTimeout = data.queueTimeout
+    this.gpuType = data.gpuType
+    this.memory = data.memory
+    this.disk = data.disk
+    this.state = data.state
+    this.desiredState = data.desiredState
+    this.errorReason = data.errorReason
+    this.recoverable = data.recoverable
+    this.backupState = data.backupState
+    this.backupCreatedAt = data.backupCreatedAt
+    this.autoStopInterval = data.autoStopInterval
+    this.autoPauseInterval = data.autoPauseInterval
+    this.autoArchiveInterval = data.autoArchiveInterval
+    this.autoDeleteInterval = data.autoDeleteInterval
+    this.autoDestroyAt = data.autoDestroyAt
+    this.volumes = data.volumes
+    this.buildInfo = data.buildInfo
+    this.createdAt = data.createdAt
+    this.updatedAt = data.updatedAt
+    this.lastActivityAt = data.lastActivityAt
+    this.networkBlockAll = data.networkBlockAll
+    this.networkAllowList = data.networkAllowList
+    this.domainAllowList = data.domainAllowList
+    this.outboundProxyUrl = data.outboundProxyUrl
+    this.otelEndpointOverride = data.otelEndpointOverride
+    this.linkedSandboxId = data.linkedSandboxId
+    this.sandboxClass = data.sandboxClass
+    this.warmPoolId = data.warmPoolId
+    this.daemonVersion = data.daemonVersion
+    this.runnerId = data.runnerId
+    this.kvm = data.kvm
+    this.toolboxProxyUrl = data.toolboxProxyUrl
   }
 
   /** A call after which the sandbox may be another, whether it fails or not. */

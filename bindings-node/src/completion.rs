@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use bytes::Bytes;
 use daytona_core::wire::process::ExecuteResponse;
 use daytona_core::{DownloadStream, Downloaded, Error, Progress, Result, Sandbox};
+use futures_util::FutureExt;
 use napi::bindgen_prelude::{Array, BufferSlice, Env, JavaScriptClassExt, Null, Status, ToNapiValue};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
@@ -37,7 +38,7 @@ pub(crate) enum Outcome {
     /// Sandboxes, and their data and the next cursor.
     Page(Vec<Sandbox>, String),
     /// An open stream and its length.
-    Stream(DownloadStream),
+    Stream(Box<DownloadStream>),
     /// Buffers, and what else is known of each.
     Downloads(Vec<Downloaded>),
     /// Not the end: bytes so far, and in all.
@@ -106,6 +107,13 @@ struct Ticket {
     answered: bool,
 }
 
+impl Ticket {
+    fn answer(mut self, outcome: Result<Outcome>) {
+        self.answered = true;
+        self.queue.push(self.id, outcome.unwrap_or_else(|error| Outcome::Failed(error, None)));
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.answered {
@@ -135,12 +143,9 @@ pub(crate) struct Calls {
 impl Calls {
     /// Starts a call.
     pub(crate) fn spawn(&self, id: u32, work: impl Future<Output = Result<Outcome>> + Send + 'static) {
-        let mut ticket = Ticket { id, queue: Arc::clone(&self.queue), answered: false };
-        let task = RUNTIME.spawn(async move {
-            let outcome = work.await.unwrap_or_else(|error| Outcome::Failed(error, None));
-            ticket.answered = true;
-            ticket.queue.push(ticket.id, outcome);
-        });
+        let ticket = Ticket { id, queue: Arc::clone(&self.queue), answered: false };
+        // Not an async block, which would hold the call's future twice.
+        let task = RUNTIME.spawn(work.map(|outcome| ticket.answer(outcome)));
         self.tasks.borrow_mut().insert(id, task);
     }
 
@@ -173,7 +178,6 @@ impl NativeCalls {
 impl NativeCalls {
     /// `wake` is called without arguments when finished calls wait to be taken.
     #[napi(constructor)]
-    #[expect(clippy::needless_pass_by_value, reason = "napi hands it over")]
     pub fn new(env: Env, wake: ThreadsafeFunction<(), (), (), Status, false, true>) -> napi::Result<Self> {
         let queue = Queue { done: Mutex::default(), woken: AtomicBool::new(false), wake };
         let calls = Calls { queue: Arc::new(queue), tasks: Rc::default() };
@@ -229,11 +233,10 @@ impl Slots<'_> {
 
     fn outcome(&mut self, outcome: Outcome, calls: &Calls) -> napi::Result<()> {
         match outcome {
-            Outcome::Unit => self.pair(Null, Null),
             Outcome::Text(text) | Outcome::Json(text) => self.pair(text, Null),
             Outcome::Exec(answer) => self.pair(answer.exit_code, answer.result),
             Outcome::Bytes(bytes) => self.pair(bytes.map(napi::bindgen_prelude::Buffer::from), Null),
-            Outcome::Piece(None) => self.pair(Null, Null),
+            Outcome::Unit | Outcome::Piece(None) => self.pair(Null, Null),
             Outcome::Piece(Some(piece)) => {
                 let piece = BufferSlice::copy_from(self.env, piece)?;
                 self.pair(piece, Null)
@@ -252,7 +255,7 @@ impl Slots<'_> {
             }
             Outcome::Stream(stream) => {
                 let total = stream.total().map(crate::files::number);
-                let handle = NativeDownload::new(calls.clone(), stream).into_instance(self.env)?;
+                let handle = NativeDownload::new(calls.clone(), *stream).into_instance(self.env)?;
                 self.pair(handle, total)
             }
             Outcome::Downloads(files) => {

@@ -9,8 +9,8 @@ use daytona_core::{
 };
 use napi::bindgen_prelude::Either;
 use napi_derive::napi;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::completion::{Calls, NativeCalls, Outcome};
 
@@ -33,6 +33,10 @@ struct Settings {
 }
 
 impl Settings {
+    fn read(text: impl AsRef<str>) -> Result<Self> {
+        parse(text.as_ref())
+    }
+
     fn into_config(self) -> Result<Config> {
         let request_timeout = self
             .request_timeout_ms
@@ -58,6 +62,14 @@ impl Settings {
             environment: Some(self.environment.into_iter().map(|(name, value)| (name, value.into())).collect()),
         })
     }
+}
+
+/// A page of sandboxes for JavaScript.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<'a> {
+    items: Vec<&'a daytona_core::wire::sandbox::Sandbox>,
+    next_cursor: Option<&'a str>,
 }
 
 /// Reads an argument that JavaScript handed over as JSON.
@@ -90,9 +102,8 @@ pub struct NativeWarning {
 
 /// Makes a client from settings in JSON; an error is returned, as JSON.
 #[napi]
-#[expect(clippy::needless_pass_by_value, reason = "napi hands it over")]
-pub(crate) fn new_client(calls: &NativeCalls, settings: String) -> Either<NativeClient, String> {
-    match parse::<Settings>(&settings).and_then(Settings::into_config).and_then(|config| Daytona::new(&config)) {
+pub fn new_client(calls: &NativeCalls, settings: String) -> Either<NativeClient, String> {
+    match Settings::read(settings).and_then(Settings::into_config).and_then(|config| Daytona::new(&config)) {
         Ok(daytona) => Either::A(NativeClient { calls: calls.calls(), daytona }),
         Err(error) => Either::B(crate::error::json(&error)),
     }
@@ -135,9 +146,10 @@ impl NativeClient {
             let query: ListQuery = parse(&query)?;
             let page = daytona.list(&query, cursor.as_deref(), timeout).await?;
             let items: Vec<_> = page.items.iter().map(daytona_core::Sandbox::data).collect();
-            let items: Vec<_> = items.iter().map(AsRef::as_ref).collect();
-            let data = serde_json::json!({ "items": items, "nextCursor": page.next_cursor });
-            Ok(Outcome::Page(page.items, data.to_string()))
+            let items = items.iter().map(AsRef::as_ref).collect();
+            let data = serde_json::to_string(&Page { items, next_cursor: page.next_cursor.as_deref() })
+                .map_err(|error| Error::caller(error.to_string()))?;
+            Ok(Outcome::Page(page.items, data))
         });
     }
 }

@@ -69,7 +69,7 @@ pub(crate) fn json(error: &Error) -> String {
 
 /// One row of the core's table of error classes.
 #[napi(object)]
-pub(crate) struct ErrorClass {
+pub struct ErrorClass {
     /// Its name.
     pub name: String,
     /// The name of the class it extends; its own for the root.
@@ -80,7 +80,7 @@ pub(crate) struct ErrorClass {
 
 /// The core's table of error classes: the JavaScript classes are compared with it.
 #[napi]
-pub(crate) fn error_classes() -> Vec<ErrorClass> {
+pub fn error_classes() -> Vec<ErrorClass> {
     let row = |kind: &ErrorKind| ErrorClass {
         name: kind.class_name().to_owned(),
         parent: kind.parent().class_name().to_owned(),

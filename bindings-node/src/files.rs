@@ -241,7 +241,9 @@ impl NativeSandbox {
     #[napi]
     pub fn download_stream(&self, id: u32, path: String, timeout: Option<f64>) {
         let options = self.transfer(id, timeout, false);
-        self.files(id, move |fs| async move { fs.download_file_stream(&path, options).await.map(Outcome::Stream) });
+        self.files(id, move |fs| async move {
+            fs.download_file_stream(&path, options).await.map(|stream| Outcome::Stream(Box::new(stream)))
+        });
     }
 }
 
@@ -256,9 +258,9 @@ pub struct NativePieces {
 impl NativePieces {
     /// Hands over one piece. False if there is no room for it yet: then call `id` ends when there is.
     #[napi]
-    pub fn write(&self, id: u32, piece: BufferSlice<'_>) -> bool {
+    pub fn write(&self, id: u32, piece: &[u8]) -> bool {
         let Some(sender) = self.sender.borrow().clone() else { return true };
-        match sender.try_send(Ok(Bytes::copy_from_slice(&piece))) {
+        match sender.try_send(Ok(Bytes::copy_from_slice(piece))) {
             // Closed: the upload has ended, and says why itself.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
             Err(mpsc::error::TrySendError::Full(piece)) => {

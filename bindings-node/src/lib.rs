@@ -3,9 +3,9 @@
 //! Private to the JavaScript layer, which gives each call a number. A finished call is put into a
 //! queue that JavaScript drains as a whole ([`completion`]).
 
-mod completion;
-mod daytona;
-mod error;
-mod files;
-mod process;
-mod sandbox;
+pub mod completion;
+pub mod daytona;
+pub mod error;
+pub mod files;
+pub mod process;
+pub mod sandbox;

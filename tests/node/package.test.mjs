@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { readdir, readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import * as esm from 'daytona-native'
 import { run } from './support.mjs'
 
@@ -52,4 +54,11 @@ test('a program that only loads the package ends by itself, however it loads it'
   assert.deepEqual([imported.code, imported.stdout], [0, 'function\n'], imported.stderr)
   const required = await run("console.log(typeof require('daytona-native').Daytona)", { input: 'commonjs' })
   assert.deepEqual([required.code, required.stdout], [0, 'function\n'], required.stderr)
+})
+
+test('the declarations hold for ES modules and for CommonJS', () => {
+  const tsc = join(dirname(require.resolve('typescript/package.json')), 'bin/tsc')
+  const project = fileURLToPath(new URL('./types', import.meta.url))
+  const { status, stdout } = spawnSync(process.execPath, [tsc, '--project', project], { encoding: 'utf8' })
+  assert.equal(status, 0, stdout)
 })
