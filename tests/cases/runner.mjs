@@ -224,7 +224,7 @@ export class Session {
   }
 
   async close() {
-    for (const sandbox of this.#shared.values()) await (await sandbox).delete()
+    for (const sandbox of this.#shared.values()) await (await sandbox).delete(60, true)
     await this.client[Symbol.asyncDispose]?.()
   }
 
@@ -246,7 +246,7 @@ export class Session {
       }
       await this.#steps(one.steps, names, changed)
     } finally {
-      if ('fresh' in one && names.sandbox) await names.sandbox.delete()
+      if ('fresh' in one && names.sandbox) await names.sandbox.delete(60, true)
       fs.rmSync(local, { recursive: true, force: true })
     }
   }
@@ -283,7 +283,7 @@ export class Session {
       const { class: name, ...want } = fill(step.error, names, true)
       const kind = this.module[name]
       assert.equal(typeof kind, 'function', `${name} is not exported`)
-      const got = { message: error.message, status: error.statusCode, code: error.code, source: error.source }
+      const got = { message: error.message, status: error.statusCode, code: error.code, source: error.source, request_id: error.requestId }
       const problem = error instanceof kind ? mismatch(want, got, 'error') : `error is ${error?.constructor?.name}, wanted ${name}`
       assert.equal(problem, undefined, `${at}: ${problem} (${error?.stack ?? error})`)
       return

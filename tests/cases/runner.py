@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import datetime
+import functools
 import importlib
 import inspect
 import io
@@ -187,7 +188,7 @@ class Session:
 
     def close(self) -> None:
         for sandbox in self.shared.values():
-            self.wait(self.submit(sandbox.delete))
+            self.wait(self.submit(functools.partial(sandbox.delete, wait=True)))
         for client in self._clients:
             if hasattr(client, "close"):
                 self.wait(self.submit(client.close))
@@ -227,7 +228,7 @@ class Session:
                 self._steps(case["steps"], names, changed or {})
             finally:
                 if fresh is not None:
-                    self.wait(self.submit(fresh.delete))
+                    self.wait(self.submit(functools.partial(fresh.delete, wait=True)))
 
     def _steps(self, steps: list[Json], names: dict[str, Any], changed: Json) -> None:
         running: dict[str, tuple[str, Json, concurrent.futures.Future[Any]]] = {}
@@ -269,7 +270,7 @@ class Session:
     def _judge_error(self, at: str, step: Json, error: Exception, names: dict[str, Any]) -> None:
         want = dict(fill(step["error"], names, keep=True))
         kind = getattr(self.module, want.pop("class"))
-        got = {name: getattr(error, name, None) for name in ("code", "source")}
+        got = {name: getattr(error, name, None) for name in ("code", "source", "request_id")}
         got |= {"message": str(error), "status": getattr(error, "status_code", None)}
         problem = None if isinstance(error, kind) else f"error is {type(error).__name__}, wanted {kind.__name__}"
         problem = problem or mismatch(want, got, "error")

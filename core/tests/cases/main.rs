@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use daytona_core::{CreateOptions, Daytona, Error, ErrorKind, Sandbox};
+use daytona_core::{CreateOptions, Daytona, Error, ErrorKind, ListQuery, Sandbox};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
@@ -46,7 +46,7 @@ fn main() {
     let client = calls::client(&server.url, &server.api_key).expect("a client is made");
     let session = Arc::new(Session { server, client, count: AtomicUsize::new(0) });
     let conclusion = libtest_mimic::run(&arguments, trials(Some((&session, runtime.handle()))));
-    // Ends the server, and with it what the cases left.
+    runtime.block_on(clean_up(&session.client));
     drop(Arc::into_inner(session).expect("all cases have ended"));
     conclusion.exit();
 }
@@ -74,6 +74,17 @@ fn trials(run: Option<(&Arc<Session>, &tokio::runtime::Handle)>) -> Vec<Trial> {
         }
     }
     trials
+}
+
+/// Deletes what the cases shared or left.
+async fn clean_up(client: &Daytona) {
+    let left = client.list(&ListQuery { limit: Some(200), ..ListQuery::default() }, None, None).await;
+    for sandbox in left.expect("sandboxes are listed").items {
+        let deleted = sandbox.delete(None, true).await;
+        deleted
+            .or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+            .expect("deleted");
+    }
 }
 
 impl Session {
@@ -184,6 +195,7 @@ fn judge(at: &str, step: &Value, result: Result<Outcome, Error>, names: &mut Nam
                 "status": error.status(),
                 "code": error.code(),
                 "source": error.source_name(),
+                "request_id": error.request_id(),
                 "message": error.to_string(),
             });
             let problem = if error.kind().is(kind) {
