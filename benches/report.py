@@ -191,13 +191,14 @@ def server_tables(results: dict[str, Any]) -> list[str]:
 
 
 def bars_table(results: dict[str, Any]) -> str:
-    rows = []
+    rows, causes = [], []
     for bar in bars(results):
         if bar.reached is None:
-            rows.append([bar.name, bar.target, "not measured", "", ""])
+            rows.append([bar.name, bar.target, "not measured", ""])
             continue
         kept = bar.reached <= bar.limit if bar.at_most else bar.reached >= bar.limit
-        rows.append(
-            [bar.name, bar.target, number(bar.reached) + bar.unit, "yes" if kept else "NO", "" if kept else bar.cause]
-        )
-    return table(["", "bar", "reached", "kept", "cause"], rows)
+        rows.append([bar.name, bar.target, number(bar.reached) + bar.unit, "yes" if kept else "NO"])
+        if not kept:
+            causes.append(f"- {bar.name}: {bar.cause}.\n")
+    text = table(["", "bar", "reached", "kept"], rows)
+    return f"{text}\nWhat falls short, and why:\n\n{''.join(causes)}" if causes else text
