@@ -43,25 +43,28 @@ impl Client {
     /// The API, after the local server has been started if that is what is configured.
     pub(crate) async fn link(&self) -> Result<&Link> {
         self.link
-            .get_or_try_init(|| async {
-                let (base, credential, lease) = if let Some(url) = &self.settings.api_url.value {
-                    (url.clone(), self.settings.credential.clone().map(|setting| setting.value), None)
-                } else {
-                    let Settings { server_binary, local_data_dir, .. } = &self.settings;
-                    let lease = local::lease(server_binary.as_deref(), local_data_dir.as_deref())
-                        .await
-                        .map_err(|error| error.with_operation(Operation::LOCAL))?;
-                    (lease.url.clone(), Some(lease.credential()), Some(lease))
-                };
-                let credential = credential
-                    .ok_or_else(|| Error::new(ErrorKind::Authentication, "Authentication credentials not found"))?;
-                let transport = Transport::new(
-                    &credential,
-                    self.settings.source,
-                    self.settings.connection_pool_maxsize,
-                    self.settings.request_timeout,
-                )?;
-                Ok(Link { base, transport, _lease: lease })
+            // Boxed: it is needed once, and every call would carry its size.
+            .get_or_try_init(|| {
+                Box::pin(async {
+                    let (base, credential, lease) = if let Some(url) = &self.settings.api_url.value {
+                        (url.clone(), self.settings.credential.clone().map(|setting| setting.value), None)
+                    } else {
+                        let Settings { server_binary, local_data_dir, .. } = &self.settings;
+                        let lease = local::lease(server_binary.as_deref(), local_data_dir.as_deref())
+                            .await
+                            .map_err(|error| error.with_operation(Operation::LOCAL))?;
+                        (lease.url.clone(), Some(lease.credential()), Some(lease))
+                    };
+                    let credential = credential
+                        .ok_or_else(|| Error::new(ErrorKind::Authentication, "Authentication credentials not found"))?;
+                    let transport = Transport::new(
+                        &credential,
+                        self.settings.source,
+                        self.settings.connection_pool_maxsize,
+                        self.settings.request_timeout,
+                    )?;
+                    Ok(Link { base, transport, _lease: lease })
+                })
             })
             .await
     }

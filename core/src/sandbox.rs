@@ -284,10 +284,12 @@ impl Sandbox {
         let base = if data.toolbox_proxy_url.is_empty() {
             self.inner
                 .asked_toolbox
-                .get_or_try_init(|| async {
-                    let url = link.url(&["sandbox", self.id(), "toolbox-proxy-url"])?;
-                    let answer: daytona_wire::Url = link.transport.json(Call::get(Operation::GET, url)).await?;
-                    Ok::<_, Error>(answer.url)
+                .get_or_try_init(|| {
+                    Box::pin(async {
+                        let url = link.url(&["sandbox", self.id(), "toolbox-proxy-url"])?;
+                        let answer: daytona_wire::Url = link.transport.json(Call::get(Operation::GET, url)).await?;
+                        Ok::<_, Error>(answer.url)
+                    })
                 })
                 .await?
         } else {
