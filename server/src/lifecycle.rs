@@ -340,13 +340,19 @@ impl App {
         if tokio::time::timeout(LIMIT, done).await.is_err() {
             tracing::warn!("not all sandboxes ended in time; they end with the server");
         }
-        for sandbox in &sandboxes {
-            let live = matches!(
-                sandbox.record().state,
-                SandboxState::Started | SandboxState::Starting | SandboxState::Stopping
-            );
-            if live && let Some(pending) = self.stopped(sandbox, SandboxState::Stopped, None) {
-                let _ = pending.stored().await;
+        let stored: Vec<Pending> = sandboxes
+            .iter()
+            .filter(|sandbox| {
+                matches!(
+                    sandbox.record().state,
+                    SandboxState::Started | SandboxState::Starting | SandboxState::Stopping
+                )
+            })
+            .filter_map(|sandbox| self.stopped(sandbox, SandboxState::Stopped, None))
+            .collect();
+        for pending in stored {
+            if let Err(error) = pending.stored().await {
+                tracing::warn!(%error, "a stop was not stored; the next start finds out");
             }
         }
     }
