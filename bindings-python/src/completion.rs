@@ -8,11 +8,15 @@ use std::future::Future;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyNotImplementedError, PyRuntimeError, PyStopIteration};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
 use pyo3_async_runtimes::generic::Runtime;
 
 use crate::host::{Host, Job};
@@ -35,22 +39,11 @@ pub(crate) struct Awaitable {
 
 enum State {
     New(Start),
-    Waiting { slot: Arc<Slot>, task: Task, iterator: Py<PyAny> },
+    Waiting { waiter: Py<Waiter>, task: Running },
     Done,
 }
 
-/// Where a call's outcome waits until the task that asked for it runs.
-struct Slot {
-    outcome: Mutex<Option<Outcome>>,
-}
-
-impl Slot {
-    fn put(&self, outcome: Outcome) {
-        lock(&self.outcome).get_or_insert(outcome);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -65,6 +58,10 @@ impl Awaitable {
         let start: Start = Box::new(move |py, host| Ok(Box::pin(work(py, host)?)));
         Ok(Py::new(py, Self { state: Mutex::new(State::New(start)) })?.into_any())
     }
+
+    fn take(&self) -> State {
+        std::mem::replace(&mut *lock(&self.state), State::Done)
+    }
 }
 
 #[pymethods]
@@ -78,77 +75,211 @@ impl Awaitable {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let mut state = lock(&self.state);
-        match std::mem::replace(&mut *state, State::Done) {
+        match self.take() {
             State::New(start) => {
                 let event_loop = pyo3_async_runtimes::get_running_loop(py)?;
                 let queue = Queue::of(&event_loop)?;
-                let future = event_loop.call_method0(intern!(py, "create_future"))?;
-                let iterator = future.call_method0(intern!(py, "__await__"))?;
-                let first = next(&iterator)?;
-                let work = start(py, Host::of_loop(Arc::clone(&queue), event_loop.unbind()))?;
-                let slot = Arc::new(Slot { outcome: Mutex::new(None) });
-                let finish = Finish { slot: Arc::clone(&slot), queue, future: Some(future.unbind()) };
-                let task = Background::spawn(async move {
-                    let outcome = work.await;
-                    finish.slot.put(outcome);
-                });
-                *state = State::Waiting { slot, task, iterator: iterator.unbind() };
+                let event_loop = event_loop.unbind();
+                let work = start(py, Host::of_loop(Arc::clone(&queue), event_loop.clone_ref(py)))?;
+                let waiter =
+                    Py::new(py, Waiter { event_loop, state: Mutex::default(), blocking: AtomicBool::new(true) })?;
+                let finish = Finish { waiter: Some(waiter.clone_ref(py)), queue };
+                let task = Running(Background::spawn(async move { finish.put(work.await) }));
+                let first = waiter.clone_ref(py).into_any();
+                *lock(&self.state) = State::Waiting { waiter, task };
                 Ok(first)
             }
-            State::Waiting { slot, task, iterator } => {
-                let outcome = lock(&slot.outcome).take();
+            State::Waiting { waiter, task } => {
+                let outcome = lock(&waiter.get().state).outcome.take();
                 if let Some(outcome) = outcome {
-                    drop(state);
                     return Err(PyStopIteration::new_err((outcome(py)?,)));
                 }
-                // Resumed by something else than the result: as asyncio has it.
-                let again = next(iterator.bind(py));
-                *state = State::Waiting { slot, task, iterator };
-                again
+                // Resumed by something else than the result: it waits on.
+                waiter.get().blocking.store(true, Ordering::Relaxed);
+                let again = waiter.clone_ref(py).into_any();
+                *lock(&self.state) = State::Waiting { waiter, task };
+                Ok(again)
             }
             State::Done => Err(PyRuntimeError::new_err("this call has been awaited already")),
         }
     }
-}
 
-fn next(iterator: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-    iterator.call_method0(intern!(iterator.py(), "__next__")).map(Bound::unbind)
-}
-
-impl Drop for Awaitable {
-    fn drop(&mut self) {
-        if let State::Waiting { task, .. } = lock(&self.state).replace_done() {
-            task.abort();
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.state.try_lock().as_deref() {
+            Ok(State::Waiting { waiter, .. }) => visit.call(waiter),
+            _ => Ok(()),
         }
+    }
+
+    fn __clear__(&self) {
+        drop(self.take());
     }
 }
 
-impl State {
-    fn replace_done(&mut self) -> Self {
-        std::mem::replace(self, Self::Done)
+/// Ends with its owner.
+struct Running(Task);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What the event loop's task waits for: a future to asyncio, which calls these methods only. A task
+/// goes on in the very step in which its result is handed over.
+#[pyclass(frozen, module = "daytona_native._native")]
+pub(crate) struct Waiter {
+    event_loop: Py<PyAny>,
+    state: Mutex<Waiting>,
+    blocking: AtomicBool,
+}
+
+#[derive(Default)]
+struct Waiting {
+    outcome: Option<Outcome>,
+    callback: Option<(Py<PyAny>, Option<Py<PyAny>>)>,
+    handed_over: bool,
+    cancelled: bool,
+}
+
+#[pymethods]
+impl Waiter {
+    #[getter(_asyncio_future_blocking)]
+    fn blocking(&self) -> bool {
+        self.blocking.load(Ordering::Relaxed)
+    }
+
+    #[setter(_asyncio_future_blocking)]
+    fn set_blocking(&self, blocking: bool) {
+        self.blocking.store(blocking, Ordering::Relaxed);
+    }
+
+    fn get_loop(&self, py: Python<'_>) -> Py<PyAny> {
+        self.event_loop.clone_ref(py)
+    }
+
+    fn done(&self) -> bool {
+        let state = lock(&self.state);
+        state.handed_over || state.cancelled
+    }
+
+    fn cancelled(&self) -> bool {
+        lock(&self.state).cancelled
+    }
+
+    fn result(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.cancelled() {
+            return Ok(());
+        }
+        static CANCELLED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let class = CANCELLED.import(py, "asyncio", "CancelledError")?;
+        Err(PyErr::from_value(class.call0()?))
+    }
+
+    #[pyo3(signature = (callback, *, context=None))]
+    fn add_done_callback(slf: &Bound<'_, Self>, callback: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
+        {
+            let mut state = lock(&slf.get().state);
+            if !state.handed_over {
+                state.callback = Some((callback, context));
+                return Ok(());
+            }
+        }
+        Self::call_soon(slf, callback, context)
+    }
+
+    /// Wakes the task, which drops the call.
+    #[pyo3(signature = (msg=None))]
+    fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
+        drop(msg);
+        let callback = {
+            let mut state = lock(&slf.get().state);
+            if state.handed_over || state.cancelled {
+                return Ok(false);
+            }
+            state.cancelled = true;
+            state.callback.take()
+        };
+        if let Some((callback, context)) = callback {
+            Self::call_soon(slf, callback, context)?;
+        }
+        Ok(true)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        if let Ok(state) = self.state.try_lock()
+            && let Some((callback, context)) = &state.callback
+        {
+            visit.call(callback)?;
+            visit.call(context)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        drop(std::mem::take(&mut *lock(&self.state)));
+    }
+}
+
+impl Waiter {
+    fn call_soon(slf: &Bound<'_, Self>, callback: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        let options = PyDict::new(py);
+        options.set_item(intern!(py, "context"), context)?;
+        slf.get().event_loop.bind(py).call_method(intern!(py, "call_soon"), (callback, slf), Some(&options))?;
+        Ok(())
+    }
+
+    /// Steps the task that waits.
+    fn hand_over(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let callback = {
+            let mut state = lock(&slf.get().state);
+            if state.cancelled {
+                return Ok(());
+            }
+            state.handed_over = true;
+            state.callback.take()
+        };
+        match callback {
+            None => {}
+            Some((callback, Some(context))) => {
+                context.call_method1(py, intern!(py, "run"), (callback, slf))?;
+            }
+            Some((callback, None)) => {
+                callback.call1(py, (slf,))?;
+            }
+        }
+        Ok(())
     }
 }
 
 /// Ends a call, also when its task is dropped or panics.
 struct Finish {
-    slot: Arc<Slot>,
+    waiter: Option<Py<Waiter>>,
     queue: Arc<Queue>,
-    future: Option<Py<PyAny>>,
+}
+
+impl Finish {
+    fn put(&self, outcome: Outcome) {
+        if let Some(waiter) = &self.waiter {
+            lock(&waiter.get().state).outcome.get_or_insert(outcome);
+        }
+    }
 }
 
 impl Drop for Finish {
     fn drop(&mut self) {
-        self.slot
-            .put(Box::new(|_| Err(PyRuntimeError::new_err("the call ended without a result; please report this"))));
-        if let Some(future) = self.future.take() {
-            self.queue.push(Ready::Future(future));
+        self.put(Box::new(|_| Err(PyRuntimeError::new_err("the call ended without a result; please report this"))));
+        if let Some(waiter) = self.waiter.take() {
+            self.queue.push(Ready::Call(waiter));
         }
     }
 }
 
 enum Ready {
-    Future(Py<PyAny>),
+    Call(Py<Waiter>),
     Job(Job),
 }
 
@@ -175,11 +306,11 @@ pub(crate) struct Completions {
 #[pymethods]
 impl Completions {
     /// Hands over all that has finished.
-    fn __call__(&self, py: Python<'_>) {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         if let Some(mut reader) = self.reader.as_ref() {
             let _ = reader.read(&mut [0; 64]);
         }
-        self.queue.drain(py);
+        self.queue.drain(py)
     }
 }
 
@@ -226,9 +357,12 @@ impl Queue {
             queue.push(ready);
             queue.len() == 1
         };
-        if !first {
-            return;
+        if first {
+            self.wake();
         }
+    }
+
+    fn wake(&self) {
         match &self.wake {
             Wake::Pipe(writer) => {
                 let _ = (&mut &*writer).write(&[0]);
@@ -245,18 +379,23 @@ impl Queue {
         }
     }
 
-    fn drain(&self, py: Python<'_>) {
-        let ready = std::mem::take(&mut *lock(&self.ready));
-        for one in ready {
-            match one {
-                // A future that was cancelled meanwhile refuses, which is fine.
-                Ready::Future(future) => drop(future.call_method1(py, intern!(py, "set_result"), (py.None(),))),
-                Ready::Job(job) => {
-                    if let Err(error) = job(py) {
-                        error.write_unraisable(py, None);
-                    }
+    fn drain(&self, py: Python<'_>) -> PyResult<()> {
+        let mut ready = std::mem::take(&mut *lock(&self.ready)).into_iter();
+        while let Some(one) = ready.next() {
+            let result = match one {
+                Ready::Call(waiter) => Waiter::hand_over(waiter.bind(py)),
+                Ready::Job(job) => job(py),
+            };
+            if let Err(error) = result {
+                // KeyboardInterrupt or SystemExit: the others have their turn if the loop goes on.
+                let rest: Vec<_> = ready.collect();
+                if !rest.is_empty() {
+                    lock(&self.ready).splice(..0, rest);
+                    self.wake();
                 }
+                return Err(error);
             }
         }
+        Ok(())
     }
 }

@@ -21,7 +21,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::completion::{Awaitable, Completions};
+    use super::completion::{Awaitable, Completions, Waiter};
     #[pymodule_export]
     use super::daytona::{Daytona, settle};
     #[pymodule_export]

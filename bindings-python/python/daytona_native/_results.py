@@ -25,6 +25,9 @@ else:
         return CancelEvent
 
 
+_new = object.__new__
+
+
 class ExecutionArtifacts(Record):
     """What a command or program left.
 
@@ -206,10 +209,16 @@ class BuildInfo(Model):
 
 
 def executed(answer: tuple[int, str]) -> ExecuteResponse:
-    """Make the result of a command or program."""
-    exit_code, result = answer
-    artifacts = ExecutionArtifacts._of(stdout=result, charts=[])
-    return ExecuteResponse._of(exit_code=exit_code, result=result, artifacts=artifacts)
+    """Make the result of a command or program; the one result that is made very often."""
+    artifacts = _new(ExecutionArtifacts)
+    response = _new(ExecuteResponse)
+    fields = response.__dict__
+    fields["exit_code"], fields["result"] = answer
+    fields["artifacts"] = artifacts
+    fields = artifacts.__dict__
+    fields["stdout"] = answer[1]
+    fields["charts"] = []
+    return response
 
 
 def _reader(model: type[Model]) -> Any:
