@@ -55,7 +55,11 @@ class Daytona {
 
   static local(options) {
     const { dataDir: directory, ...config } = object('options', options)
-    return new this({ ...config, apiUrl: 'local', [dataDir]: directory == null ? undefined : text('dataDir', directory) })
+    return new this({
+      ...config,
+      apiUrl: 'local',
+      [dataDir]: directory == null ? undefined : text('dataDir', directory),
+    })
   }
 
   async create(params, options) {
@@ -85,10 +89,12 @@ class Daytona {
     }
     let cursor
     do {
-      const page = result(await call((id) => this.#native.list(id, queryText, cursor, seconds), {
-        convert,
-        signal: options?.signal,
-      }))
+      const page = result(
+        await call((id) => this.#native.list(id, queryText, cursor, seconds), {
+          convert,
+          signal: options?.signal,
+        }),
+      )
       yield* page.sandboxes
       cursor = page.nextCursor
     } while (cursor)

@@ -29,7 +29,9 @@ class FileSystem {
   async deleteFile(path, recursive, options) {
     text('path', path)
     const seconds = limit(undefined, options)
-    return result(await call((id) => this.#native.deleteFile(id, path, Boolean(recursive), seconds), { signal: options?.signal }))
+    return result(
+      await call((id) => this.#native.deleteFile(id, path, Boolean(recursive), seconds), { signal: options?.signal }),
+    )
   }
 
   async downloadFile(remotePath, ...rest) {
@@ -39,7 +41,9 @@ class FileSystem {
     if (localPath === undefined && rest[0] == null && typeof rest[1] === 'number') rest.shift()
     const [timeout, options] = rest
     const seconds = limit(timeout, options)
-    return result(await call((id) => this.#native.downloadFile(id, remotePath, localPath, seconds), { signal: options?.signal }))
+    return result(
+      await call((id) => this.#native.downloadFile(id, remotePath, localPath, seconds), { signal: options?.signal }),
+    )
   }
 
   async downloadFileStream(remotePath, timeoutOrOptions) {
@@ -77,7 +81,9 @@ class FileSystem {
         }
       })
     }
-    return result(await call((id) => this.#native.downloadFiles(id, filesText, seconds), { convert, signal: options?.signal }))
+    return result(
+      await call((id) => this.#native.downloadFiles(id, filesText, seconds), { convert, signal: options?.signal }),
+    )
   }
 
   async findFiles(path, pattern, options) {
@@ -104,7 +110,9 @@ class FileSystem {
     text('source', source)
     text('destination', destination)
     const seconds = limit(undefined, options)
-    return result(await call((id) => this.#native.moveFiles(id, source, destination, seconds), { signal: options?.signal }))
+    return result(
+      await call((id) => this.#native.moveFiles(id, source, destination, seconds), { signal: options?.signal }),
+    )
   }
 
   async replaceInFiles(files, pattern, newValue, options) {
@@ -112,7 +120,9 @@ class FileSystem {
     text('pattern', pattern)
     text('newValue', newValue)
     const seconds = limit(undefined, options)
-    return result(await call((id) => this.#native.replaceInFiles(id, filesText, pattern, newValue, seconds), fromJson(options)))
+    return result(
+      await call((id) => this.#native.replaceInFiles(id, filesText, pattern, newValue, seconds), fromJson(options)),
+    )
   }
 
   async searchFiles(path, pattern, options) {
@@ -129,16 +139,20 @@ class FileSystem {
     optionalText('owner', owner)
     optionalText('group', group)
     const seconds = limit(undefined, options)
-    return result(await call((id) => this.#native.setFilePermissions(id, path, mode, owner, group, seconds), {
-      signal: options?.signal,
-    }))
+    return result(
+      await call((id) => this.#native.setFilePermissions(id, path, mode, owner, group, seconds), {
+        signal: options?.signal,
+      }),
+    )
   }
 
   async uploadFile(file, remotePath, timeout, options) {
     const source = contents('file', file)
     text('remotePath', remotePath)
     const seconds = limit(timeout, options)
-    return result(await call((id) => this.#native.uploadFile(id, source, remotePath, seconds, false), { signal: options?.signal }))
+    return result(
+      await call((id) => this.#native.uploadFile(id, source, remotePath, seconds, false), { signal: options?.signal }),
+    )
   }
 
   async uploadFileStream(source, remotePath, options) {
@@ -162,7 +176,9 @@ class FileSystem {
     const sources = list('files', files).map((file) => contents('source', file?.source))
     const destinations = files.map((file) => text('destination', file.destination))
     const seconds = limit(timeout, options)
-    return result(await call((id) => this.#native.uploadFiles(id, sources, destinations, seconds), { signal: options?.signal }))
+    return result(
+      await call((id) => this.#native.uploadFiles(id, sources, destinations, seconds), { signal: options?.signal }),
+    )
   }
 }
 

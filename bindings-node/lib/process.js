@@ -23,10 +23,12 @@ class Process {
     optionalText('cwd', cwd)
     const envText = optionalJson(env)
     const seconds = limit(timeout, options)
-    return result(await call((id) => this.#native.exec(id, command, cwd, envText, seconds), {
-      convert: toExecuteResponse,
-      signal: options?.signal,
-    }))
+    return result(
+      await call((id) => this.#native.exec(id, command, cwd, envText, seconds), {
+        convert: toExecuteResponse,
+        signal: options?.signal,
+      }),
+    )
   }
 
   async codeRun(code, params, timeout, options) {
@@ -35,10 +37,12 @@ class Process {
     const argvText = argv == null ? undefined : optionalJson(list('params.argv', argv))
     const envText = optionalJson(env)
     const seconds = limit(timeout, options)
-    return result(await call((id) => this.#native.codeRun(id, code, argvText, envText, seconds), {
-      convert: toCodeResponse,
-      signal: options?.signal,
-    }))
+    return result(
+      await call((id) => this.#native.codeRun(id, code, argvText, envText, seconds), {
+        convert: toCodeResponse,
+        signal: options?.signal,
+      }),
+    )
   }
 }
 

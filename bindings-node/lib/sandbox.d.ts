@@ -14,7 +14,8 @@ export interface SandboxVolume {
 }
 
 /** The state a sandbox is going to. */
-export type SandboxDesiredState = 'destroyed' | 'started' | 'stopped' | 'resized' | 'archived' | 'paused' | (string & {})
+export type SandboxDesiredState =
+  'destroyed' | 'started' | 'stopped' | 'resized' | 'archived' | 'paused' | (string & {})
 
 /** State of a sandbox's backup. */
 export type SandboxBackupState = 'None' | 'Pending' | 'InProgress' | 'Completed' | 'Error' | (string & {})

@@ -3,7 +3,7 @@
 const { call, result } = require('./call')
 const { FileSystem } = require('./files')
 const { Process } = require('./process')
-const { integer, json, limit, object, optionalNumber, text } = require('./arguments')
+const { integer, json, limit, object, text } = require('./arguments')
 
 class Sandbox {
   #native
@@ -173,13 +173,13 @@ class Sandbox {
 
   async downloadUrl(path, ttlSeconds, options) {
     text('path', path)
-    const ttl = ttlSeconds == null ? undefined : Math.ceil(optionalNumber('ttlSeconds', ttlSeconds))
+    const ttl = ttlSeconds == null ? undefined : integer('ttlSeconds', ttlSeconds)
     return result(await call((id) => this.#native.downloadUrl(id, path, ttl), { signal: options?.signal }))
   }
 
   async uploadUrl(path, ttlSeconds, options) {
     text('path', path)
-    const ttl = ttlSeconds == null ? undefined : Math.ceil(optionalNumber('ttlSeconds', ttlSeconds))
+    const ttl = ttlSeconds == null ? undefined : integer('ttlSeconds', ttlSeconds)
     return result(await call((id) => this.#native.uploadUrl(id, path, ttl), { signal: options?.signal }))
   }
 

@@ -3,7 +3,16 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { CodeRunParams, Daytona, DaytonaError, DaytonaNotFoundError, FileSystem, Process, Sandbox, SandboxState } from 'daytona-native'
+import {
+  CodeRunParams,
+  Daytona,
+  DaytonaError,
+  DaytonaNotFoundError,
+  FileSystem,
+  Process,
+  Sandbox,
+  SandboxState,
+} from 'daytona-native'
 import { cleanEnvironment, deferred, json, run, startFake, startServer } from './support.mjs'
 
 let server
@@ -27,7 +36,10 @@ test('a sandbox is a plain object with what the server says', async () => {
   assert.equal(JSON.parse(JSON.stringify(sandbox)).id, sandbox.id)
   const { process, fs } = sandbox
   assert.equal((await process.executeCommand('echo $GREETING')).result, 'hi\n')
-  assert.deepEqual((await fs.listFiles('.')).map((file) => file.name).filter((name) => !name.startsWith('.')), [])
+  assert.deepEqual(
+    (await fs.listFiles('.')).map((file) => file.name).filter((name) => !name.startsWith('.')),
+    [],
+  )
   await sandbox.delete(60, true)
   assert.equal(sandbox.state, SandboxState.DESTROYED)
   await assert.rejects(daytona.get(sandbox.id), DaytonaNotFoundError)

@@ -51,7 +51,11 @@ test('every kind of source can be uploaded', async () => {
     await sandbox.fs.uploadFileStream(source(), `in/${name}`, { onProgress: ({ bytesSent }) => sent.push(bytesSent) })
     assert.ok((await sandbox.fs.downloadFile(`in/${name}`)).equals(content), name)
     assert.equal(sent.at(-1), content.length, name)
-    assert.deepEqual(sent, [...sent].sort((a, b) => a - b), name)
+    assert.deepEqual(
+      sent,
+      [...sent].sort((a, b) => a - b),
+      name,
+    )
   }
   await sandbox.fs.uploadFileStream(Readable.from(['text ', 'in ', 'pieces']), 'in/text')
   assert.equal((await sandbox.fs.downloadFile('in/text')).toString(), 'text in pieces')
@@ -108,7 +112,10 @@ test('an error that onProgress throws ends the transfer', async () => {
   const onProgress = () => {
     throw reason
   }
-  await assert.rejects(sandbox.fs.uploadFileStream(pieces(content), 'in/p', { onProgress }), (error) => error === reason)
+  await assert.rejects(
+    sandbox.fs.uploadFileStream(pieces(content), 'in/p', { onProgress }),
+    (error) => error === reason,
+  )
   await assert.rejects(sandbox.fs.uploadFileStream(content, 'in/p', { onProgress }), (error) => error === reason)
   const stream = await sandbox.fs.downloadFileStream('in/buffer', { onProgress })
   await assert.rejects(buffer(stream), (error) => error === reason)
@@ -184,7 +191,10 @@ test('a download that breaks off is an error, not an end', async () => {
     await writeFile(target, 'old')
     await assert.rejects(fake.sandbox.fs.downloadFile('a', target))
     assert.equal(await readFile(target, 'utf8'), 'old')
-    assert.deepEqual((await readdir(folder)).filter((name) => name.startsWith('.daytona')), [])
+    assert.deepEqual(
+      (await readdir(folder)).filter((name) => name.startsWith('.daytona')),
+      [],
+    )
   } finally {
     await fake.stop()
   }
@@ -206,7 +216,7 @@ test('a source is not read faster than the server takes it', async () => {
     const upload = fake.sandbox.fs.uploadFileStream(source(), 'a')
     const { request, response } = await paused.promise
     // What fits into the sockets' buffers goes; then nothing.
-    for (let before = -1; before !== pulled; ) {
+    for (let before = -1; before !== pulled;) {
       before = pulled
       await sleep(200)
     }
@@ -247,7 +257,7 @@ test('a download is not read faster than it is taken', async () => {
     const stream = await fake.sandbox.fs.downloadFileStream('a')
     await once(stream, 'readable')
     await blocked.promise
-    for (let before = -1; before !== written; ) {
+    for (let before = -1; before !== written;) {
       before = written
       await sleep(200)
     }

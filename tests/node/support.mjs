@@ -134,5 +134,9 @@ export async function run(source, { args = [], env = {}, input = 'module' } = {}
 
 /** The environment without any setting of a client. */
 export function cleanEnvironment() {
-  return Object.fromEntries(Object.keys(process.env).filter((name) => name.startsWith('DAYTONA_')).map((name) => [name, undefined]))
+  return Object.fromEntries(
+    Object.keys(process.env)
+      .filter((name) => name.startsWith('DAYTONA_'))
+      .map((name) => [name, undefined]),
+  )
 }

@@ -43,7 +43,11 @@ const sandbox: Sandbox = await daytona.create(fromSnapshot, { timeout: 10, signa
 await daytona.create(fromImage)
 await local.get(sandbox.id, { signal, timeout: 5 })
 
-const query: ListSandboxesQuery = { states: [SandboxState.STARTED], sort: SandboxListSortField.NAME, createdAtAfter: new Date() }
+const query: ListSandboxesQuery = {
+  states: [SandboxState.STARTED],
+  sort: SandboxListSortField.NAME,
+  createdAtAfter: new Date(),
+}
 for await (const listed of daytona.list(query)) {
   const state: SandboxState | undefined = listed.state
   void state
@@ -69,7 +73,10 @@ const entries: FileInfo[] = await sandbox.fs.listFiles('.', { depth: 2, signal }
 const matches: Match[] = await sandbox.fs.findFiles('.', 'text')
 await sandbox.fs.setFilePermissions('a', { mode: '644' })
 await sandbox.fs.uploadFile(Buffer.from('a'), 'a', 10)
-await sandbox.fs.uploadFiles([{ source: 'local', destination: 'a' }, { source: content, destination: 'b' }])
+await sandbox.fs.uploadFiles([
+  { source: 'local', destination: 'a' },
+  { source: content, destination: 'b' },
+])
 
 const uploadOptions: UploadStreamOptions = { signal, onProgress: ({ bytesSent }) => void bytesSent }
 async function* pieces() {
