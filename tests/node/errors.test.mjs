@@ -174,7 +174,6 @@ test('bad input is refused before anything is sent', async () => {
     () => fake.sandbox.setAutostopInterval(1.5),
     () => fake.sandbox.setLabels('a'),
     () => fake.sandbox.downloadUrl('a', Number.NaN),
-    () => fake.sandbox.uploadUrl(''),
     () => fake.daytona.create({ autoStopInterval: '5' }),
     () => fake.daytona.create({ autoStopInterval: 1.5 }),
     () => fake.daytona.create({ autoStopInterval: Number.NaN }),
