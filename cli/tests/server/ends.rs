@@ -171,3 +171,30 @@ async fn stop_and_look(runtime: &str) {
     server.call("POST", &format!("/api/sandbox/{id}/stop"), Value::Null).await.expect(200);
     assert!(!runs(&marker));
 }
+
+#[tokio::test]
+async fn a_sandbox_that_ends_by_itself_is_stopped_and_says_so() {
+    for runtime in ["auto", "process"] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::open(dir.path(), &["--runtime", runtime]).await;
+        let id = server.create(json!({})).await;
+        // The shell's parent is the agent.
+        let answer = server.try_exec(&id, "kill -9 $PPID; sleep 1000").await;
+        assert_eq!(answer.expect(502)["source"], "DAYTONA_PROXY");
+        let stopped = async {
+            loop {
+                let sandbox = server.get(&id).await.expect(200);
+                if sandbox["state"] == "stopped" {
+                    return sandbox;
+                }
+            }
+        };
+        let sandbox = tokio::time::timeout(LIMIT, stopped).await.unwrap();
+        let reason = sandbox["errorReason"].as_str().unwrap();
+        assert!(reason.contains("ended by itself"), "{reason}");
+        let path = format!("/api/sandbox/{id}/start");
+        let started = server.call("POST", &path, Value::Null).await.expect(200);
+        assert!(started.get("errorReason").is_none(), "{started}");
+        server.exec(&id, "true").await;
+    }
+}
