@@ -1,6 +1,6 @@
 //! Uploads: a multipart body that is read while it is sent.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use daytona_wire::files::UploadFilesResponse;
 use futures_util::stream::{BoxStream, Stream, StreamExt};
 use http::HeaderValue;
-use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Progress, Transfer, Upload, UploadSource};
@@ -22,7 +22,9 @@ use crate::operation::Operation;
 use crate::sandbox::Sandbox;
 use crate::transport::Call;
 
-const PIECE: usize = 1024 * 1024;
+const PIECE: usize = 256 * 1024;
+/// Pieces of a file in memory beside the one that is sent.
+const READ_AHEAD: usize = 4;
 /// Files up to this size in all are sent as one buffer.
 const ONE_BUFFER: usize = 8 * 1024 * 1024;
 
@@ -263,38 +265,34 @@ fn pieces_of(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
     })
 }
 
-enum Reading {
-    Closed(PathBuf),
-    Open(tokio::fs::File, PathBuf),
+/// Reads ahead on a thread that may block, so that reading and sending overlap.
+fn read_file(path: PathBuf, length: u64, meter: Arc<Meter>) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let (pieces, queue) = mpsc::channel(READ_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        if let Err(reason) = read_pieces(&path, length, &pieces) {
+            let _ = pieces.blocking_send(Err(unreadable(&path, &reason)));
+        }
+    });
+    futures_util::stream::unfold(queue, |mut queue| async move { Some((queue.recv().await?, queue)) })
+        .map(move |piece| piece.map_err(|error| meter.fail(error)))
 }
 
-fn read_file(path: PathBuf, length: u64, meter: Arc<Meter>) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    let begin = (Reading::Closed(path), length);
-    futures_util::stream::try_unfold(begin, move |(reading, left)| {
-        let meter = Arc::clone(&meter);
-        async move {
-            let (mut file, path) = match reading {
-                Reading::Open(file, path) => (file, path),
-                Reading::Closed(path) => match tokio::fs::File::open(&path).await {
-                    Ok(mut file) => {
-                        file.set_max_buf_size(PIECE);
-                        (file, path)
-                    }
-                    Err(error) => return Err(meter.fail(unreadable(&path, &error.to_string()))),
-                },
-            };
-            if left == 0 {
-                return Ok(None);
-            }
-            let mut buffer = bytes::BytesMut::with_capacity(usize::try_from(left).unwrap_or(usize::MAX).min(PIECE));
-            let limited = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.capacity()) as u64;
-            match (&mut file).take(limited).read_buf(&mut buffer).await {
-                Ok(0) => Err(meter.fail(unreadable(&path, "it became shorter while it was sent"))),
-                Ok(read) => Ok(Some((buffer.freeze(), (Reading::Open(file, path), left - read as u64)))),
-                Err(error) => Err(meter.fail(unreadable(&path, &error.to_string()))),
-            }
+/// Exactly `left` bytes of a file; ends early when nobody takes them any more.
+fn read_pieces(path: &Path, mut left: u64, pieces: &mpsc::Sender<Result<Bytes>>) -> Result<(), String> {
+    let mut file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    while left > 0 {
+        let wanted = left.min(PIECE as u64);
+        let mut piece = Vec::with_capacity(PIECE.min(usize::try_from(left).unwrap_or(PIECE)));
+        (&mut file).take(wanted).read_to_end(&mut piece).map_err(|error| error.to_string())?;
+        if (piece.len() as u64) < wanted {
+            return Err("it became shorter while it was sent".into());
         }
-    })
+        left -= wanted;
+        if pieces.blocking_send(Ok(piece.into())).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 fn unreadable(path: &Path, reason: &str) -> Error {
