@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use daytona_core::Error;
@@ -109,20 +110,15 @@ fn block_on<T: Send>(
                     () = tokio::time::sleep(SIGNAL_TICK), if main => Event::Tick,
                 }
             });
-            let attached = |work: &mut dyn FnMut(Python<'_>) -> PyResult<()>| {
-                let returning = process.about_to_attach();
-                Python::attach(|py| {
-                    drop(returning);
-                    work(py)
-                })
-            };
             let outcome = match event {
-                Event::Done(value) => break Ok(value),
-                Event::Job(job) => {
-                    let mut job = Some(job);
-                    attached(&mut |py| job.take().map_or(Ok(()), |job| job(py)))
+                // Callbacks that were asked for before the end come before it.
+                Event::Done(value) => {
+                    let mut rest = std::iter::from_fn(|| jobs.as_mut()?.try_recv().ok());
+                    break rest.try_for_each(|job| attached(&process, job)).map(|()| value);
                 }
-                Event::Tick => attached(&mut |py| py.check_signals()),
+                Event::Job(job) => attached(&process, job),
+                #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime only")]
+                Event::Tick => attached(&process, |py| py.check_signals()),
             };
             if let Err(error) = outcome {
                 break Err(error);
@@ -131,6 +127,15 @@ fn block_on<T: Send>(
         (result, process.about_to_attach())
     });
     result
+}
+
+/// Runs Python code from within a call.
+fn attached<T>(process: &Arc<Process>, work: impl FnOnce(Python<'_>) -> T) -> T {
+    let returning = process.about_to_attach();
+    Python::attach(|py| {
+        drop(returning);
+        work(py)
+    })
 }
 
 /// Lets the connections that a client has just given up close.

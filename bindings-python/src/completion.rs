@@ -168,10 +168,10 @@ impl Waiter {
     }
 
     fn result(&self, py: Python<'_>) -> PyResult<()> {
+        static CANCELLED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         if !self.cancelled() {
             return Ok(());
         }
-        static CANCELLED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let class = CANCELLED.import(py, "asyncio", "CancelledError")?;
         Err(PyErr::from_value(class.call0()?))
     }

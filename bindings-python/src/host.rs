@@ -3,7 +3,6 @@
 //! Callbacks run where the caller is: on its thread in a synchronous client, in the event loop in an
 //! asynchronous one. Blocking sources of an asynchronous client are read on a thread of their own.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -68,14 +67,12 @@ impl Host {
 #[derive(Default)]
 pub(crate) struct Report {
     error: Mutex<Option<PyErr>>,
-    failed: AtomicBool,
     wake: Notify,
 }
 
 impl Report {
     fn fail(&self, error: PyErr) {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        self.failed.store(true, Ordering::Release);
         self.wake.notify_one();
     }
 
@@ -86,10 +83,15 @@ impl Report {
             result = work => result,
             () = self.wake.notified() => Err(Error::caller("ended by the caller's own code")),
         };
-        match self.error.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self.take() {
             Some(error) => Err(Failure::Python(error)),
             None => result.map_err(Failure::Core),
         }
+    }
+
+    /// What a callback raised, if one did.
+    pub(crate) fn take(&self) -> Option<PyErr> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -41,8 +41,9 @@ pub(crate) fn upload(
     single: bool,
     watch: Watch,
 ) -> PyResult<Py<PyAny>> {
+    let report = Arc::new(Report::default());
+    let last = Arc::clone(&report);
     let make = move |py: Python<'_>, host: Host| {
-        let report = Arc::new(Report::default());
         let mut uploads = files
             .into_iter()
             .map(|(object, destination)| Ok(Upload { source: source(object.bind(py), &host, &report)?, destination }))
@@ -61,7 +62,8 @@ pub(crate) fn upload(
             report.watch(work).await
         })
     };
-    mode.run_with_host(py, make, none)
+    // The last callback may come after the answer.
+    mode.run_with_host(py, make, move |py, ()| last.take().map_or_else(|| none(py, ()), Err))
 }
 
 /// Bytes are contents, text and paths are local files, all else is read piece by piece.

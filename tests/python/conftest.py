@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+
 from daytona_native import AsyncDaytona, Daytona, DaytonaConfig, Sandbox
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -12,6 +12,7 @@ import threading
 from typing import Any
 
 import pytest
+
 from conftest import Fake, Server
 from daytona_native import AsyncDaytona, CreateSandboxFromSnapshotParams, DaytonaNotFoundError, ListSandboxesQuery
 

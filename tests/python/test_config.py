@@ -6,6 +6,7 @@ import pathlib
 import warnings
 
 import pytest
+
 from daytona_native import (
     AsyncDaytona,
     CreateSandboxFromSnapshotParams,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import pickle
 
-import daytona_native
 import pytest
+
+import daytona_native
 from conftest import Fake
 from daytona_native import (
     Daytona,

@@ -6,8 +6,9 @@ import inspect
 import pickle
 from datetime import datetime, timezone
 
-import daytona_native
 import pytest
+
+import daytona_native
 from daytona_native import (
     CodeLanguage,
     CodeRunParams,

@@ -8,8 +8,9 @@ import pathlib
 import subprocess
 import sys
 
-import daytona_native
 import pytest
+
+import daytona_native
 
 ROOT = pathlib.Path(__file__).parents[2]
 MANIFEST = json.loads((ROOT / "tests/parity/python.json").read_text())

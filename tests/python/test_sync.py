@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from conftest import Fake, Server
 from daytona_native import (
     CreateSandboxFromSnapshotParams,

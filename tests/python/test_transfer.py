@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+
 from conftest import Server
 from daytona_native import (
     AsyncDaytona,
@@ -115,6 +116,8 @@ def test_a_callback_that_fails_ends_the_transfer(box: Sandbox) -> None:
         box.fs.upload_file_stream(pieces(50), "transfer/failed", on_progress=report)
     with pytest.raises(LookupError, match="from the callback"):
         list(box.fs.download_file_stream("transfer/stream", on_progress=report))
+    with pytest.raises(LookupError, match="from the callback"):
+        box.fs.upload_file_stream(b"at once", "transfer/failed", on_progress=report)
 
 
 def test_a_callback_may_use_the_client(box: Sandbox) -> None:

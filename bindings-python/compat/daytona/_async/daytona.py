@@ -1,0 +1,5 @@
+"""The asynchronous client."""
+
+from daytona_native import (
+    AsyncDaytona as AsyncDaytona,
+)

@@ -1,0 +1,5 @@
+"""Its files."""
+
+from daytona_native import (
+    AsyncFileSystem as AsyncFileSystem,
+)

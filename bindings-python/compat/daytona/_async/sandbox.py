@@ -1,0 +1,5 @@
+"""Its sandboxes."""
+
+from daytona_native import (
+    AsyncSandbox as AsyncSandbox,
+)

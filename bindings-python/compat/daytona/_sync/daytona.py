@@ -1,0 +1,5 @@
+"""The synchronous client."""
+
+from daytona_native import (
+    Daytona as Daytona,
+)

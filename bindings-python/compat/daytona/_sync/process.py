@@ -1,0 +1,5 @@
+"""Its processes."""
+
+from daytona_native import (
+    Process as Process,
+)

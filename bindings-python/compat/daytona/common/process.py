@@ -1,0 +1,7 @@
+"""Parameters and results of commands."""
+
+from daytona_native import (
+    CodeRunParams as CodeRunParams,
+    ExecuteResponse as ExecuteResponse,
+    ExecutionArtifacts as ExecutionArtifacts,
+)

@@ -1,0 +1,5 @@
+"""Parameters of sandboxes."""
+
+from daytona_native import (
+    Resources as Resources,
+)

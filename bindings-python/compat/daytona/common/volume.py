@@ -1,0 +1,5 @@
+"""Volumes."""
+
+from daytona_native import (
+    VolumeMount as VolumeMount,
+)
