@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::hierarchy::{Mount, clean, v2_parent};
 use crate::{Enforcement, Limits, RuntimeError, SandboxSpec};
 
 /// Processes and threads a sandbox may have.
@@ -13,10 +14,7 @@ const MAX_PIDS: u64 = 2048;
 /// The period of the CPU quota, in microseconds.
 const CPU_PERIOD: f64 = 100_000.0;
 /// The file in the data directory that remembers where groups were made.
-const PARENTS: &str = "cgroups.json";
-
-/// The controllers in use.
-const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+pub(crate) const PARENTS: &str = "cgroups.json";
 
 /// Where this server's groups are made.
 #[derive(Debug, Default)]
@@ -119,7 +117,7 @@ impl Cgroups {
             memory: self.enforcement("memory"),
             pids: self.enforcement("pids"),
             disk: Enforcement::NotEnforced {
-                reason: "needs a file system with project quotas, which this one is not set up for".to_owned(),
+                reason: "not implemented: a sandbox can fill the file system of the data directory".to_owned(),
             },
             freeze: self.enforcement("freezer"),
         }
@@ -290,7 +288,7 @@ impl Group {
 }
 
 /// Removes one group. The kernel may need a moment after the last process.
-fn remove_group(dir: &Path) {
+pub(crate) fn remove_group(dir: &Path) {
     for _ in 0..200 {
         match fs::remove_dir(dir) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
@@ -304,199 +302,4 @@ fn remove_group(dir: &Path) {
         }
     }
     tracing::warn!("cgroup {} stays busy", dir.display());
-}
-
-/// Removes the groups an earlier server on this data directory left, ending what runs in them.
-fn clean(data_dir: &Path) {
-    let file = data_dir.join(PARENTS);
-    let parents: Vec<PathBuf> =
-        fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-    for parent in parents {
-        let ours = |part: &str| part.starts_with("daytona-native-");
-        if !parent.file_name().and_then(|name| name.to_str()).is_some_and(ours) {
-            continue;
-        }
-        let children = fs::read_dir(&parent).into_iter().flatten().flatten();
-        for dir in children.map(|child| child.path()).filter(|path| path.is_dir()) {
-            // A group frozen when its server was killed never ends by itself.
-            let _ = fs::write(dir.join("freezer.state"), "THAWED");
-            let _ = fs::write(dir.join("cgroup.freeze"), "0");
-            let _ = fs::write(dir.join("cgroup.kill"), "1");
-            remove_group(&dir);
-        }
-        let _ = fs::remove_dir(&parent);
-    }
-    let _ = fs::remove_file(file);
-}
-
-/// One line of mountinfo.
-struct Mount {
-    root: String,
-    point: PathBuf,
-    kind: String,
-    options: Vec<String>,
-}
-
-impl Mount {
-    fn parse(line: &str) -> Option<Self> {
-        let (left, right) = line.split_once(" - ")?;
-        let mut left = left.split(' ').skip(3);
-        let (root, point) = (left.next()?, left.next()?);
-        let mut right = right.split(' ');
-        let kind = right.next()?.to_owned();
-        let options = right.nth(1)?.split(',').map(str::to_owned).collect();
-        Some(Self { root: root.to_owned(), point: point.into(), kind, options })
-    }
-
-    /// The group this process is in, in this hierarchy; `controller` is empty for v2.
-    fn own_group(&self, own: &str, controller: &str) -> PathBuf {
-        let path = own.lines().find_map(|line| {
-            let (_, rest) = line.split_once(':')?;
-            let (controllers, path) = rest.split_once(':')?;
-            controllers.split(',').any(|name| name == controller).then_some(path)
-        });
-        let path = path.unwrap_or("/");
-        // A bind of a subtree shows only what is below its root.
-        let below = path.strip_prefix(self.root.trim_end_matches('/')).unwrap_or(path);
-        let group = self.point.join(below.trim_start_matches('/'));
-        if group.exists() { group } else { self.point.clone() }
-    }
-}
-
-/// Makes the parent in the v2 hierarchy, with as many controllers as can be had.
-fn v2_parent(mount: &Mount, own: &str, name: &str) -> io::Result<(PathBuf, Vec<String>)> {
-    let own = mount.own_group(own, "");
-    let available = fs::read_to_string(own.join("cgroup.controllers"))?;
-    let available: Vec<&str> = available.split_whitespace().collect();
-    let wanted: Vec<&str> = CONTROLLERS.into_iter().filter(|name| available.contains(name)).collect();
-    let mut best: io::Result<(PathBuf, Vec<String>)> = Err(io::ErrorKind::NotFound.into());
-    for place in [own, mount.point.clone()] {
-        let parent = place.join(name);
-        match fs::create_dir(&parent) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                best = best.or(Err(error));
-                continue;
-            }
-            _ => {}
-        }
-        let enabled = enable(&place, &parent, &wanted);
-        match &best {
-            Ok((_, before)) if before.len() >= enabled.len() => drop(fs::remove_dir(&parent)),
-            worse => {
-                if let Ok((before, _)) = worse {
-                    let _ = fs::remove_dir(before);
-                }
-                let complete = enabled.len() == wanted.len();
-                best = Ok((parent, enabled));
-                if complete {
-                    break;
-                }
-            }
-        }
-    }
-    best
-}
-
-/// Passes controllers on from `place` to `parent` and from there to its children; those that were.
-fn enable(place: &Path, parent: &Path, wanted: &[&str]) -> Vec<String> {
-    let pass_on =
-        |group: &Path, controller: &str| fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"));
-    let mut enabled = Vec::new();
-    for controller in wanted {
-        let passed = pass_on(place, controller).or_else(|error| {
-            // A group with processes in it cannot; when they are this server's they can move.
-            if error.kind() == io::ErrorKind::ResourceBusy && step_aside(place).is_ok() {
-                pass_on(place, controller)
-            } else {
-                Err(error)
-            }
-        });
-        if passed.and_then(|()| pass_on(parent, controller)).is_ok() {
-            enabled.push((*controller).to_owned());
-        }
-    }
-    enabled
-}
-
-/// Moves this server and its launcher from `place` to a group below, if nobody else is there.
-fn step_aside(place: &Path) -> io::Result<()> {
-    let all = fs::read_to_string(place.join("cgroup.procs"))?;
-    let ours = crate::process::tree_of(i32::try_from(std::process::id()).ok());
-    let ours: Vec<String> = ours.iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
-    if !all.lines().all(|pid| ours.iter().any(|own| own == pid)) {
-        return Err(io::ErrorKind::ResourceBusy.into());
-    }
-    let aside = place.join("daytona-native-server");
-    match fs::create_dir(&aside) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    all.lines().try_for_each(|pid| fs::write(aside.join("cgroup.procs"), pid))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LINE: &str =
-        "42 24 0:38 /docker/abc /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate";
-
-    #[test]
-    fn mounts_are_read() {
-        let mount = Mount::parse(LINE).expect("a mount");
-        assert_eq!((mount.kind.as_str(), mount.root.as_str()), ("cgroup2", "/docker/abc"));
-        assert_eq!(mount.point, Path::new("/sys/fs/cgroup/unified"));
-        assert_eq!(mount.options, ["rw", "nsdelegate"]);
-        assert!(Mount::parse("nonsense").is_none());
-    }
-
-    #[test]
-    fn own_group_is_looked_for_below_the_mount() {
-        let root = tempfile::tempdir().expect("a folder");
-        fs::create_dir(root.path().join("inner")).expect("a folder");
-        let mount = Mount {
-            root: "/docker/abc".to_owned(),
-            point: root.path().to_owned(),
-            kind: "cgroup2".to_owned(),
-            options: Vec::new(),
-        };
-        let own = "4:cpu,cpuacct:/other\n0::/docker/abc/inner\n";
-        assert_eq!(mount.own_group(own, ""), root.path().join("inner"));
-        // One that cannot be seen from here: the top of what can.
-        assert_eq!(mount.own_group(own, "cpu"), root.path());
-    }
-
-    /// `hugetlb` stands for the controllers that a machine with cgroup v1 does not have in v2.
-    #[test]
-    fn a_server_alone_in_its_group_steps_aside() {
-        let point = Path::new("/sys/fs/cgroup/unified");
-        let text = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
-        if !text(point.join("cgroup.controllers")).contains("hugetlb") {
-            println!("skipped: no spare controller in a cgroup v2 hierarchy at {}", point.display());
-            return;
-        }
-        let place = point.join(format!("daytona-test-{}", crate::random_name()));
-        if fs::create_dir(&place).is_err() {
-            println!("skipped: this user cannot make cgroups");
-            return;
-        }
-        let had = text(point.join("cgroup.subtree_control")).contains("hugetlb");
-        fs::write(point.join("cgroup.subtree_control"), "+hugetlb").expect("passed on by the root");
-        let mut other = std::process::Command::new("sleep").arg("60").spawn().expect("a process");
-        fs::write(place.join("cgroup.procs"), other.id().to_string()).expect("moved");
-        let parent = place.join("parent");
-        fs::create_dir(&parent).expect("a group");
-        assert_eq!(enable(&place, &parent, &["hugetlb", "unheard-of"]), ["hugetlb"]);
-        assert_eq!(text(place.join("daytona-native-server/cgroup.procs")).trim(), other.id().to_string());
-        let child = parent.join("child");
-        fs::create_dir(&child).expect("a group");
-        assert!(child.join("hugetlb.2MB.max").exists());
-        other.kill().and_then(|()| other.wait()).expect("ended");
-        for dir in [child, parent, place.join("daytona-native-server"), place] {
-            remove_group(&dir);
-        }
-        if !had {
-            let _ = fs::write(point.join("cgroup.subtree_control"), "-hugetlb");
-        }
-    }
 }

@@ -16,7 +16,7 @@ pub enum RuntimeError {
         reason: String,
     },
     /// A sandbox did not start.
-    #[error("{step}: {source}{}", hint(source))]
+    #[error("{step}: {source}{}", hint(step, source))]
     Launch {
         /// The step that failed, e.g. `mount overlay /usr`.
         step: String,
@@ -45,8 +45,18 @@ pub enum RuntimeError {
     LauncherGone,
 }
 
-fn hint(source: &io::Error) -> &'static str {
+/// What a failed step means and what helps.
+fn hint(step: &str, source: &io::Error) -> &'static str {
+    let namespaces = step == "create the namespaces";
     match source.kind() {
+        io::ErrorKind::InvalidInput if step.starts_with("mount overlay") => {
+            "; the data directory has to be on a file system an overlay can write to: not on another overlay, as in \
+             a container without a volume"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported if namespaces => {
+            "; the kernel, a container or a security profile forbids namespaces: `--runtime process` works without"
+        }
+        io::ErrorKind::StorageFull if namespaces => "; the kernel's limit of namespaces is reached: see `sysctl user`",
         io::ErrorKind::PermissionDenied => "; `--runtime process` works without these rights",
         _ => "",
     }

@@ -6,13 +6,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus};
 
-use crate::child::{self, Inherited};
+use crate::child::Inherited;
 use crate::protocol::{self, Failure, Launch, Plan, Reply, Report, Request, Step, report};
 use crate::sys::{self, Fork};
 use crate::{init, process};
@@ -110,6 +111,8 @@ struct Running {
     control: OwnedFd,
     /// Its own PID namespace: killing the first process ends all.
     isolated: bool,
+    /// Its cgroups.
+    groups: Vec<PathBuf>,
 }
 
 impl Forks {
@@ -128,7 +131,7 @@ impl Forks {
             // What outlives a killed first process of the process runtime comes here.
             rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
             sys::leave_keyring();
-            child::set_name(c"launcher");
+            crate::child::set_name(c"launcher");
         }
         Ok(Self {
             server,
@@ -142,7 +145,10 @@ impl Forks {
         loop {
             if self.wait()? {
                 match protocol::receive::<Request>(&self.server)? {
-                    None => return Ok(()),
+                    None => {
+                        self.end();
+                        return Ok(());
+                    }
                     Some((Ok(request), fds)) => self.handle(request, fds)?,
                     Some((Err(error), _)) => eprintln!("launcher: bad request: {error}"),
                 }
@@ -210,10 +216,18 @@ impl Forks {
 
     fn launch(&mut self, launch: Launch, listener: OwnedFd, outcome: &OwnedFd, log: OwnedFd) -> Result<Pid, Failure> {
         let Launch { seq, plan, agent } = launch;
-        let (theirs, control) = rustix::pipe::pipe().step("make a pipe")?;
-        let inherited =
-            Inherited { listener, report: outcome.try_clone().step("duplicate a descriptor")?, log, control: theirs };
-        let isolated = !matches!(plan, Plan::Process(_));
+        let (theirs, control) = io::pipe().step("make a pipe")?;
+        let inherited = Inherited {
+            listener,
+            report: outcome.try_clone().step("duplicate a descriptor")?,
+            log,
+            control: theirs.into(),
+        };
+        let (isolated, groups) = match &plan {
+            #[cfg(target_os = "linux")]
+            Plan::Ns(plan) => (true, plan.groups()),
+            Plan::Process(_) => (false, Vec::new()),
+        };
         let fork = match &plan {
             #[cfg(target_os = "linux")]
             Plan::Ns(plan) => crate::ns::fork(plan)?,
@@ -221,7 +235,7 @@ impl Forks {
         };
         match fork {
             Fork::Parent(pid) => {
-                self.running.insert(pid, Running { seq, control, isolated });
+                self.running.insert(pid, Running { seq, control: control.into(), isolated, groups });
                 Ok(pid)
             }
             Fork::Child => {
@@ -238,6 +252,28 @@ impl Forks {
                 };
                 std::process::exit(code.into())
             }
+        }
+    }
+
+    /// The server is gone: ends what it left running, and removes what it can no longer remove.
+    fn end(&mut self) {
+        let mut groups = Vec::new();
+        for (pid, running) in self.running.drain() {
+            groups.extend(running.groups);
+            if running.isolated {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+            // The others see the end of their control pipe.
+        }
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while rustix::process::wait(WaitOptions::NOHANG).is_ok() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for group in &groups {
+            crate::cgroup::remove_group(group);
+        }
+        for parent in groups.iter().filter_map(|group| group.parent()) {
+            let _ = std::fs::remove_dir(parent);
         }
     }
 

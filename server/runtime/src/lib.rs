@@ -3,10 +3,13 @@
 //! The server starts the launcher with [`spawn_launcher`] before anything else, then gives it to
 //! [`Runtime::start`].
 
+#![cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "groups and trials are for namespaces"))]
+
 mod cgroup;
 mod child;
 mod destroy;
 mod error;
+mod hierarchy;
 mod init;
 mod launcher;
 mod link;

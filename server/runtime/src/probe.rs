@@ -44,6 +44,7 @@ pub(crate) async fn choose(inner: &Arc<Inner>, choice: RuntimeChoice) -> Result<
             Err(why) => reason = format!("`ns` does not work here: {why}"),
         }
     }
+    inner.cgroups().remove();
     let none = |reason: &str| Enforcement::NotEnforced { reason: reason.to_owned() };
     let why = "the runtime `process` limits nothing";
     let probe = Probe {
@@ -153,6 +154,7 @@ impl Mode {
     }
 
     /// The user's name and, where it is the same for all sandboxes, home inside.
+    #[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "`process` has one user and no groups"))]
     pub(crate) fn user(&self, spec: &SandboxSpec) -> Result<(String, Option<PathBuf>), RuntimeError> {
         match self {
             #[cfg(target_os = "linux")]
@@ -175,6 +177,7 @@ impl Mode {
     }
 
     /// Makes a sandbox's folders and groups, and says how to start it.
+    #[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "`process` has one user and no groups"))]
     pub(crate) fn plan(&self, spec: &SandboxSpec, dir: &Path, inner: &Inner) -> Result<Prepared, RuntimeError> {
         if let Some(parent) = dir.parent() {
             fs::create_dir_all(parent).map_err(|error| RuntimeError::io("make", parent, error))?;
@@ -192,7 +195,7 @@ impl Mode {
                 let plan = ns::Plan {
                     dir: dir.to_owned(),
                     base: base.relative(),
-                    view: base.view.clone(),
+                    view: if user == "root" { base.view.clone().for_root() } else { base.view.clone() },
                     hostname,
                     uid: ids.uid,
                     gid: ids.gid,

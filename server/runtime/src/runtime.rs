@@ -341,8 +341,7 @@ impl Inner {
         prepare: impl FnOnce(&Inner) -> Result<Prepared, RuntimeError> + Send + 'static,
     ) -> Result<(pipe::Receiver, PathBuf), RuntimeError> {
         let failed = |error: std::io::Error| RuntimeError::Launch { step: "make a pipe".to_owned(), source: error };
-        let (outcome, report) =
-            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
+        let (outcome, report) = std::io::pipe().map_err(failed)?;
         let this = Arc::clone(self);
         let name = id.to_owned();
         let (prepared, listener, socket) = blocking(move || {
@@ -356,8 +355,8 @@ impl Inner {
         .await?;
         let launch = Request::Launch(Box::new(Launch { seq, plan: prepared.plan, agent: prepared.agent }));
         rustix::io::ioctl_fionbio(&outcome, true).map_err(|error| failed(error.into()))?;
-        let outcome = pipe::Receiver::from_owned_fd(outcome).map_err(failed)?;
-        self.link.send(&launch, vec![listener.into(), report, prepared.log.into()])?;
+        let outcome = pipe::Receiver::from_owned_fd(outcome.into()).map_err(failed)?;
+        self.link.send(&launch, vec![listener.into(), report.into(), prepared.log.into()])?;
         Ok((outcome, socket))
     }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, mknodat};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
 
 use crate::RuntimeError;
 
@@ -77,21 +77,33 @@ fn copy_tree(from: &Path, to: &Path, links: &mut Links) -> io::Result<()> {
 
 /// Copies the content of something that is not a folder; false for what is not copied.
 fn copy_entry(from: &Path, to: &Path, metadata: &fs::Metadata) -> io::Result<bool> {
-    let kind = FileType::from_raw_mode(metadata.mode());
-    match kind {
-        FileType::RegularFile => copy_file(&File::open(from)?, &File::create_new(to)?)?,
-        FileType::Symlink => symlink(fs::read_link(from)?, to)?,
-        // Character device 0/0 is how an overlay notes a deleted file; anybody may make it.
-        FileType::CharacterDevice | FileType::Fifo => {
-            let device = rustix::fs::makedev(0, 0);
-            if kind == FileType::CharacterDevice && metadata.rdev() != device {
-                return Ok(false);
-            }
-            mknodat(CWD, to, kind, Mode::from_raw_mode(metadata.mode() & 0o777), device)?;
-        }
-        _ => return Ok(false),
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        copy_file(&File::open(from)?, &File::create_new(to)?)?;
+    } else if kind.is_symlink() {
+        symlink(fs::read_link(from)?, to)?;
+    } else {
+        return copy_special(to, metadata);
     }
     Ok(true)
+}
+
+/// Copies a named pipe, or the character device 0/0, which is how an overlay notes a deleted file.
+#[cfg(target_os = "linux")]
+fn copy_special(to: &Path, metadata: &fs::Metadata) -> io::Result<bool> {
+    use rustix::fs::{FileType, Mode, mknodat};
+
+    let kind = FileType::from_raw_mode(metadata.mode());
+    if kind == FileType::Fifo || (kind == FileType::CharacterDevice && metadata.rdev() == 0) {
+        mknodat(CWD, to, kind, Mode::from_raw_mode(metadata.mode() & 0o777), 0)?;
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn copy_special(_to: &Path, _metadata: &fs::Metadata) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Shares the blocks where the file system can, and copies otherwise.

@@ -2,7 +2,9 @@
 #![expect(unsafe_code, reason = "forking and closing inherited descriptors have no safe interface")]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::RawFd;
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::process::Pid;
 
@@ -57,6 +59,37 @@ pub(crate) fn fork_into(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::
     // fork. The process has one thread, so no lock can be left held in the child.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
     fork_result(libc::pid_t::try_from(pid).unwrap_or(-1))
+}
+
+/// Keeps this process and its children from sockets with abstract names that others made. Those
+/// belong to the network, which a sandbox may share with the host.
+///
+/// Needs Linux 6.12 and `no_new_privs`; fails where it cannot be had.
+#[cfg(target_os = "linux")]
+pub(crate) fn leave_abstract_sockets() -> io::Result<()> {
+    use std::os::fd::{FromRawFd, OwnedFd};
+
+    #[repr(C)]
+    struct RulesetAttr {
+        handled_access_fs: u64,
+        handled_access_net: u64,
+        scoped: u64,
+    }
+    const SCOPE_ABSTRACT_UNIX_SOCKET: u64 = 1;
+    let attr = RulesetAttr { handled_access_fs: 0, handled_access_net: 0, scoped: SCOPE_ABSTRACT_UNIX_SOCKET };
+    let size = size_of::<RulesetAttr>();
+    // SAFETY: `attr` is a valid landlock_ruleset_attr of the size given.
+    let ruleset = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, size, 0) };
+    let ruleset = match RawFd::try_from(ruleset) {
+        // SAFETY: the kernel just made this descriptor for us.
+        Ok(fd) if fd >= 0 => unsafe { OwnedFd::from_raw_fd(fd) },
+        _ => return Err(io::Error::last_os_error()),
+    };
+    // SAFETY: plain system call on a descriptor that is open.
+    match unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Leaves the session keyring this process inherited, which may hold keys of whoever started it.

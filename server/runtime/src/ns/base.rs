@@ -221,6 +221,15 @@ fn give(path: &Path, user: User) -> io::Result<()> {
 }
 
 impl View {
+    /// What `root` sees: it could read what only root may read in there, and programs of their own
+    /// in /opt, unlike packages, have settings and keys beside them.
+    pub(crate) fn for_root(mut self) -> Self {
+        self.overlays.retain(|layer| layer.path != "/opt");
+        self.read_only.retain(|path| path != "/opt");
+        self.masked.retain(|path| !path.starts_with("/opt/"));
+        self
+    }
+
     fn of_host(data_dir: &Path) -> io::Result<Self> {
         let mut view = Self::default();
         for name in SYSTEM.into_iter().chain(PACKAGES) {

@@ -43,6 +43,14 @@ pub(crate) struct Plan {
     pub(crate) cgroup_procs: Vec<PathBuf>,
 }
 
+impl Plan {
+    /// The sandbox's cgroups.
+    pub(crate) fn groups(&self) -> Vec<PathBuf> {
+        let v1 = self.cgroup_procs.iter().filter_map(|file| file.parent().map(PathBuf::from));
+        self.cgroup.iter().cloned().chain(v1).collect()
+    }
+}
+
 /// Forks a sandbox's first process; called by the launcher.
 pub(crate) fn fork(plan: &Plan) -> Result<Fork, Failure> {
     let mut namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS;
@@ -128,6 +136,8 @@ fn start(
 fn run_agent(plan: &Plan, agent: Option<AgentConfig>, inherited: &Inherited) -> Result<u8, Failure> {
     rustix::process::setsid().step("start a session")?;
     privileges::give_up(plan)?;
+    // Older kernels have no such thing; a network of its own does the same.
+    let _ = sys::leave_abstract_sockets();
     child::set_name(c"sandbox-agent");
     child::run_agent(agent, inherited)
 }

@@ -164,6 +164,38 @@ pub(crate) async fn cannot_reach_the_host_without_network(kind: RuntimeKind) -> 
     Ok(())
 }
 
+/// Sockets with abstract names are the network's, which is shared.
+pub(crate) async fn cannot_reach_abstract_sockets(kind: RuntimeKind) -> Outcome {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+
+    let world = World::new(kind).await?;
+    let name = format!("abstract-{}", std::process::id());
+    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+    let connect = |name: &str| {
+        format!("/usr/bin/python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(chr(0) + \"{name}\")'")
+    };
+    let sandbox = world.start("a").await?;
+    let (code, said) = sandbox.try_run(&connect(&name)).await?;
+    if sandbox.try_run("test -x /usr/bin/python3").await?.0 != 0 {
+        println!("skipped: there is no /usr/bin/python3 to connect with");
+    } else if code == 0 {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+        let mut numbers = release.split('.').map_while(|part| part.parse::<u32>().ok());
+        let version = (numbers.next(), numbers.next());
+        assert!(version < (Some(6), Some(12)), "Linux {release} with Landlock scopes");
+        println!("skipped: Linux {release} cannot scope abstract sockets");
+    } else {
+        assert!(said.contains("Operation not permitted"), "{said}");
+        // Their own are fine.
+        let own = "import socket; a = socket.socket(socket.AF_UNIX); a.bind(chr(0) + \"own\"); a.listen()";
+        let both = format!("{own}; socket.socket(socket.AF_UNIX).connect(chr(0) + \"own\")");
+        sandbox.run(&format!("/usr/bin/python3 -c '{both}'")).await?;
+    }
+    world.end().await;
+    Ok(())
+}
+
 pub(crate) async fn root_can_install_files(kind: RuntimeKind) -> Outcome {
     let world = World::new(kind).await?;
     let mut root = spec("a");
@@ -180,6 +212,9 @@ pub(crate) async fn root_can_install_files(kind: RuntimeKind) -> Outcome {
     sandbox.run("echo '#!/bin/sh\necho works' > /usr/local/bin/tool-x && chmod 755 /usr/local/bin/tool-x").await?;
     assert_eq!(sandbox.run("tool-x").await?, "works");
     sandbox.run("install -o nobody -m 640 /etc/passwd /var/lib/x && su nobody -s /bin/sh -c 'cat /var/lib/x' | grep -q daytona").await?;
+    // What only root may read on the host.
+    assert_eq!(sandbox.run("ls -A /opt; echo x > /opt/own && cat /opt/own").await?, "x");
+    assert!(!fs::exists("/opt/own")?);
     // Neither devices nor mounts.
     assert_ne!(sandbox.try_run("mknod /tmp/disk b 8 0").await?.0, 0);
     assert_ne!(sandbox.try_run("mount -t tmpfs x /mnt").await?.0, 0);

@@ -97,7 +97,7 @@ fn all(kind: RuntimeKind) -> Vec<Trial> {
     if kind == RuntimeKind::Ns {
         trials.extend(trials!(kind,
             inside: has_its_own_processes_and_name sees_no_secrets leaves_the_host_alone
-                has_its_own_tmp has_few_rights cannot_reach_the_host_without_network
+                has_its_own_tmp has_few_rights cannot_reach_the_host_without_network cannot_reach_abstract_sockets
                 root_can_install_files hides_a_data_directory_among_programs;
             life: a_failed_step_is_named;
             limits: memory_is_limited pids_are_limited cpu_is_limited freezes_and_thaws;
