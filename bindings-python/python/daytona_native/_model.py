@@ -68,6 +68,7 @@ class Model:
     """Fields by keyword; an unknown one is a ``TypeError``, so that a typing error is seen."""
 
     _fields: ClassVar[dict[str, str]] = {}
+    _defaults: ClassVar[dict[str, Any]] = {}
     _positional: ClassVar[bool] = False
     _secret: ClassVar[frozenset[str]] = frozenset()
     if TYPE_CHECKING:
@@ -85,31 +86,36 @@ class Model:
             if not name.startswith("_") and not str(annotation).startswith("ClassVar"):
                 fields[name] = annotation
         cls._fields = fields
+        cls._defaults = {name: getattr(cls, name) for name in fields if hasattr(cls, name)}
 
     def __init__(self, *args: Any, **values: Any) -> None:
         cls = type(self)
-        fields = cls._fields
         if args:
-            if not cls._positional or len(args) > len(fields):
-                allowed = len(fields) if cls._positional else 0
-                raise TypeError(f"{cls.__name__} takes at most {allowed} positional arguments, not {len(args)}")
-            for name, value in zip(fields, args, strict=False):
-                if name in values:
-                    raise TypeError(f"{cls.__name__} got {name!r} twice")
-                values[name] = value
-        state: dict[str, object] = {}
-        for name in fields:
-            if name in values:
-                state[name] = values.pop(name)
-            elif hasattr(cls, name):
-                default = getattr(cls, name)
-                state[name] = default.copy() if isinstance(default, (dict, list)) else default
-            else:
-                raise TypeError(f"{cls.__name__} needs {name!r}")
-        if values:
-            name = next(iter(values))
-            raise TypeError(f"{cls.__name__} has no field {name!r}{_suggestion(name, fields)}")
+            self._name(args, values)
+        state = {**cls._defaults, **values}
+        if state.keys() != cls._fields.keys():
+            self._refuse(values)
         self.__dict__.update(state)
+
+    @classmethod
+    def _name(cls, args: tuple[Any, ...], values: dict[str, Any]) -> None:
+        """Put what was given by position to what was given by name."""
+        if not cls._positional or len(args) > len(cls._fields):
+            allowed = len(cls._fields) if cls._positional else 0
+            raise TypeError(f"{cls.__name__} takes at most {allowed} positional arguments, not {len(args)}")
+        for name, value in zip(cls._fields, args, strict=False):
+            if name in values:
+                raise TypeError(f"{cls.__name__} got {name!r} twice")
+            values[name] = value
+
+    @classmethod
+    def _refuse(cls, values: dict[str, Any]) -> None:
+        """Say which field is unknown or missing."""
+        for name in values:
+            if name not in cls._fields:
+                raise TypeError(f"{cls.__name__} has no field {name!r}{_suggestion(name, cls._fields)}")
+        missing = next(name for name in cls._fields if name not in values and name not in cls._defaults)
+        raise TypeError(f"{cls.__name__} needs {missing!r}")
 
     @classmethod
     def _of(cls, **values: Any) -> Self:
@@ -142,8 +148,7 @@ class Model:
     @property
     def model_fields_set(self) -> set[str]:
         """Names of the fields that differ from their defaults."""
-        cls = type(self)
-        return {name for name, value in self if not hasattr(cls, name) or getattr(cls, name) != value}
+        return {name for name, value in self if name not in self._defaults or self._defaults[name] != value}
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy, with the fields in ``update`` replaced; ``deep`` copies the values too."""

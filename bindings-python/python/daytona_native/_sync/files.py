@@ -196,7 +196,8 @@ class FileSystem:
         results = []
         for (source, destination), (_, contents, error) in zip(wanted, answers, strict=True):
             if error is None:
-                results.append(FileDownloadResponse(source, destination if contents is None else contents))
+                result = destination if contents is None else contents
+                results.append(FileDownloadResponse._of(source=source, result=result, error=None, error_details=None))
                 continue
             details = FileDownloadErrorDetails(error.message, error.status_code, error.code, error.source, error.code)
             results.append(FileDownloadResponse(source, None, error.message, details))
