@@ -76,12 +76,21 @@ def imports_table(results: dict[str, Any]) -> str:
                 label,
                 number(taken["base_ms"]),
                 number(taken["ms"]),
+                number(taken["cpu_ms"]),
                 number(taken["mb"]),
                 number(construct["first"] * 1e3) if construct else "-",
                 number(construct["wall"] * 1e3) if construct else "-",
             ]
         )
-    head = ["", "bare interpreter ms", "import ms above it", "MB above it", "first constructor ms", "constructor ms"]
+    head = [
+        "",
+        "bare interpreter ms",
+        "import ms above it",
+        "CPU ms above it",
+        "MB above it",
+        "first constructor ms",
+        "constructor ms",
+    ]
     return "## Import\n\n" + table(head, rows)
 
 
@@ -128,10 +137,11 @@ def calls_tables(stub: Measured) -> list[str]:
 
 
 def transfers_table(measured: Measured, title: str) -> str:
-    rows = []
+    rows, cpus = [], []
     for name, ops in measured.items():
         if not all(op in ops for op in TRANSFERS):
             continue
+        cpus.append([LABELS[name], *(number(ops[op]["cpu"]) for op in TRANSFERS)])
         cells = [LABELS[name]]
         for op in TRANSFERS:
             taken = ops[op]
@@ -139,7 +149,10 @@ def transfers_table(measured: Measured, title: str) -> str:
             cells.append(f"{number(LARGE_MB / taken['wall'])} (+{max(above, 0):.0f})")
         rows.append(cells)
     head = ["", "up from file", "up from stream", "down to file", "down to memory", "down as stream"]
-    return f"## 256 MiB, MB/s and peak RSS above the idle client in MB ({title})\n\n" + table(head, rows)
+    return (
+        f"## 256 MiB, MB/s and peak RSS above the idle client in MB ({title})\n\n{table(head, rows)}\n"
+        f"Client CPU, seconds:\n\n{table(head, cpus)}"
+    )
 
 
 def server_calls_table(measured: Measured) -> str:
