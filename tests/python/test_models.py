@@ -15,7 +15,6 @@ from daytona_native import (
     CreateSandboxFromImageParams,
     CreateSandboxFromSnapshotParams,
     DownloadProgress,
-    FileUpload,
     GpuType,
     ListSandboxesQuery,
     Resources,
@@ -71,7 +70,7 @@ def test_what_is_unknown_is_an_error() -> None:
     with pytest.raises(TypeError, match="at most 0"):
         CreateSandboxFromImageParams("image")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="twice"):
-        FileUpload(b"", source=b"", destination="x")  # type: ignore[misc]
+        Resources(1, cpu=2)  # type: ignore[misc]
 
 
 def test_by_position() -> None:

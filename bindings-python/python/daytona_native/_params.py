@@ -257,6 +257,12 @@ class FileUpload(Record):
     source: bytes | str | os.PathLike[str]
     destination: str
 
+    # Written out because programs make many of these.
+    def __init__(self, source: bytes | str | os.PathLike[str], destination: str) -> None:
+        fields = self.__dict__
+        fields["source"] = source
+        fields["destination"] = destination
+
 
 class FileDownloadRequest(Record):
     """One file to read from a sandbox.
@@ -268,3 +274,9 @@ class FileDownloadRequest(Record):
 
     source: str
     destination: str | os.PathLike[str] | None = None
+
+    # Written out because programs make many of these.
+    def __init__(self, source: str, destination: str | os.PathLike[str] | None = None) -> None:
+        fields = self.__dict__
+        fields["source"] = source
+        fields["destination"] = destination
