@@ -45,13 +45,13 @@ demo: build ## Run the Python and the Node quickstart on a local server
 
 .PHONY: test
 test: build $(OFFICIAL)/.ready ## Run every test
-	cargo test --release --locked --workspace --exclude daytona-python --exclude daytona-node
+	cargo test --release --locked --workspace
 	$(PYTHON) -m pytest tests/python
-	node --test tests/node/
+	node --test tests/node/*.test.mjs
 	$(PYTHON) tests/parity/check_python.py --ratchet
 	node tests/parity/check_node.mjs --ratchet
 	$(OFFICIAL)/venv/bin/python -m pytest tests/official
-	NODE_PATH=$(CURDIR)/$(OFFICIAL)/node_modules node --test tests/official/
+	NODE_PATH=$(CURDIR)/$(OFFICIAL)/node_modules node --test tests/official/*.test.mjs
 
 $(OFFICIAL)/.ready: tests/official/requirements.txt tests/official/package.json tests/official/package-lock.json | prerequisites
 	mkdir -p $(OFFICIAL)
