@@ -73,7 +73,7 @@ lint: build ## Check formatting, lints and types
 
 .PHONY: bench
 bench: build $(OFFICIAL)/.ready ## Measure against the official clients and a bare Rust client, as ratios
-	cargo build --release --locked -p daytona-bench
+	cargo build --release --locked -p daytona-native -p daytona-python -p daytona-node -p daytona-bench
 	$(PYTHON) benches/run.py
 
 .PHONY: parity
