@@ -204,7 +204,8 @@ def server_tables(results: dict[str, Any]) -> list[str]:
 
 
 def bars_table(results: dict[str, Any]) -> str:
-    rows, causes = [], []
+    rows: list[list[str]] = []
+    causes: dict[str, list[str]] = {}
     for bar in bars(results):
         if bar.reached is None:
             rows.append([bar.name, bar.target, "not measured", ""])
@@ -212,6 +213,7 @@ def bars_table(results: dict[str, Any]) -> str:
         kept = bar.reached <= bar.limit if bar.at_most else bar.reached >= bar.limit
         rows.append([bar.name, bar.target, number(bar.reached) + bar.unit, "yes" if kept else "NO"])
         if not kept:
-            causes.append(f"- {bar.name}: {bar.cause}.\n")
+            causes.setdefault(bar.cause, []).append(bar.name)
     text = table(["", "bar", "reached", "kept"], rows)
-    return f"{text}\nWhat falls short, and why:\n\n{''.join(causes)}" if causes else text
+    lines = [f"- {'; '.join(dict.fromkeys(names))}: {cause}.\n" for cause, names in causes.items()]
+    return f"{text}\nWhat falls short, and why:\n\n{''.join(lines)}" if lines else text
