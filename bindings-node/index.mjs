@@ -41,6 +41,7 @@ export const {
   DaytonaRateLimitError,
   DaytonaRecordingFfmpegNotFoundError,
   DaytonaRecordingStillActiveError,
+  DaytonaSandboxDiedError,
   DaytonaServiceUnavailableError,
   DaytonaSessionEndedError,
   DaytonaSpotEvictedError,

@@ -101,6 +101,9 @@ export declare class DaytonaConnectionError extends DaytonaError {}
 /** No answer in time. */
 export declare class DaytonaConnectionTimeoutError extends DaytonaConnectionError {}
 
+/** The sandbox stopped, was deleted or died while the call was under way. */
+export declare class DaytonaSandboxDiedError extends DaytonaConnectionError {}
+
 /** The sandbox waited too long for capacity. */
 export declare class DaytonaQueueTimeoutError extends DaytonaTimeoutError {}
 

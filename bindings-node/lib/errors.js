@@ -52,6 +52,7 @@ const TABLE = {
   DaytonaServiceUnavailableError: 'DaytonaError',
   DaytonaConnectionError: 'DaytonaError',
   DaytonaConnectionTimeoutError: 'DaytonaConnectionError',
+  DaytonaSandboxDiedError: 'DaytonaConnectionError',
   DaytonaQueueTimeoutError: 'DaytonaTimeoutError',
   DaytonaSpotEvictedError: 'DaytonaError',
   DaytonaGitAuthFailedError: 'DaytonaAuthenticationError',

@@ -82,6 +82,8 @@ kinds! {
     Connection = "DaytonaConnectionError" < Other, None, None;
     /// No answer in time.
     ConnectionTimeout = "DaytonaConnectionTimeoutError" < Connection, None, None;
+    /// The sandbox stopped, was deleted or died while the call was under way.
+    SandboxDied = "DaytonaSandboxDiedError" < Connection, None, Some(code::SANDBOX_STOPPED);
     /// The sandbox waited too long for capacity.
     QueueTimeout = "DaytonaQueueTimeoutError" < Timeout, None, None;
     /// The provider took the sandbox back.
@@ -119,9 +121,9 @@ kinds! {
     /// No such process, session or command.
     ProcessNotFound = "DaytonaProcessNotFoundError" < NotFound, None, Some(code::PROCESS_NOT_FOUND);
     /// The session's shell has ended.
-    SessionEnded = "DaytonaSessionEndedError" < Gone, None, Some("SESSION_ENDED");
+    SessionEnded = "DaytonaSessionEndedError" < Gone, None, Some(code::SESSION_ENDED);
     /// The command takes no input any more.
-    CommandAlreadyCompleted = "DaytonaCommandAlreadyCompletedError" < Gone, None, Some("COMMAND_ALREADY_COMPLETED");
+    CommandAlreadyCompleted = "DaytonaCommandAlreadyCompletedError" < Gone, None, Some(code::COMMAND_ALREADY_COMPLETED);
     /// No accessibility service in the sandbox.
     A11yUnavailable = "DaytonaA11yUnavailableError" < ServiceUnavailable, None, Some("A11Y_UNAVAILABLE");
     /// The recording has to be stopped first.
@@ -133,6 +135,9 @@ kinds! {
 impl ErrorKind {
     /// The kind an answer has: by its code, else by its status.
     pub fn from_answer(status: u16, code: Option<&str>) -> Self {
+        if code == Some(code::SANDBOX_DESTROYED) {
+            return Self::SandboxDied;
+        }
         let by_code = code.and_then(|code| Self::ALL.iter().find(|kind| kind.code() == Some(code)));
         let status = if status == 504 { 408 } else { status };
         by_code.or_else(|| Self::ALL.iter().find(|kind| kind.status() == Some(status))).copied().unwrap_or(Self::Other)

@@ -24,8 +24,7 @@ pub(crate) mod code {
     pub(crate) const SANDBOX_STATE_CHANGING: &str = "SANDBOX_STATE_CHANGING";
     pub(crate) const SANDBOX_START_FAILED: &str = "SANDBOX_START_FAILED";
     pub(crate) const SANDBOX_NOT_RUNNING: &str = "SANDBOX_NOT_RUNNING";
-    pub(crate) const SANDBOX_STOPPED: &str = "SANDBOX_STOPPED";
-    pub(crate) const SANDBOX_DESTROYED: &str = "SANDBOX_DESTROYED";
+    pub(crate) use daytona_wire::error::code::{SANDBOX_DESTROYED, SANDBOX_STOPPED};
     pub(crate) const AGENT_UNREACHABLE: &str = "AGENT_UNREACHABLE";
     pub(crate) const SIGNATURE_INVALID: &str = "SIGNATURE_INVALID";
     pub(crate) const SIGNATURE_EXPIRED: &str = "SIGNATURE_EXPIRED";

@@ -36,7 +36,7 @@ _MODULES = {
         "DaytonaInvalidArgumentError DaytonaInvalidFilePathError DaytonaLspServerNotInitializedError "
         "DaytonaNotFoundError DaytonaProcessExecutionTimeoutError DaytonaProcessNotFoundError "
         "DaytonaQueueTimeoutError DaytonaRateLimitError DaytonaRecordingFfmpegNotFoundError "
-        "DaytonaRecordingStillActiveError DaytonaServiceUnavailableError DaytonaSessionEndedError "
+        "DaytonaRecordingStillActiveError DaytonaSandboxDiedError DaytonaServiceUnavailableError DaytonaSessionEndedError "
         "DaytonaSpotEvictedError DaytonaTimeoutError DaytonaUnprocessableEntityError DaytonaUnsupportedError "
         "DaytonaValidationError"
     ),
@@ -92,6 +92,7 @@ __all__ = [
     "DaytonaRateLimitError",
     "DaytonaRecordingFfmpegNotFoundError",
     "DaytonaRecordingStillActiveError",
+    "DaytonaSandboxDiedError",
     "DaytonaServiceUnavailableError",
     "DaytonaSessionEndedError",
     "DaytonaSpotEvictedError",

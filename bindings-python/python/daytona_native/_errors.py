@@ -129,6 +129,10 @@ class DaytonaConnectionTimeoutError(DaytonaConnectionError, DaytonaTimeoutError)
     """No answer in time."""
 
 
+class DaytonaSandboxDiedError(DaytonaConnectionError):
+    """The sandbox stopped, was deleted or died while the call was under way."""
+
+
 class DaytonaQueueTimeoutError(DaytonaTimeoutError):
     """The sandbox waited too long for capacity and was destroyed."""
 

@@ -49,4 +49,12 @@ pub mod code {
     pub const PROCESS_EXECUTION_TIMEOUT: &str = "PROCESS_EXECUTION_TIMEOUT";
     /// 404: no such process, session or command.
     pub const PROCESS_NOT_FOUND: &str = "PROCESS_NOT_FOUND";
+    /// 410: the session's shell has ended.
+    pub const SESSION_ENDED: &str = "SESSION_ENDED";
+    /// 410: the command takes no input any more.
+    pub const COMMAND_ALREADY_COMPLETED: &str = "COMMAND_ALREADY_COMPLETED";
+    /// 502: the sandbox stopped or died while the request was under way.
+    pub const SANDBOX_STOPPED: &str = "SANDBOX_STOPPED";
+    /// 410: the sandbox was deleted.
+    pub const SANDBOX_DESTROYED: &str = "SANDBOX_DESTROYED";
 }

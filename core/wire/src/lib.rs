@@ -4,10 +4,15 @@
 //! Field names follow the API's description; fields a server may leave out are
 //! optional or default, so that an older or a newer server can be read.
 
+pub mod chart;
 pub mod error;
+pub mod exec_stream;
 pub mod files;
+pub mod interpreter;
 pub mod process;
+pub mod pty;
 pub mod sandbox;
+pub mod session;
 pub mod snapshot;
 
 /// Base URL plus one path, as several control plane routes answer it.

@@ -56,4 +56,7 @@ pub struct CodeRunResponse {
     pub exit_code: i32,
     /// stdout and stderr, merged.
     pub result: String,
+    /// What else the program left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<crate::chart::CodeRunArtifacts>,
 }

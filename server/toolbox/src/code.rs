@@ -60,7 +60,7 @@ pub(crate) async fn code_run(
         }
         Err(missing) => missing,
     };
-    Ok(axum::Json(CodeRunResponse { exit_code: outcome.exit_code, result: outcome.result }))
+    Ok(axum::Json(CodeRunResponse { exit_code: outcome.exit_code, result: outcome.result, artifacts: None }))
 }
 
 /// An interpreter, told what to run.
