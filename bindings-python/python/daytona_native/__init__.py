@@ -36,9 +36,9 @@ _MODULES = {
         "DaytonaInvalidArgumentError DaytonaInvalidFilePathError DaytonaLspServerNotInitializedError "
         "DaytonaNotFoundError DaytonaProcessExecutionTimeoutError DaytonaProcessNotFoundError "
         "DaytonaQueueTimeoutError DaytonaRateLimitError DaytonaRecordingFfmpegNotFoundError "
-        "DaytonaRecordingStillActiveError DaytonaSandboxDiedError DaytonaServiceUnavailableError DaytonaSessionEndedError "
-        "DaytonaSpotEvictedError DaytonaTimeoutError DaytonaUnprocessableEntityError DaytonaUnsupportedError "
-        "DaytonaValidationError"
+        "DaytonaRecordingStillActiveError DaytonaSandboxDiedError DaytonaServiceUnavailableError "
+        "DaytonaSessionEndedError DaytonaSpotEvictedError DaytonaTimeoutError DaytonaUnprocessableEntityError "
+        "DaytonaUnsupportedError DaytonaValidationError"
     ),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
