@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::local::{self, Lease};
 use crate::operation::Operation;
 use crate::sandbox::{self, LANGUAGE_LABEL, Sandbox};
+use crate::telemetry::{self, Observed};
 use crate::transport::{Call, Limit, Transport, seconds};
 
 /// What a call to create, start, stop or delete may take where nothing else is said.
@@ -67,6 +68,12 @@ impl Client {
                 })
             })
             .await
+    }
+
+    /// Runs a public operation, all of it: its errors name it, and telemetry sees it.
+    #[expect(clippy::unused_self, reason = "what telemetry there is belongs to the client")]
+    pub(crate) fn observe<T, F: Future<Output = Result<T>>>(&self, operation: Operation, work: F) -> Observed<F> {
+        telemetry::observe(operation, work)
     }
 
     pub(crate) fn request_timeout(&self) -> Limit {
@@ -398,7 +405,6 @@ impl Daytona {
     /// id if it was made; `Other` with the reason if it could not be built or started.
     pub async fn create(&self, params: CreateParams, options: &CreateOptions) -> Result<Sandbox> {
         let created = std::sync::OnceLock::new();
-        let limit = seconds("timeout", options.timeout)?.or(Some(LIFECYCLE_LIMIT));
         let work = async {
             let body = params.into_wire(self.target())?;
             let link = self.inner.link().await?;
@@ -410,16 +416,14 @@ impl Daytona {
             sandbox.wait_for(&[SandboxState::Started], Operation::CREATE).await?;
             Ok(sandbox)
         };
-        sandbox::bounded("create", limit, work).await.map_err(|error| {
-            let error = error.with_operation(Operation::CREATE);
-            match created.get() {
-                Some(id) if error.kind() == ErrorKind::Timeout => error.with_sandbox(id).with_hint(format!(
-                    "Sandbox {id} was created before the timeout and may still be starting. Use get({id:?}) to follow \
+        let work = self.inner.observe(Operation::CREATE, sandbox::bounded("create", options.timeout, work));
+        work.await.map_err(|error| match created.get() {
+            Some(id) if error.kind() == ErrorKind::Timeout => error.with_sandbox(id).with_hint(format!(
+                "Sandbox {id} was created before the timeout and may still be starting. Use get({id:?}) to follow \
                      it or delete it"
-                )),
-                Some(id) => error.with_sandbox(id),
-                None => error,
-            }
+            )),
+            Some(id) => error.with_sandbox(id),
+            None => error,
         })
     }
 
@@ -428,8 +432,8 @@ impl Daytona {
     /// # Errors
     /// `NotFound` if there is none.
     pub async fn get(&self, id_or_name: &str, timeout: Option<f64>) -> Result<Sandbox> {
-        let data = get(&self.inner, id_or_name, Operation::GET, timeout).await?;
-        self.sandbox(data).map_err(|error| error.with_operation(Operation::GET))
+        let work = async { self.sandbox(get(&self.inner, id_or_name, Operation::GET, timeout).await?) };
+        self.inner.observe(Operation::GET, work).await
     }
 
     /// One page of the sandboxes that match, from the start or from a cursor.
@@ -447,7 +451,7 @@ impl Daytona {
             let items = page.items.into_iter().map(|data| self.sandbox(data)).collect::<Result<_>>()?;
             Ok(ListPage { items, next_cursor: page.next_cursor.filter(|cursor| !cursor.is_empty()) })
         };
-        work.await.map_err(|error: Error| error.with_operation(Operation::LIST))
+        self.inner.observe(Operation::LIST, work).await
     }
 
     fn target(&self) -> Option<&str> {
@@ -466,15 +470,12 @@ pub(crate) async fn get(
     operation: Operation,
     timeout: Option<f64>,
 ) -> Result<wire::Sandbox> {
-    let work = async {
-        if id_or_name.is_empty() {
-            return Err(Error::invalid("the id or name of the sandbox is empty"));
-        }
-        let limit = seconds("request_timeout", timeout)?;
-        let link = client.link().await?;
-        link.transport.json(Call::get(operation, link.url(&["sandbox", id_or_name])?).limit(limit)).await
-    };
-    work.await.map_err(|error: Error| error.with_operation(operation))
+    if id_or_name.is_empty() {
+        return Err(Error::invalid("the id or name of the sandbox is empty"));
+    }
+    let limit = seconds("request_timeout", timeout)?;
+    let link = client.link().await?;
+    link.transport.json(Call::get(operation, link.url(&["sandbox", id_or_name])?).limit(limit)).await
 }
 
 #[cfg(test)]

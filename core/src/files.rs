@@ -63,7 +63,7 @@ impl FileSystem {
             let query = [("path", path), ("mode", mode)];
             self.empty(Operation::CREATE_FOLDER, Method::POST, "folder", &query, timeout).await
         };
-        work.await.map_err(|error: Error| error.with_operation(Operation::CREATE_FOLDER))
+        self.sandbox.observe(Operation::CREATE_FOLDER, work).await
     }
 
     /// Deletes a file, or with `recursive` a folder and all in it.
@@ -77,7 +77,7 @@ impl FileSystem {
             let query = [("path", path), ("recursive", if recursive { "true" } else { "false" })];
             self.empty(operation, Method::DELETE, "", &query, timeout).await
         };
-        work.await.map_err(|error: Error| error.with_operation(operation))
+        self.sandbox.observe(operation, work).await
     }
 
     /// The lines of the files beneath `path` that hold `pattern`, which is plain text.
@@ -91,7 +91,7 @@ impl FileSystem {
             check_pattern(pattern)?;
             self.get(operation, "find", &[("path", path), ("pattern", pattern)], timeout).await
         };
-        work.await.map_err(|error: Error| error.with_operation(operation))
+        self.sandbox.observe(operation, work).await
     }
 
     /// What is known about one file or folder.
@@ -104,7 +104,7 @@ impl FileSystem {
             check_path(path)?;
             self.get(operation, "info", &[("path", path)], timeout).await
         };
-        work.await.map_err(|error: Error| error.with_operation(operation))
+        self.sandbox.observe(operation, work).await
     }
 
     /// The entries of a folder by name, `depth` levels deep (default 1).
@@ -123,7 +123,7 @@ impl FileSystem {
             query.extend(depth.as_deref().map(|depth| ("depth", depth)));
             self.get(operation, "", &query, timeout).await
         };
-        work.await.map_err(|error: Error| error.with_operation(operation))
+        self.sandbox.observe(operation, work).await
     }
 
     /// Moves or renames.
@@ -138,7 +138,7 @@ impl FileSystem {
             let query = [("source", source), ("destination", destination)];
             self.empty(operation, Method::POST, "move", &query, timeout).await
         };
-        work.await.map_err(|error: Error| error.with_operation(operation))
+        self.sandbox.observe(operation, work).await
     }
 
     /// Replaces plain text in files; one that cannot be changed does not stop the others.
@@ -161,7 +161,7 @@ impl FileSystem {
             let limit = seconds("request_timeout", timeout)?;
             transport.json(Call::post(operation, url).json(&body)?.limit(limit)).await
         };
-        work.await.map_err(|error: Error| error.with_operation(operation))
+        self.sandbox.observe(operation, work).await
     }
 
     /// The paths beneath `path` whose base name matches a glob such as `*.py`.
@@ -175,7 +175,7 @@ impl FileSystem {
             check_pattern(pattern)?;
             self.get(operation, "search", &[("path", path), ("pattern", pattern)], timeout).await
         };
-        work.await.map_err(|error: Error| error.with_operation(operation))
+        self.sandbox.observe(operation, work).await
     }
 
     /// Changes mode, owner and group.
@@ -197,7 +197,7 @@ impl FileSystem {
             query.extend(all.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
             self.empty(operation, Method::POST, "permissions", &query, timeout).await
         };
-        work.await.map_err(|error: Error| error.with_operation(operation))
+        self.sandbox.observe(operation, work).await
     }
 
     /// Writes one file; missing folders are made. It is there as a whole or not at all.
@@ -206,9 +206,7 @@ impl FileSystem {
     /// `InvalidArgument` for a local file that cannot be read; `FileAccessDenied`; `Connection`.
     pub async fn upload_file(&self, file: Upload, options: Transfer) -> Result<()> {
         let operation = Operation::UPLOAD_FILE;
-        transfer::upload(&self.sandbox, operation, vec![file], options)
-            .await
-            .map_err(|error| error.with_operation(operation))
+        self.sandbox.observe(operation, transfer::upload(&self.sandbox, operation, vec![file], options)).await
     }
 
     /// Writes many files in one request.
@@ -217,9 +215,7 @@ impl FileSystem {
     /// As [`FileSystem::upload_file`]; those that could be written are written.
     pub async fn upload_files(&self, files: Vec<Upload>, options: Transfer) -> Result<()> {
         let operation = Operation::UPLOAD_FILES;
-        transfer::upload(&self.sandbox, operation, files, options)
-            .await
-            .map_err(|error| error.with_operation(operation))
+        self.sandbox.observe(operation, transfer::upload(&self.sandbox, operation, files, options)).await
     }
 
     /// Reads one file into memory (`Some`), or to a local file (`None`) that is replaced as a whole
@@ -235,9 +231,7 @@ impl FileSystem {
     ) -> Result<Option<Vec<u8>>> {
         let operation = Operation::DOWNLOAD_FILE;
         let file = Download { source: path.to_owned(), target };
-        transfer::download_one(&self.sandbox, operation, file, options)
-            .await
-            .map_err(|error| error.with_operation(operation))
+        self.sandbox.observe(operation, transfer::download_one(&self.sandbox, operation, file, options)).await
     }
 
     /// Reads many files in one request, each with its own result.
@@ -246,9 +240,7 @@ impl FileSystem {
     /// Only if the request as a whole fails.
     pub async fn download_files(&self, files: Vec<Download>, options: Transfer) -> Result<Vec<Downloaded>> {
         let operation = Operation::DOWNLOAD_FILES;
-        transfer::download(&self.sandbox, operation, files, options)
-            .await
-            .map_err(|error| error.with_operation(operation))
+        self.sandbox.observe(operation, transfer::download(&self.sandbox, operation, files, options)).await
     }
 
     /// Opens one file to read it piece by piece.
@@ -256,9 +248,8 @@ impl FileSystem {
     /// # Errors
     /// As [`FileSystem::download_file`].
     pub async fn download_file_stream(&self, path: &str, options: Transfer) -> Result<DownloadStream> {
-        DownloadStream::open(&self.sandbox, path, options)
-            .await
-            .map_err(|error| error.with_operation(Operation::DOWNLOAD_FILE))
+        let work = DownloadStream::open(&self.sandbox, path, options);
+        self.sandbox.observe(Operation::DOWNLOAD_FILE, work).await
     }
 
     async fn url(&self, route: &str, query: &[(&str, &str)]) -> Result<(&Transport, Url)> {

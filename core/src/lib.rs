@@ -17,6 +17,7 @@ mod operation;
 mod process;
 mod sandbox;
 mod signing;
+mod telemetry;
 mod transfer;
 mod transport;
 

@@ -46,7 +46,7 @@ impl Process {
     /// `InvalidArgument` for a blank command or a bad variable name; `ProcessExecutionTimeout` or
     /// `Timeout` when the command ran over its limit; `Connection` when the sandbox went away.
     pub async fn exec(&self, command: &str, options: ExecOptions) -> Result<ExecuteResponse> {
-        async {
+        let work = async {
             if command.trim().is_empty() {
                 return Err(Error::invalid("the command is blank"));
             }
@@ -57,9 +57,8 @@ impl Process {
                 ExecuteRequest { command: command.to_owned(), cwd: options.cwd, timeout, envs: non_empty(options.env) };
             let (transport, url) = self.sandbox.toolbox(&["process", "execute"]).await?;
             transport.json(Call::post(Operation::EXEC, url).json(&body)?.limit(limit)).await
-        }
-        .await
-        .map_err(|error: Error| error.with_operation(Operation::EXEC))
+        };
+        self.sandbox.observe(Operation::EXEC, work).await
     }
 
     /// Runs a whole program in the sandbox's language, or in `language`.
@@ -67,7 +66,7 @@ impl Process {
     /// # Errors
     /// As [`Process::exec`].
     pub async fn code_run(&self, code: &str, language: Option<&str>, options: ExecOptions) -> Result<CodeRunResponse> {
-        async {
+        let work = async {
             options.env.as_ref().map_or(Ok(()), check_env)?;
             let language = language.unwrap_or_else(|| self.sandbox.language());
             crate::daytona::check_language(language)?;
@@ -81,9 +80,8 @@ impl Process {
             };
             let (transport, url) = self.sandbox.toolbox(&["process", "code-run"]).await?;
             transport.json(Call::post(Operation::CODE_RUN, url).json(&body)?.limit(limit)).await
-        }
-        .await
-        .map_err(|error: Error| error.with_operation(Operation::CODE_RUN))
+        };
+        self.sandbox.observe(Operation::CODE_RUN, work).await
     }
 
     /// The limit for the server, in whole seconds, and the one for the answer.

@@ -16,7 +16,8 @@ use crate::files::FileSystem;
 use crate::operation::Operation;
 use crate::process::Process;
 use crate::signing::SigningKey;
-use crate::transport::{Call, Limit, Transport, seconds};
+use crate::telemetry::Observed;
+use crate::transport::{Call, Transport, seconds};
 
 /// The label that holds the language of `code_run`.
 pub const LANGUAGE_LABEL: &str = "code-toolbox-language";
@@ -83,6 +84,11 @@ impl Sandbox {
         Process::new(self.clone())
     }
 
+    /// See [`Client::observe`].
+    pub(crate) fn observe<T, F: Future<Output = Result<T>>>(&self, operation: Operation, work: F) -> Observed<F> {
+        self.inner.client.observe(operation, work)
+    }
+
     fn set(&self, data: wire::Sandbox) {
         self.inner.data.store(Arc::new(data));
     }
@@ -102,9 +108,11 @@ impl Sandbox {
     /// # Errors
     /// `NotFound` if it is gone.
     pub async fn refresh_data(&self, timeout: Option<f64>) -> Result<()> {
-        let data = daytona::get(&self.inner.client, self.id(), Operation::REFRESH, timeout).await?;
-        self.set(data);
-        Ok(())
+        let work = async {
+            self.set(daytona::get(&self.inner.client, self.id(), Operation::REFRESH, timeout).await?);
+            Ok(())
+        };
+        self.observe(Operation::REFRESH, work).await
     }
 
     /// Starts it and waits until it has started.
@@ -185,7 +193,7 @@ impl Sandbox {
             self.set(data);
             Ok(answer.labels)
         };
-        work.await.map_err(|error: Error| error.with_operation(operation))
+        self.observe(operation, work).await
     }
 
     /// Idle minutes before it stops; 0 is never.
@@ -235,7 +243,8 @@ impl Sandbox {
     /// The server's refusal.
     pub async fn set_public(&self, public: bool, timeout: Option<f64>) -> Result<()> {
         let value = if public { "true" } else { "false" };
-        self.set_value(Operation::SET_PUBLIC, "public", value, timeout).await
+        let work = self.set_value(Operation::SET_PUBLIC, "public", value, timeout);
+        self.observe(Operation::SET_PUBLIC, work).await
     }
 
     /// Tells the server that it is in use.
@@ -249,7 +258,7 @@ impl Sandbox {
             let url = link.url(&["sandbox", self.id(), "last-activity"])?;
             link.transport.empty(Call::post(Operation::ACTIVITY, url).json(&serde_json::json!({}))?.limit(limit)).await
         };
-        work.await.map_err(|error: Error| error.with_operation(Operation::ACTIVITY))
+        self.observe(Operation::ACTIVITY, work).await
     }
 
     /// The home directory of its user.
@@ -274,7 +283,7 @@ impl Sandbox {
             let answer: daytona_wire::Dir = transport.json(Call::get(operation, url)).await?;
             Ok(answer.dir)
         };
-        work.await.map_err(|error: Error| error.with_operation(operation))
+        self.observe(operation, work).await
     }
 
     /// The URL of a toolbox path whose parts are given unescaped.
@@ -310,21 +319,21 @@ impl Sandbox {
         lowest: i64,
         timeout: Option<f64>,
     ) -> Result<()> {
-        if value < lowest {
-            return Err(Error::invalid(format!("{title} must be a non-negative integer")).with_operation(operation));
-        }
-        self.set_value(operation, route, &value.to_string(), timeout).await
+        let work = async {
+            if value < lowest {
+                return Err(Error::invalid(format!("{title} must be a non-negative integer")));
+            }
+            self.set_value(operation, route, &value.to_string(), timeout).await
+        };
+        self.observe(operation, work).await
     }
 
     async fn set_value(&self, operation: Operation, route: &str, value: &str, timeout: Option<f64>) -> Result<()> {
-        let work = async {
-            let limit = seconds("request_timeout", timeout)?;
-            let link = self.inner.client.link().await?;
-            let url = link.url(&["sandbox", self.id(), route, value])?;
-            self.set(link.transport.json(Call::post(operation, url).limit(limit)).await?);
-            Ok(())
-        };
-        work.await.map_err(|error: Error| error.with_operation(operation))
+        let limit = seconds("request_timeout", timeout)?;
+        let link = self.inner.client.link().await?;
+        let url = link.url(&["sandbox", self.id(), route, value])?;
+        self.set(link.transport.json(Call::post(operation, url).limit(limit)).await?);
+        Ok(())
     }
 
     async fn change(&self, operation: Operation, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<()> {
@@ -348,10 +357,8 @@ impl Sandbox {
         timeout: Option<f64>,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let limit = seconds("timeout", timeout).map_err(|error| error.with_operation(operation))?;
-        bounded(name, limit.or(Some(LIFECYCLE_LIMIT)), work)
-            .await
-            .map_err(|error| error.with_operation(operation).with_sandbox(self.id()))
+        let work = self.observe(operation, bounded(name, timeout, work));
+        work.await.map_err(|error| error.with_sandbox(self.id()))
     }
 
     /// Polls until one of the states is reached; the caller bounds the time.
@@ -404,9 +411,9 @@ impl Sandbox {
     }
 }
 
-/// Bounds a whole operation.
-pub(crate) async fn bounded<T>(name: &str, limit: Limit, work: impl Future<Output = Result<T>>) -> Result<T> {
-    match limit.filter(|limit| !limit.is_zero()) {
+/// Bounds a whole operation to so many seconds, 60 where nothing is said.
+pub(crate) async fn bounded<T>(name: &str, limit: Option<f64>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match seconds("timeout", limit)?.or(Some(LIFECYCLE_LIMIT)).filter(|limit| !limit.is_zero()) {
         None => work.await,
         Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
             let text = format!("Function '{name}' exceeded timeout of {} seconds.", limit.as_secs_f64());

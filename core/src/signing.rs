@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use tokio::time::Instant;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::operation::Operation;
 use crate::sandbox::Sandbox;
 use crate::transport::Call;
@@ -56,7 +56,7 @@ impl Sandbox {
             *self.cached_signing_key() = Some(SigningKey { key: key.into(), since: Instant::now() });
             Ok(())
         };
-        work.await.map_err(|error: Error| error.with_operation(operation))
+        self.observe(operation, work).await
     }
 
     async fn signed(
@@ -81,7 +81,7 @@ impl Sandbox {
                 .append_pair("signature", &signature);
             Ok(url.into())
         };
-        work.await.map_err(|error: Error| error.with_operation(operation))
+        self.observe(operation, work).await
     }
 
     async fn signing_key(&self, operation: Operation) -> Result<SecretString> {
