@@ -36,6 +36,8 @@ pub(crate) struct Client {
 pub(crate) struct Link {
     base: String,
     pub(crate) transport: Transport,
+    /// For tasks on the background runtime, and only those.
+    pub(crate) background: Arc<Transport>,
     /// Keeps the local server running.
     _lease: Option<Lease>,
 }
@@ -64,7 +66,8 @@ impl Client {
                         self.settings.connection_pool_maxsize,
                         self.settings.request_timeout,
                     )?;
-                    Ok(Link { base, transport, _lease: lease })
+                    let background = Arc::new(transport.for_background());
+                    Ok(Link { base, transport, background, _lease: lease })
                 })
             })
             .await

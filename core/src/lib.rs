@@ -7,6 +7,7 @@
 //! The language bindings convert arguments and results and call exactly one function of this crate;
 //! whatever is a decision lives here.
 
+mod background;
 mod config;
 mod daytona;
 mod error;
@@ -20,7 +21,9 @@ mod signing;
 mod telemetry;
 mod transfer;
 mod transport;
+mod ws;
 
+pub use background::set_background;
 pub use config::{Config, Origin, Setting, Settings, Source, Warning, WarningKind};
 pub use daytona::{CreateOptions, CreateParams, Daytona, ListPage, ListQuery, Resources};
 pub use daytona_wire as wire;

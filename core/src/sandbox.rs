@@ -310,6 +310,12 @@ impl Sandbox {
         Ok((&link.transport, join(base, &all)?))
     }
 
+    /// The same for a task on the background runtime.
+    pub(crate) async fn background_toolbox(&self, parts: &[&str]) -> Result<(Arc<Transport>, Url)> {
+        let (_, url) = self.toolbox(parts).await?;
+        Ok((Arc::clone(&self.inner.client.link().await?.background), url))
+    }
+
     async fn set_number(
         &self,
         operation: Operation,

@@ -25,10 +25,14 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 /// Below the idle limits of common load balancers, so that a pooled connection is rarely a dead one.
 const POOL_IDLE: Duration = Duration::from_secs(30);
-const KEEPALIVE: Duration = Duration::from_secs(30);
+/// A peer that is gone without a word is noticed after this much silence and as many unanswered probes.
+/// No limit on unacknowledged data beside it: Linux applies that to a peer that is merely slow to read too.
+const KEEPALIVE: Duration = Duration::from_secs(1);
+const KEEPALIVE_PROBES: u32 = 3;
 const RETRIES: usize = 2;
 /// A server that asks for a longer pause is answered with its own error at once.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+const LONGEST_REFUSAL: usize = 1 << 20;
 /// How often one retried status or reset may be asked for again, first pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// After this much quiet, closed connections are looked for before one is used.
@@ -56,6 +60,8 @@ pub(crate) enum Payload<'a> {
         content_type: HeaderValue,
         make: &'a (dyn Fn() -> Option<reqwest::Body> + Send + Sync),
     },
+    /// Asks for a websocket; only the answer 101 is a success.
+    Upgrade(HeaderMap),
 }
 
 /// One request.
@@ -65,11 +71,14 @@ pub(crate) struct Call<'a> {
     pub(crate) url: Url,
     pub(crate) payload: Payload<'a>,
     pub(crate) limit: Limit,
+    /// It may be sent again after it may have been acted on.
+    idempotent: bool,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn new(operation: Operation, method: Method, url: Url) -> Self {
-        Self { operation, method, url, payload: Payload::Empty, limit: None }
+        let idempotent = matches!(method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE);
+        Self { operation, method, url, payload: Payload::Empty, limit: None, idempotent }
     }
 
     pub(crate) fn get(operation: Operation, url: Url) -> Self {
@@ -101,6 +110,17 @@ impl<'a> Call<'a> {
         self.limit = limit;
         self
     }
+
+    pub(crate) fn upgrade(mut self, headers: HeaderMap) -> Self {
+        self.payload = Payload::Upgrade(headers);
+        self
+    }
+
+    /// Never sent again once it may have been acted on, whatever its method.
+    pub(crate) fn once(mut self) -> Self {
+        self.idempotent = false;
+        self
+    }
 }
 
 /// An answer whose body has yet to come; holds its place among the requests in flight.
@@ -119,6 +139,7 @@ struct Pool {
 /// Where requests go out.
 pub(crate) struct Transport {
     headers: HeaderMap,
+    background: bool,
     /// Plain and TLS connections apart: a client that only speaks to a local server never loads
     /// the system's certificates.
     plain: ArcSwapOption<Pool>,
@@ -153,14 +174,28 @@ impl Transport {
             HeaderValue::from_static(crate::PROTOCOL_VERSION),
         );
         Ok(Self {
+            slot_count: slots.map(|count| count.min(Semaphore::MAX_PERMITS)),
+            ..Self::unused(headers, default_limit)
+        })
+    }
+
+    /// The same for tasks on the background runtime, with connections of its own: those of a caller's runtime
+    /// stand still while nobody drives it. HTTP/1.1 only, which websockets need; its requests wait for no slot.
+    pub(crate) fn for_background(&self) -> Self {
+        Self { background: true, ..Self::unused(self.headers.clone(), self.default_limit) }
+    }
+
+    fn unused(headers: HeaderMap, default_limit: Limit) -> Self {
+        Self {
             headers,
+            background: false,
             plain: ArcSwapOption::empty(),
             tls: ArcSwapOption::empty(),
-            slot_count: slots.map(|count| count.min(Semaphore::MAX_PERMITS)),
+            slot_count: None,
             default_limit,
             started: Instant::now(),
             last_use: AtomicU64::new(0),
-        })
+        }
     }
 
     /// Sends a request and reads its JSON answer.
@@ -207,7 +242,6 @@ impl Transport {
     }
 
     async fn send(&self, call: &Call<'_>, deadline: Deadline) -> Result<Answer> {
-        let idempotent = matches!(call.method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE);
         let mut pauses =
             ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_times(RETRIES).with_jitter().build();
         let mut attempts = 1;
@@ -219,7 +253,7 @@ impl Transport {
             let error = failure.error.with_operation(call.operation).with_attempts(attempts);
             let again = match failure.acted {
                 Acted::No => true,
-                Acted::Maybe => idempotent,
+                Acted::Maybe => call.idempotent,
                 Acted::Final => false,
             };
             let Some(pause) = again.then(|| pauses.next()).flatten() else { return Err(error) };
@@ -268,6 +302,7 @@ impl Transport {
                 })?;
                 request = request.header(CONTENT_TYPE, content_type.clone()).body(body);
             }
+            Payload::Upgrade(headers) => request = request.headers(headers.clone()),
         }
         self.notice_closed_connections().await;
         let response = match within(deadline, request.send()).await {
@@ -276,7 +311,11 @@ impl Transport {
             Err(Late) => return Err(Failure::finally(late(deadline))),
         };
         self.note_use();
-        if response.status().is_success() {
+        let is_success = match call.payload {
+            Payload::Upgrade(_) => response.status() == StatusCode::SWITCHING_PROTOCOLS,
+            _ => response.status().is_success(),
+        };
+        if is_success {
             return Ok(Answer { response, _slot: slot });
         }
         Err(self.refused(response, deadline).await)
@@ -310,10 +349,13 @@ impl Transport {
                     .with_hint(format!("If {target} is to be trusted, set the API URL to it")),
             );
         }
-        let body = match within(deadline, response.bytes()).await {
-            Ok(body) => body.unwrap_or_default(),
-            Err(Late) => Bytes::new(),
-        };
+        if status.is_success() {
+            let what = "the server answered without opening a websocket";
+            return Failure::finally(
+                Error::new(ErrorKind::Connection, what).with_hint("Check that proxies on the way let websockets pass"),
+            );
+        }
+        let body = within(deadline, beginning(response)).await.unwrap_or_default();
         let mut error = Error::from_response(status, &headers, &body);
         if status == StatusCode::UNAUTHORIZED {
             error = error.with_hint("Check the API key and that it belongs to this API URL");
@@ -365,7 +407,12 @@ impl Transport {
             .connect_timeout(CONNECT_LIMIT)
             .pool_idle_timeout(POOL_IDLE)
             .tcp_keepalive(KEEPALIVE)
+            .tcp_keepalive_interval(KEEPALIVE)
+            .tcp_keepalive_retries(KEEPALIVE_PROBES)
             .redirect(reqwest::redirect::Policy::none());
+        if self.background {
+            builder = builder.http1_only();
+        }
         if let Some(count) = self.slot_count {
             builder = builder.pool_max_idle_per_host(count);
         }
@@ -389,6 +436,18 @@ fn read_json<T: DeserializeOwned>(operation: Operation, headers: &HeaderMap, bod
             .with_hint("Check that the API URL points to a Daytona API")
             .with_operation(operation)
     })
+}
+
+/// What there is of an error's body, at most [`LONGEST_REFUSAL`] bytes.
+async fn beginning(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk[..chunk.len().min(LONGEST_REFUSAL - body.len())]);
+        if body.len() == LONGEST_REFUSAL {
+            break;
+        }
+    }
+    body
 }
 
 type Deadline = Option<(Instant, Duration)>;

@@ -1,0 +1,105 @@
+//! Tasks that drive sockets while their caller's runtime rests.
+
+use std::sync::OnceLock;
+
+use tokio::runtime::Handle;
+use tokio::task::{AbortHandle, JoinHandle};
+
+use crate::error::{Error, ErrorKind, Result};
+
+static BACKGROUND: OnceLock<fn() -> Handle> = OnceLock::new();
+
+/// Says on which runtime sockets are driven: one that always runs, of the calling process. Asked for with each
+/// stream; without it, that is the runtime of whoever opens the stream. Only the first call counts.
+pub fn set_background(handle: fn() -> Handle) {
+    let _ = BACKGROUND.set(handle);
+}
+
+/// Runs a future on the background runtime.
+pub(crate) fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    BACKGROUND.get().map_or_else(Handle::current, |handle| handle()).spawn(future)
+}
+
+/// What a handle shares with the task that drives its socket. Belongs to the process that made it: a fork has the
+/// memory and not the task, so there it gives an error, and leaves alone what locks and wakes.
+pub(crate) struct Driven<T> {
+    process: u32,
+    shared: Option<T>,
+    /// Ended with the handle.
+    task: Option<AbortHandle>,
+}
+
+impl<T> Driven<T> {
+    /// With a task that ends by itself once `shared` is dropped, as after a last word to the server.
+    pub(crate) fn new(shared: T) -> Self {
+        Self { process: std::process::id(), shared: Some(shared), task: None }
+    }
+
+    /// With a task that is dropped, wherever it is, together with this.
+    pub(crate) fn with_task(shared: T, task: &JoinHandle<()>) -> Self {
+        let mut driven = Self::new(shared);
+        driven.task = Some(task.abort_handle());
+        driven
+    }
+
+    pub(crate) fn get(&self) -> Result<&T> {
+        if self.process == std::process::id()
+            && let Some(shared) = &self.shared
+        {
+            return Ok(shared);
+        }
+        Err(Error::new(ErrorKind::Connection, "a stream cannot be used across a fork")
+            .with_hint("Open it in the process that uses it"))
+    }
+
+    /// Ends the task early.
+    pub(crate) fn abort(&self) {
+        if self.process == std::process::id()
+            && let Some(task) = &self.task
+        {
+            task.abort();
+        }
+    }
+}
+
+impl<T> Drop for Driven<T> {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            self.abort();
+        } else {
+            std::mem::forget((self.shared.take(), self.task.take()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_ends_with_its_handle() {
+        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+        let task = spawn(async move {
+            let _sender = sender;
+            std::future::pending::<()>().await;
+        });
+        let driven = Driven::with_task((), &task);
+        assert!(driven.get().is_ok());
+        drop(driven);
+        assert!(receiver.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn in_another_process_it_refuses_and_drops_nothing() {
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel::<()>();
+        let mut driven = Driven::new(sender);
+        driven.process += 1;
+        let error = driven.get().err().unwrap();
+        assert!(error.message().contains("across a fork"), "{error}");
+        drop(driven);
+        assert!(matches!(receiver.try_recv(), Err(tokio::sync::mpsc::error::TryRecvError::Empty)));
+    }
+}

@@ -1,0 +1,224 @@
+//! Websockets over the HTTP client: its TLS, proxies, headers and time limits are theirs too.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use http::header::{CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::{HeaderMap, header};
+use reqwest::{Upgraded, Url};
+use tokio::time::{Instant, Sleep};
+use tokio_tungstenite::WebSocketStream;
+pub(crate) use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::operation::Operation;
+use crate::transport::{Call, Limit, Transport, broken};
+
+const READ_BUFFER: usize = 128 << 10;
+const MAX_MESSAGE: usize = 64 << 20;
+/// How often a ping is sent; a peer that has said nothing since the last one is gone.
+const PING: Duration = Duration::from_secs(20);
+/// What the two close frames may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why no more messages come.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The server has closed it; no code means none was sent.
+    Closed { code: Option<u16>, reason: String },
+    /// It ended without a close frame.
+    Broken(Error),
+}
+
+/// How to open a websocket.
+pub(crate) struct Open<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) url: Url,
+    /// `Sec-WebSocket-Protocol`.
+    pub(crate) protocols: &'a [&'a str],
+    /// For the handshake.
+    pub(crate) limit: Limit,
+    /// The request may be sent again after the server may have acted on it.
+    pub(crate) idempotent: bool,
+}
+
+impl Open<'_> {
+    pub(crate) fn new(operation: Operation, url: Url) -> Self {
+        Self { operation, url, protocols: &[], limit: None, idempotent: true }
+    }
+}
+
+impl Transport {
+    /// Opens a websocket. To be called in a background task, on [`crate::daytona::Link::background`].
+    pub(crate) async fn websocket(&self, open: Open<'_>) -> Result<Socket> {
+        let Open { operation, url, protocols, limit, idempotent } = open;
+        let host = format!("{}:{}", url.host_str().unwrap_or("?"), url.port_or_known_default().unwrap_or_default());
+        let key = generate_key();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        headers.insert(SEC_WEBSOCKET_KEY, value(&key)?);
+        if !protocols.is_empty() {
+            headers.insert(HeaderName::from_static("sec-websocket-protocol"), value(&protocols.join(", "))?);
+        }
+        let mut call = Call::get(operation, url).limit(limit).upgrade(headers);
+        if !idempotent {
+            call = call.once();
+        }
+        let answer = self.open(call).await?;
+        let accepted = answer.response.headers().get(SEC_WEBSOCKET_ACCEPT).map(HeaderValue::as_bytes);
+        if accepted != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
+            let what = format!("{host} does not speak the websocket protocol");
+            return Err(Error::new(ErrorKind::Connection, what)
+                .with_hint("Check the API URL and proxies on the way")
+                .with_operation(operation));
+        }
+        let upgraded = answer.response.upgrade().await.map_err(|error| broken(error).with_operation(operation))?;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .max_message_size(Some(MAX_MESSAGE))
+            .max_frame_size(Some(MAX_MESSAGE));
+        Ok(Socket {
+            stream: WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await,
+            operation,
+            host,
+            queued: 0,
+            ping: Box::pin(tokio::time::sleep(PING)),
+            is_answered: true,
+        })
+    }
+}
+
+fn value(text: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text).map_err(|_| Error::invalid(format!("{text:?} cannot be sent in a header")))
+}
+
+/// An open websocket. One task owns it: what is queued is written while that task waits in [`Socket::next`], so
+/// that two peers that both have much to say never wait for each other.
+pub(crate) struct Socket {
+    stream: WebSocketStream<Upgraded>,
+    operation: Operation,
+    host: String,
+    queued: usize,
+    ping: Pin<Box<Sleep>>,
+    /// Something came since the last ping.
+    is_answered: bool,
+}
+
+impl Socket {
+    /// The next text or binary message. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<Message, End> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The next message if it is there already.
+    pub(crate) fn next_ready(&mut self) -> Option<Result<Message, End>> {
+        self.next().now_or_never()
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, End>> {
+        // What was received before a write failed is still worth reading.
+        let failure = match self.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Some(error),
+            _ => None,
+        };
+        loop {
+            match self.stream.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
+                    self.is_answered = true;
+                    return Poll::Ready(Ok(message));
+                }
+                Poll::Ready(Some(Ok(Message::Close(frame)))) => {
+                    // The answer to it is queued; whether it arrives is of no matter.
+                    let _ = self.stream.poll_flush_unpin(cx);
+                    let (code, reason) = frame.map_or((None, String::new()), |frame| {
+                        (Some(u16::from(frame.code)), frame.reason.as_str().to_owned())
+                    });
+                    return Poll::Ready(Err(End::Closed { code, reason }));
+                }
+                Poll::Ready(Some(Ok(_))) => self.is_answered = true,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(End::Broken(self.broken(error)))),
+                Poll::Ready(None) => return Poll::Ready(Err(End::Broken(self.broken(WsError::AlreadyClosed)))),
+                Poll::Pending => break,
+            }
+        }
+        if let Some(error) = failure {
+            return Poll::Ready(Err(End::Broken(error)));
+        }
+        while self.ping.as_mut().poll(cx).is_ready() {
+            if !self.is_answered {
+                let what = format!("{} has not answered for {} s", self.host, PING.as_secs());
+                return Poll::Ready(Err(End::Broken(self.error(what))));
+            }
+            self.is_answered = false;
+            self.ping.as_mut().reset(Instant::now() + PING);
+            self.queue(Message::Ping(Bytes::new()));
+            if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
+                return Poll::Ready(Err(End::Broken(error)));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Adds a message to what is to be written. The caller keeps [`Socket::queued`] within bounds.
+    pub(crate) fn queue(&mut self, message: Message) {
+        self.queued += message.len().max(1);
+        // A failure shows again when it is flushed.
+        let _ = self.stream.start_send_unpin(message);
+    }
+
+    /// Bytes that wait to be written, all or in part.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Writes all that is queued. Cancel safe. Only for where the server is known to read.
+    pub(crate) async fn flush(&mut self) -> Result<()> {
+        std::future::poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.queued == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let result = std::task::ready!(self.stream.poll_flush_unpin(cx));
+        self.queued = 0;
+        Poll::Ready(result.map_err(|error| self.broken(error)))
+    }
+
+    /// Says goodbye and waits shortly until the server has heard it.
+    pub(crate) async fn close(mut self) {
+        self.queue(Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })));
+        let _ = tokio::time::timeout(CLOSE_LIMIT, async { while self.next().await.is_ok() {} }).await;
+    }
+
+    fn broken(&self, error: WsError) -> Error {
+        match error {
+            WsError::Io(error) => {
+                self.error(format!("the connection to {} broke: {error}", self.host)).with_cause(error)
+            }
+            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)
+            | WsError::AlreadyClosed
+            | WsError::ConnectionClosed => {
+                self.error(format!("the connection to {} ended before everything was said", self.host))
+            }
+            WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+                self.error(format!("{} sent a message of {size} bytes, and {max_size} is the most", self.host))
+            }
+            other => self.error(format!("{} broke the websocket protocol: {other}", self.host)),
+        }
+    }
+
+    fn error(&self, what: String) -> Error {
+        Error::new(ErrorKind::Connection, what).with_operation(self.operation)
+    }
+}
