@@ -2,6 +2,7 @@
 // README.md describes the format of the cases.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import os from 'node:os'
@@ -12,12 +13,13 @@ import util from 'node:util'
 const HERE = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname)
 const LIMIT = 60 // seconds that one step may take
 
-/** Every case: `{ id, file, case }`. */
-export function load() {
+/** Every case, `{ id, file, case }`; of the official clients those that they can run. */
+export function load({ official = false } = {}) {
   const names = fs.readdirSync(HERE).filter((name) => name.endsWith('.json')).sort()
   return names.flatMap((name) => {
     const file = JSON.parse(fs.readFileSync(path.join(HERE, name), 'utf8'))
-    return file.cases.map((one) => ({ id: `${path.basename(name, '.json')}/${one.name}`, file, case: one }))
+    const cases = file.cases.filter((one) => !official || !(file.only || one.only))
+    return cases.map((one) => ({ id: `${path.basename(name, '.json')}/${one.name}`, file, case: one }))
   })
 }
 
@@ -55,7 +57,7 @@ function content(spec) {
   if ('$text' in spec) return Buffer.from(spec.$text)
   if ('$bytes' in spec) return Buffer.from(spec.$bytes, 'hex')
   if ('$pattern' in spec) return Buffer.alloc(spec.$pattern).map((_, i) => i * 7 + (i >> 8) * 13)
-  if ('$repeat' in spec) return spec.$repeat[0].repeat(spec.$repeat[1])
+  if ('$repeat' in spec) return (typeof spec.$repeat[0] === 'string' ? spec.$repeat[0] : content(spec.$repeat[0])).repeat(spec.$repeat[1])
   if ('$lines' in spec) return spec.$lines.join('\n')
   if ('$concat' in spec) return spec.$concat.map((part) => (typeof part === 'string' ? part : content(part))).join('')
   return undefined
@@ -109,6 +111,7 @@ export function mismatch(want, got, at = 'result') {
     case '$contains': return check(typeof got === 'string' && got.includes(operand))
     case '$regex': return check(got !== undefined && got !== null && new RegExp(operand).test(got instanceof Date ? got.toISOString() : String(got)))
     case '$length': return check(got?.length === operand)
+    case '$any': return check(got.some((one) => mismatch(operand, one) === undefined))
     case '$absent': return check(got === undefined || got === null)
     case '$not': return check(mismatch(operand, got) !== undefined)
     case '$all': return first(operand.map((one) => mismatch(one, got, at)))
@@ -134,6 +137,80 @@ const collect = async (found) => {
 const http = async (url, options) => {
   const answer = await fetch(url, options)
   return { status: answer.status, body: Buffer.from(await answer.arrayBuffer()) }
+}
+
+async function followed(follow) {
+  let [stdout, stderr] = ['', '']
+  await follow((text) => { stdout += text }, (text) => { stderr += text })
+  return { stdout, stderr }
+}
+
+/** Takes a stream to its end, answering what it shows. */
+async function streamed(stream, { stdin, until, then, digest }) {
+  const text = { stdout: '', stderr: '' }
+  const data = []
+  const answer = () => 'stdin' in then ? stream.writeStdin(then.stdin) : then.kill ? stream.kill() : stream.signal(then.signal)
+  let answered = until === undefined
+  const write = async () => {
+    for (const one of stdin) await stream.writeStdin(one)
+    await stream.closeStdin()
+  }
+  try {
+    if (until === '') await answer()
+    const written = stdin && write()
+    for await (const chunk of stream) {
+      text[chunk.stream] += chunk.text
+      data.push(chunk.data)
+      if (!answered && text.stdout.includes(until)) {
+        answered = true
+        await answer()
+      }
+    }
+    await written
+    const exitCode = await stream.wait()
+    if (!digest) return { ...text, data: Buffer.concat(data), exitCode }
+    const line = text.stdout.indexOf('\n')
+    const hash = createHash('sha256').update(text.stdout.slice(line + 1)).digest('hex')
+    return { exitCode, same: text.stdout.slice(0, line).split(' ')[0] === hash }
+  } finally {
+    stream.close()
+  }
+}
+
+/** A pseudo-terminal that is driven by what it shows. */
+class Terminal {
+  #shown = Buffer.alloc(0)
+  #script = []
+  #actions = Promise.resolve()
+
+  async opened(open) {
+    this.handle = await open((data) => this.#onData(data))
+    return this
+  }
+
+  async run(script) {
+    await this.handle.waitForConnection()
+    this.#script = [...script]
+    this.#onData(Buffer.alloc(0))
+    const result = await this.handle.wait()
+    await this.#actions
+    return { output: this.#shown.toString(), exitCode: result.exitCode, error: result.error || undefined }
+  }
+
+  #onData(data) {
+    this.#shown = Buffer.concat([this.#shown, data])
+    while (this.#script.length > 0 && this.#shown.includes(this.#script[0].until ?? '')) {
+      const action = this.#script.shift()
+      this.#actions = this.#actions.then(() => this.#act(action))
+    }
+  }
+
+  #act(action) {
+    if ('send' in action) return this.handle.sendInput(action.send)
+    if (action.send_all_bytes) return this.handle.sendInput(Uint8Array.from({ length: 256 }, (_, i) => i))
+    if (action.resize) return this.handle.resize(...action.resize)
+    return action.kill ? this.handle.kill() : this.handle.disconnect()
+  }
 }
 
 /** The calls by their canonical names: `(target, arguments, session)`. */
@@ -165,6 +242,39 @@ const CALLS = {
   'sandbox.rotate_signing_key': (s) => s.rotateSigningKey(),
   'process.exec': (s, a) => s.process.executeCommand(a.command, a.cwd, a.env, a.timeout),
   'process.code_run': (s, a) => s.process.codeRun(a.code, a.argv || a.env ? { argv: a.argv, env: a.env } : undefined, a.timeout),
+  'process.create_session': (s, a) => s.process.createSession(a.session_id),
+  'process.get_session': (s, a) => s.process.getSession(a.session_id),
+  'process.list_session_ids': async (s) => (await s.process.listSessions()).map((one) => one.sessionId),
+  'process.delete_session': (s, a) => s.process.deleteSession(a.session_id),
+  'process.execute_session_command': (s, { session_id, timeout, ...request }) => s.process.executeSessionCommand(session_id, keysToCamel(request), timeout),
+  'process.get_session_command': (s, a) => s.process.getSessionCommand(a.session_id, a.command_id),
+  'process.get_session_command_logs': (s, a) => s.process.getSessionCommandLogs(a.session_id, a.command_id),
+  'process.send_session_command_input': (s, a) => s.process.sendSessionCommandInput(a.session_id, a.command_id, a.data),
+  'process.follow_logs': (s, a) => followed((out, err) => s.process.getSessionCommandLogs(a.session_id, a.command_id, out, err)),
+  'process.get_entrypoint_session': (s) => s.process.getEntrypointSession(),
+  'process.get_entrypoint_logs': (s) => s.process.getEntrypointLogs(),
+  'process.follow_entrypoint_logs': (s) => followed((out, err) => s.process.getEntrypointLogs(out, err)),
+  'process.stream': async (s, a) => streamed(await s.process.executeCommandStream(a.command, a.cwd, a.env, a.timeout), a),
+  'process.list_pty_ids': async (s) => (await s.process.listPtySessions()).map((one) => one.id),
+  'process.get_pty_session_info': (s, a) => s.process.getPtySessionInfo(a.session_id),
+  'process.kill_pty_session': (s, a) => s.process.killPtySession(a.session_id),
+  'process.resize_pty_session': (s, a) => s.process.resizePtySession(a.session_id, a.cols, a.rows),
+  'pty.create': (s, a) => new Terminal().opened((onData) => s.process.createPty({ ...a, onData })),
+  'pty.connect': (s, { session_id, ...options }) => new Terminal().opened((onData) => s.process.connectPty(session_id, { ...options, onData })),
+  'pty.run': (terminal, a) => terminal.run(a.script),
+  'code_interpreter.run_code': async (s, { code, ...options }) => {
+    const seen = { seen_stdout: '', seen_stderr: '', seen_error: '' }
+    const result = await s.codeInterpreter.runCode(code, {
+      ...options,
+      onStdout: (message) => { seen.seen_stdout += message.output },
+      onStderr: (message) => { seen.seen_stderr += message.output },
+      onError: (error) => { seen.seen_error += error.name },
+    })
+    return { ...result, ...seen }
+  },
+  'code_interpreter.create_context': (s, a) => s.codeInterpreter.createContext(a.cwd),
+  'code_interpreter.list_context_ids': async (s) => (await s.codeInterpreter.listContexts()).map((one) => one.id),
+  'code_interpreter.delete_context': (s, a) => s.codeInterpreter.deleteContext(a.context),
   'fs.create_folder': (s, a) => s.fs.createFolder(a.path, a.mode),
   'fs.delete_file': (s, a) => s.fs.deleteFile(a.path, a.recursive),
   'fs.get_file_info': (s, a) => s.fs.getFileDetails(a.path),
@@ -237,7 +347,7 @@ export class Session {
       if ('fresh' in one) {
         names.sandbox = await this.client.create(keysToCamel(fill(one.fresh, names)))
       } else if ('sandbox' in file) {
-        if (!this.#shared.has(file)) this.#shared.set(file, this.client.create(keysToCamel(file.sandbox)))
+        if (!this.#shared.has(file)) this.#shared.set(file, this.#prepare(file, names))
         names.sandbox = await this.#shared.get(file)
       }
       if (names.sandbox) {
@@ -249,6 +359,12 @@ export class Session {
       if ('fresh' in one && names.sandbox) await names.sandbox.delete(60, true)
       fs.rmSync(local, { recursive: true, force: true })
     }
+  }
+
+  async #prepare(file, names) {
+    const sandbox = await this.client.create(keysToCamel(file.sandbox))
+    await this.#steps(file.setup ?? [], { ...names, sandbox }, {})
+    return sandbox
   }
 
   async #steps(steps, names, changed) {

@@ -7,6 +7,7 @@ import asyncio
 import concurrent.futures
 import datetime
 import functools
+import hashlib
 import importlib
 import inspect
 import io
@@ -21,7 +22,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 HERE = pathlib.Path(__file__).parent
@@ -29,10 +30,15 @@ LIMIT = 60.0  # seconds that one step may take
 Json = Any
 
 
-def load() -> dict[str, tuple[Json, Json]]:
-    """Every case by its id, ``file/name``, with the file it is in."""
+def load(official: bool = False) -> dict[str, tuple[Json, Json]]:
+    """Every case by its id, ``file/name``, with the file it is in; of the official clients those that they can run."""
     files = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(HERE.glob("*.json"))}
-    return {f"{stem}/{case['name']}": (file, case) for stem, file in files.items() for case in file["cases"]}
+    return {
+        f"{stem}/{case['name']}": (file, case)
+        for stem, file in files.items()
+        for case in file["cases"]
+        if not (official and "only" in file | case)
+    }
 
 
 class Server:
@@ -78,7 +84,7 @@ def content(spec: Json) -> Json:
         case {"$pattern": size}:
             return bytes((i * 7 + (i >> 8) * 13) & 255 for i in range(size))
         case {"$repeat": [text, count]}:
-            return text * count
+            return (text if isinstance(text, str) else content(text)) * count
         case {"$lines": lines}:
             return "\n".join(lines)
         case {"$concat": parts}:
@@ -124,6 +130,8 @@ def mismatch(want: Json, got: Any, at: str = "result") -> str | None:
                 return check(got is not None and len(got) == operand)
             case "$absent":
                 return check(got is None)
+            case "$any":
+                return check(any(mismatch(operand, one) is None for one in got))
             case "$min":
                 return check(got is not None and got >= operand)
             case "$not":
@@ -201,6 +209,12 @@ class Session:
         kind = "CreateSandboxFromImageParams" if "image" in params else "CreateSandboxFromSnapshotParams"
         return client.create(getattr(self.module, kind)(**params), **options)
 
+    def terminal_size(self, cols: int, rows: int) -> Any:
+        kind = getattr(self.module, "PtySize", None)
+        # The official package does not export it.
+        kind = kind or importlib.import_module(f"{self.module.__name__}.common.pty").PtySize
+        return kind(rows=rows, cols=cols)
+
     def run(self, file: Json, case: Json, changed: Json | None = None) -> None:
         """Runs one case; ``changed`` replaces members of its steps by their number."""
         run_id = f"c{os.getpid()}x{next(self._counter)}"
@@ -220,7 +234,9 @@ class Session:
                 elif "sandbox" in file:
                     if id(file) not in self.shared:
                         shared = self.submit(lambda: self.create(self.client, file["sandbox"]))
-                        self.shared[id(file)] = self.wait(shared)
+                        names["sandbox"] = self.wait(shared)
+                        self._steps(file.get("setup", []), names, {})
+                        self.shared[id(file)] = names["sandbox"]
                     names["sandbox"] = self.shared[id(file)]
                 if sandbox := names.get("sandbox"):
                     names["work"] = self.wait(self.submit(sandbox.get_work_dir))
@@ -391,6 +407,73 @@ class Call:
 
         return finish() if self.session.is_async else result(list(stream))
 
+    def process_execute_session_command(
+        self, session_id: str, command: str, timeout: int | None = None, **options: Any
+    ) -> Any:
+        request = self.session.module.SessionExecuteRequest(command=command, **options)
+        return self.target.process.execute_session_command(session_id, request, timeout)
+
+    def process_list_session_ids(self) -> Any:
+        return _then(self.target.process.list_sessions(), lambda found: [one.session_id for one in found])
+
+    def process_follow_logs(self, session_id: str, command_id: str) -> Any:
+        return self._followed(
+            functools.partial(self.target.process.get_session_command_logs_async, session_id, command_id)
+        )
+
+    def process_follow_entrypoint_logs(self) -> Any:
+        return self._followed(self.target.process.get_entrypoint_logs_async)
+
+    def _followed(self, follow: Callable[..., Any]) -> Any:
+        out: list[str] = []
+        err: list[str] = []
+        # A coroutine, also of the synchronous official client.
+        done = _then(follow(out.append, err.append), lambda _: {"stdout": "".join(out), "stderr": "".join(err)})
+        return done if self.session.is_async or not inspect.isawaitable(done) else asyncio.run(_awaited(done))
+
+    def process_stream(self, command: str, **options: Any) -> Any:
+        script = {name: options.pop(name) for name in ("stdin", "until", "then", "digest") if name in options}
+        started = self.target.process.exec_stream(command, **options)
+        return _stream_async(started, script) if self.session.is_async else _stream(started, script)
+
+    def process_list_pty_ids(self) -> Any:
+        return _then(self.target.process.list_pty_sessions(), lambda found: [one.id for one in found])
+
+    def process_resize_pty_session(self, session_id: str, cols: int, rows: int) -> Any:
+        size = self.session.terminal_size(cols, rows)
+        return self.target.process.resize_pty_session(session_id, size)
+
+    def pty_create(self, id: str, cols: int | None = None, rows: int | None = None, **options: Any) -> Any:
+        size = {"pty_size": self.session.terminal_size(cols, rows)} if cols is not None else {}
+        terminal = Terminal(self.session)
+        return terminal.opened(self.target.process.create_pty_session(id, **terminal.given, **size, **options))
+
+    def pty_connect(self, session_id: str, **options: Any) -> Any:
+        terminal = Terminal(self.session)
+        return terminal.opened(self.target.process.connect_pty_session(session_id, **terminal.given, **options))
+
+    def pty_run(self, script: list[Json]) -> Any:
+        return self.target.run_async(script) if self.session.is_async else self.target.run(script)
+
+    def code_interpreter_run_code(self, code: str, **options: Any) -> Any:
+        seen: dict[str, list[str]] = {"stdout": [], "stderr": [], "error": []}
+        done = self.target.code_interpreter.run_code(
+            code,
+            on_stdout=lambda message: seen["stdout"].append(message.output),
+            on_stderr=lambda message: seen["stderr"].append(message.output),
+            on_error=lambda error: seen["error"].append(error.name),
+            **options,
+        )
+
+        def outcome(result: Any) -> Json:
+            known = {name: getattr(result, name, None) for name in ("stdout", "stderr", "error", "results")}
+            return known | {f"seen_{name}": "".join(parts) for name, parts in seen.items()}
+
+        return _then(done, outcome)
+
+    def code_interpreter_list_context_ids(self) -> Any:
+        return _then(self.target.code_interpreter.list_contexts(), lambda found: [one.id for one in found])
+
     def http_get(self, url: str) -> Json:
         return _http(urllib.request.Request(url))
 
@@ -407,6 +490,143 @@ class Call:
 
     def local_list(self, path: str) -> list[str]:
         return sorted(os.listdir(path))
+
+
+class Terminal:
+    """A pseudo-terminal that is driven by what it shows."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.given: dict[str, Any] = {"on_data": self._on_data_async} if session.is_async else {}
+        self.handle: Any = None
+        self._script: list[Json] = []
+        self._shown = b""
+
+    def opened(self, handle: Any) -> Any:
+        def keep(found: Any) -> Terminal:
+            self.handle = found
+            return self
+
+        return _then(handle, keep)
+
+    def run(self, script: list[Json]) -> Json:
+        self.handle.wait_for_connection()
+        self._script = script
+        for action in self._due():
+            self._act(action)
+        result = self.handle.wait(on_data=self._on_data)
+        return self._result(result)
+
+    async def run_async(self, script: list[Json]) -> Json:
+        await self.handle.wait_for_connection()
+        self._script = script
+        await self._on_data_async(b"")
+        return self._result(await self.handle.wait())
+
+    def _result(self, result: Any) -> Json:
+        shown = self._shown.decode("utf-8", "replace")
+        return {"output": shown, "exit_code": result.exit_code, "error": result.error or None}
+
+    def _due(self) -> Iterator[Json]:
+        while self._script and self._script[0].get("until", "").encode() in self._shown:
+            yield self._script.pop(0)
+
+    def _act(self, action: Json) -> Any:
+        if "send" in action:
+            return self.handle.send_input(action["send"])
+        if "send_all_bytes" in action:
+            return self.handle.send_input(bytes(range(256)))
+        if "resize" in action:
+            return self.handle.resize(self.session.terminal_size(*action["resize"]))
+        return self.handle.kill() if "kill" in action else self.handle.disconnect()
+
+    def _on_data(self, data: bytes) -> None:
+        self._shown += data
+        for action in self._due():
+            self._act(action)
+
+    async def _on_data_async(self, data: bytes) -> None:
+        self._shown += data
+        for action in self._due():
+            await self._act(action)
+
+
+class _Streamed:
+    def __init__(self, script: Json) -> None:
+        self.script = script
+        self.text = {"stdout": "", "stderr": ""}
+        self.data = b""
+        self.answered = "until" not in script
+
+    def take(self, chunk: Any) -> bool:
+        """Whether it is time to answer."""
+        self.text[chunk.stream] += chunk.text
+        self.data += chunk.data
+        due = not self.answered and self.script["until"] in self.text["stdout"]
+        self.answered = self.answered or due
+        return due
+
+    def result(self, exit_code: int) -> Json:
+        if "digest" in self.script:
+            first, _, rest = self.text["stdout"].partition("\n")
+            return {"exit_code": exit_code, "same": hashlib.sha256(rest.encode()).hexdigest() == first.split()[0]}
+        return {**self.text, "data": self.data, "exit_code": exit_code}
+
+
+def _answer(stream: Any, then: Json) -> Any:
+    if "stdin" in then:
+        return stream.write_stdin(then["stdin"])
+    return stream.kill() if "kill" in then else stream.signal(then["signal"])
+
+
+def _stream(stream: Any, script: Json) -> Json:
+    seen = _Streamed(script)
+    with stream:
+        if script.get("until") == "":
+            _answer(stream, script["then"])
+        if "stdin" in script:
+            writer = threading.Thread(target=lambda: [*map(stream.write_stdin, script["stdin"]), stream.close_stdin()])
+            writer.start()
+        for chunk in stream:
+            if seen.take(chunk):
+                _answer(stream, script["then"])
+        return seen.result(stream.wait())
+
+
+async def _stream_async(started: Any, script: Json) -> Json:
+    seen = _Streamed(script)
+    stream = await started
+    async with stream:
+        if script.get("until") == "":
+            await _answer(stream, script["then"])
+
+        async def write() -> None:
+            for text in script["stdin"]:
+                await stream.write_stdin(text)
+            await stream.close_stdin()
+
+        writer = asyncio.ensure_future(write()) if "stdin" in script else None
+        async for chunk in stream:
+            if seen.take(chunk):
+                await _answer(stream, script["then"])
+        if writer:
+            await writer
+        return seen.result(await stream.wait())
+
+
+async def _awaited(one: Any) -> Any:
+    return await one
+
+
+def _then(value: Any, change: Callable[[Any], Any]) -> Any:
+    """What ``change`` makes of a value, or of an awaitable's value."""
+    if not inspect.isawaitable(value):
+        return change(value)
+
+    async def changed() -> Any:
+        return change(await value)
+
+    return changed()
 
 
 async def _collect(found: Any) -> list[Any]:

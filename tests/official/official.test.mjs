@@ -15,7 +15,7 @@ const here = path.dirname(fileURLToPath(import.meta.url))
 const home = process.env.OFFICIAL_NODE_MODULES || path.join(here, '../../target/official/node_modules')
 const find = createRequire(path.join(path.resolve(home), 'from-here.js'))
 const deviations = JSON.parse(fs.readFileSync(path.join(here, 'deviations.json'), 'utf8')).node
-const cases = load()
+const cases = load({ official: true })
 
 /**
  * What errors of the official client look like: no request id, and fewer checks before it sends. The refusal has to be
