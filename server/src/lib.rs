@@ -5,6 +5,7 @@ mod auth;
 mod body;
 mod config;
 mod error;
+mod events;
 mod lease;
 mod lifecycle;
 mod proxy;
@@ -34,6 +35,7 @@ struct App {
     runtime: Runtime,
     store: store::Store,
     sandboxes: sandbox::Registry,
+    events: events::Events,
     view: record::View,
     defaults: config::Defaults,
     address: SocketAddr,

@@ -27,19 +27,15 @@ impl App {
     /// Stores a new sandbox and starts it.
     pub(crate) async fn create(self: &Arc<Self>, record: Record) -> ApiResult<Arc<Sandbox>> {
         self.refuse_when_stopping()?;
-        let pending;
         let sandbox = self.sandboxes.add(record)?;
-        {
-            let mut record = sandbox.record();
-            record.state = SandboxState::Creating;
-            pending = self.store.put(&record);
-        }
+        let pending = self.store.put(&sandbox.record());
         let (app, new) = (Arc::clone(self), Arc::clone(&sandbox));
         finish(async move {
             let result = app.launch(&new, pending).await;
             if result.as_ref().is_err_and(|error| error.code == code::STORAGE_FAILED) {
                 // Never acknowledged, so never there.
                 let _ = app.runtime.destroy(&new.id).await;
+                new.record().state = SandboxState::Destroyed;
                 app.sandboxes.remove(&new);
             }
             result
@@ -54,6 +50,7 @@ impl App {
         let sandbox = self.sandboxes.add(record)?;
         let pending = self.store.put(&sandbox.record());
         if let Err(error) = pending.stored().await {
+            sandbox.record().state = SandboxState::Destroyed;
             self.sandboxes.remove(&sandbox);
             return Err(error.into());
         }
@@ -143,9 +140,10 @@ impl App {
         record.user = started.user;
         record.stopped_at = None;
         tracing::info!(sandbox = %record.id, name = %record.name, "started");
-        drop(record);
         sandbox.touch();
+        // Whoever learns that it is started can use it.
         sandbox.go_live(started.socket);
+        drop(record);
         self.timers.notify_one();
         Ok(())
     }

@@ -119,6 +119,7 @@ pub(crate) enum Timer {
 }
 
 /// What is the same for all sandboxes of a server.
+#[derive(Clone)]
 pub(crate) struct View {
     limits: String,
 }

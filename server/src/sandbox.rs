@@ -1,6 +1,7 @@
 //! The sandboxes of a running server: their records, their agents, their requests.
 
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -10,6 +11,7 @@ use daytona_wire::sandbox::SandboxState;
 use tokio::sync::watch;
 
 use crate::error::{ApiError, ApiResult, code};
+use crate::events::Events;
 use crate::proxy::Agent;
 use crate::record::Record;
 use crate::time::{Millis, now};
@@ -18,6 +20,7 @@ use crate::time::{Millis, now};
 pub(crate) struct Sandbox {
     pub(crate) id: String,
     record: Mutex<Record>,
+    events: Events,
     live: Mutex<Option<Arc<Live>>>,
     /// Held by whatever starts, stops or destroys it.
     pub(crate) operation: tokio::sync::Mutex<()>,
@@ -39,9 +42,10 @@ impl Live {
 }
 
 impl Sandbox {
-    pub(crate) fn new(record: Record) -> Arc<Self> {
+    pub(crate) fn new(record: Record, events: Events) -> Arc<Self> {
         Arc::new(Self {
             id: record.id.clone(),
+            events,
             last_activity: AtomicI64::new(record.last_activity_at),
             record: Mutex::new(record),
             live: Mutex::new(None),
@@ -50,9 +54,11 @@ impl Sandbox {
         })
     }
 
-    /// The record, locked; held for a few instructions only, never across an await.
-    pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The record, locked; held for a few instructions only, never across an await. A new state is
+    /// announced when the lock is released.
+    pub(crate) fn record(&self) -> Locked<'_> {
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked { sandbox: self, state: record.state, record }
     }
 
     /// The record as it is now, with the time of the last activity.
@@ -138,6 +144,39 @@ impl Sandbox {
     }
 }
 
+/// A sandbox's record, locked.
+pub(crate) struct Locked<'a> {
+    sandbox: &'a Sandbox,
+    record: MutexGuard<'a, Record>,
+    /// The state that clients know.
+    state: SandboxState,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        &self.record
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Record {
+        &mut self.record
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // Under the lock, so that clients see the states in their order.
+        if self.record.state != self.state {
+            self.sandbox
+                .events
+                .state(self.state, || Record { last_activity_at: self.sandbox.last_activity(), ..self.record.clone() });
+        }
+    }
+}
+
 fn gone(id: &str) -> ApiError {
     ApiError::new(StatusCode::GONE, code::SANDBOX_DESTROYED, format!("Sandbox {id} was deleted"))
 }
@@ -161,9 +200,9 @@ impl Drop for Activity {
 }
 
 /// All sandboxes, by id and by name.
-#[derive(Default)]
 pub(crate) struct Registry {
     maps: RwLock<Maps>,
+    events: Events,
 }
 
 #[derive(Default)]
@@ -173,6 +212,10 @@ struct Maps {
 }
 
 impl Registry {
+    pub(crate) fn new(events: Events) -> Self {
+        Self { maps: RwLock::default(), events }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Maps> {
         self.maps.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,7 +235,8 @@ impl Registry {
             ));
         }
         maps.id_by_name.insert(record.name.clone(), record.id.clone());
-        let sandbox = Sandbox::new(record);
+        self.events.created(&record);
+        let sandbox = Sandbox::new(record, self.events.clone());
         maps.by_id.insert(sandbox.id.clone(), Arc::clone(&sandbox));
         Ok(sandbox)
     }

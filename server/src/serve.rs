@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::config::{DataDir, Defaults, choose_key};
+use crate::events::Events;
 use crate::lease::Leases;
 use crate::record::{Desired, Record, View};
 use crate::sandbox::Registry;
@@ -88,6 +89,7 @@ pub async fn serve(
     timers.abort();
     drop(end);
     app.stop_all().await;
+    app.events.end();
     let _ = tokio::time::timeout(LAST_ANSWERS, connections).await;
     if let Some(app) = Arc::into_inner(app) {
         app.store.close();
@@ -143,11 +145,13 @@ async fn load(
     }
     let known: HashSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
     remove_leftovers(dir, runtime, &known).await;
+    let events = Events::new();
     let app = Arc::new(App {
         key,
         runtime: runtime.clone(),
         store,
-        sandboxes: Registry::default(),
+        sandboxes: Registry::new(events.clone()),
+        events,
         view: View::new(&runtime.probe().limits),
         defaults: Defaults::of_this_machine(),
         address,

@@ -2,6 +2,7 @@
 
 mod api;
 mod ends;
+mod events;
 mod lease;
 mod list;
 mod start;

@@ -72,7 +72,7 @@ fn too_large() -> ApiError {
 }
 
 /// The server's URL without a path, as the client knows it: `http://127.0.0.1:3986`.
-pub(super) struct Base(pub(super) String);
+pub(crate) struct Base(pub(crate) String);
 
 impl FromRequestParts<Arc<App>> for Base {
     type Rejection = std::convert::Infallible;

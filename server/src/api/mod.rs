@@ -20,6 +20,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post, put};
 
+pub(crate) use self::extract::Base;
 use crate::App;
 use crate::body::Draining;
 use crate::error::{ApiError, code};
@@ -63,7 +64,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(unimplemented::answer)
         .method_not_allowed_fallback(unimplemented::wrong_method)
         .layer(from_fn_with_state(Arc::clone(&app), authenticate))
-        // The toolbox checks its callers itself: signed URLs come without the key.
+        // These check their callers themselves: the key comes in a packet, signed URLs come without it.
+        .route("/api/socket.io/", any(crate::events::connect))
         .route("/toolbox/{*rest}", any(crate::proxy::handle))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn_with_state(Arc::clone(&app), finish))

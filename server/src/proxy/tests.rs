@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
+use crate::events::Events;
 use crate::record::Record;
 
 /// An agent that answers each connection's first request with these bytes and then echoes.
@@ -69,7 +70,7 @@ async fn an_upgraded_connection_passes_bytes_both_ways_until_the_sandbox_ends() 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agent.sock");
     agent(&path, b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
-    let sandbox = Sandbox::new(Record::sample("a"));
+    let sandbox = Sandbox::new(Record::sample("a"), Events::new());
     sandbox.go_live(path);
     let mut client = front(Arc::clone(&sandbox)).await;
     client
@@ -96,7 +97,7 @@ async fn credentials_and_connection_headers_stay_behind() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agent.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    let sandbox = Sandbox::new(Record::sample("a"));
+    let sandbox = Sandbox::new(Record::sample("a"), Events::new());
     sandbox.go_live(path);
     let mut client = front(sandbox).await;
     client
@@ -138,7 +139,7 @@ async fn connections_to_an_agent_are_used_again() {
             });
         }
     });
-    let sandbox = Sandbox::new(Record::sample("a"));
+    let sandbox = Sandbox::new(Record::sample("a"), Events::new());
     sandbox.go_live(path);
     let mut client = front(Arc::clone(&sandbox)).await;
     for _ in 0..20 {
@@ -160,7 +161,7 @@ async fn an_agent_that_breaks_off_is_an_error_that_names_the_sandbox() {
         let (stream, _) = listener.accept().await.unwrap();
         drop(stream);
     });
-    let sandbox = Sandbox::new(Record::sample("a"));
+    let sandbox = Sandbox::new(Record::sample("a"), Events::new());
     sandbox.go_live(path);
     let mut client = front(sandbox).await;
     client.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi").await.unwrap();
