@@ -23,6 +23,11 @@ where
     BACKGROUND.get().map_or_else(Handle::current, |handle| handle()).spawn(future)
 }
 
+/// The error of whoever waits for a task that is gone.
+pub(crate) fn stopped() -> Error {
+    Error::new(ErrorKind::Connection, "the background runtime has stopped").with_hint("The process is about to exit")
+}
+
 /// What a handle shares with the task that drives its socket. Belongs to the process that made it: a fork has the
 /// memory and not the task, so there it gives an error, and leaves alone what locks and wakes.
 pub(crate) struct Driven<T> {

@@ -18,6 +18,7 @@ mod operation;
 mod output;
 mod process;
 mod sandbox;
+mod session;
 mod signing;
 mod telemetry;
 mod transfer;
@@ -34,6 +35,7 @@ pub use operation::Operation;
 pub use output::{OutputChunk, OutputStream};
 pub use process::{ExecOptions, Process};
 pub use sandbox::{LANGUAGE_LABEL, Sandbox};
+pub use session::LogStream;
 pub use transfer::{Download, DownloadStream, DownloadTarget, Downloaded, Progress, Transfer, Upload, UploadSource};
 
 /// The version of the protocol this client speaks, sent as `X-Daytona-SDK-Version`.

@@ -1,12 +1,12 @@
 //! Output of commands: told apart by stream, and handed over in batches.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use daytona_wire::session::{STDERR_MARKER, STDOUT_MARKER};
 use tokio::sync::Notify;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Output that waits to be taken; beyond it nothing more is read, and the server waits.
 pub(crate) const WAITING: usize = 1 << 20;
@@ -296,6 +296,24 @@ impl Pipe {
     /// Waits for the end, whatever output there is. Cancel safe.
     pub(crate) async fn ended(&self) -> Result<()> {
         wait(&self.filled, || self.state().end.clone()).await
+    }
+}
+
+/// Finishes a pipe however its task ends, so that nobody waits for a task that is gone.
+#[derive(Default)]
+pub(crate) struct Feed(pub(crate) Arc<Pipe>);
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.0.finish(Err(Error::new(ErrorKind::Connection, "the stream was ended on this side")));
+    }
+}
+
+impl std::ops::Deref for Feed {
+    type Target = Pipe;
+
+    fn deref(&self) -> &Pipe {
+        &self.0
     }
 }
 

@@ -18,7 +18,7 @@ const UNSTATED_LIMIT: Duration = Duration::from_secs(3600);
 /// Runs commands and programs in one sandbox.
 #[derive(Clone)]
 pub struct Process {
-    sandbox: Sandbox,
+    pub(crate) sandbox: Sandbox,
 }
 
 /// How to run a command or program.
@@ -85,7 +85,7 @@ impl Process {
     }
 
     /// The limit for the server, in whole seconds, and the one for the answer.
-    fn limits(&self, timeout: Option<f64>) -> Result<(Option<u64>, Limit)> {
+    pub(crate) fn limits(&self, timeout: Option<f64>) -> Result<(Option<u64>, Limit)> {
         match crate::transport::seconds("timeout", timeout)? {
             None => Ok((None, self.sandbox.inner.client.request_timeout().or(Some(UNSTATED_LIMIT)))),
             Some(Duration::ZERO) => Ok((Some(0), Some(Duration::ZERO))),
@@ -97,7 +97,7 @@ impl Process {
     }
 }
 
-fn non_empty(env: Option<BTreeMap<String, String>>) -> Option<BTreeMap<String, String>> {
+pub(crate) fn non_empty(env: Option<BTreeMap<String, String>>) -> Option<BTreeMap<String, String>> {
     env.filter(|env| !env.is_empty())
 }
 

@@ -362,7 +362,7 @@ fn opt_number<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok
 }
 
 /// Servers of different age send `null` or nothing where this type has no `Option`.
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,

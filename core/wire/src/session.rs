@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::null_is_default;
+
 /// Precedes bytes of stdout in a followed log.
 pub const STDOUT_MARKER: [u8; 3] = [1; 3];
 /// Precedes bytes of stderr in a followed log.
@@ -24,7 +26,7 @@ pub struct Session {
     /// The id it was created with.
     pub session_id: String,
     /// Its commands, oldest first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub commands: Vec<Command>,
 }
 
@@ -84,10 +86,13 @@ pub struct SessionExecuteResponse {
 #[serde(default)]
 pub struct SessionCommandLogs {
     /// stdout and stderr, merged.
+    #[serde(deserialize_with = "null_is_default")]
     pub output: String,
     /// stdout alone.
+    #[serde(deserialize_with = "null_is_default")]
     pub stdout: String,
     /// stderr alone.
+    #[serde(deserialize_with = "null_is_default")]
     pub stderr: String,
 }
 
