@@ -61,6 +61,7 @@ operations! {
     GET_PTY_SESSION_INFO = "process.get_pty_session_info", "Failed to get PTY session info";
     KILL_PTY_SESSION = "process.kill_pty_session", "Failed to kill PTY session";
     RESIZE_PTY_SESSION = "process.resize_pty_session", "Failed to resize PTY session";
+    PTY = "pty_handle", "The PTY session failed";
     RUN_CODE = "code_interpreter.run_code", "Failed to run code";
     CREATE_CONTEXT = "code_interpreter.create_context", "Failed to create interpreter context";
     LIST_CONTEXTS = "code_interpreter.list_contexts", "Failed to list interpreter contexts";

@@ -115,6 +115,11 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
+    /// What errors name from now on.
+    pub(crate) fn set_operation(&mut self, operation: Operation) {
+        self.operation = operation;
+    }
+
     /// The next text or binary message. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Message, End> {
         std::future::poll_fn(|cx| self.poll_next(cx)).await

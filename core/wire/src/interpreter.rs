@@ -77,16 +77,19 @@ pub enum RunMessage {
     /// Output.
     Stdout {
         /// Some text.
+        #[serde(default)]
         text: String,
     },
     /// Output.
     Stderr {
         /// Some text.
+        #[serde(default)]
         text: String,
     },
     /// The code raised.
     Error {
         /// Name of the exception's class.
+        #[serde(default)]
         name: String,
         /// The exception as text.
         #[serde(default)]
@@ -107,6 +110,7 @@ pub enum RunMessage {
     /// It has ended.
     Control {
         /// `completed` or `interrupted`.
+        #[serde(default)]
         text: String,
     },
 }

@@ -1,0 +1,262 @@
+//! What a socket brings and its handle has not taken yet, bounded by bytes.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::background;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ws::{End, Message, Socket};
+
+/// A reader that has this much before it gets no more until it takes some.
+const MOST: usize = 1 << 20;
+
+/// One task puts in; any number of callers, on any runtime, take out or wait for the end.
+pub(crate) struct Feed<T> {
+    state: Mutex<State<T>>,
+    /// Something came, or it ended.
+    changed: Notify,
+    /// There is room again.
+    room: Notify,
+}
+
+struct State<T> {
+    items: VecDeque<T>,
+    size: usize,
+    end: Option<Result<()>>,
+    /// Callers in [`Feed::take`], and how many there have been.
+    taking: usize,
+    takes: u64,
+}
+
+impl<T> Feed<T> {
+    pub(crate) fn new() -> Self {
+        let state = State { items: VecDeque::new(), size: 0, end: None, taking: 0, takes: 0 };
+        Self { state: Mutex::new(state), changed: Notify::new(), room: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds one item that counts as `size` bytes.
+    pub(crate) fn push(&self, item: T, size: usize) {
+        let mut state = self.lock();
+        state.items.push_back(item);
+        state.size += size;
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Says how it ended; only the first one counts.
+    pub(crate) fn end(&self, end: Result<()>) {
+        self.lock().end.get_or_insert(end);
+        self.changed.notify_waiters();
+        self.room.notify_one();
+    }
+
+    /// For the task that puts in: however that ends, the feed ends too.
+    pub(crate) fn feeding(&self) -> impl Drop {
+        Feeding(self)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().end.is_some()
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.lock().size < MOST
+    }
+
+    /// For the one task that puts in.
+    pub(crate) async fn wait_for_room(&self) {
+        while !self.has_room() {
+            self.room.notified().await;
+        }
+    }
+
+    /// Wakes everybody who waits for something told elsewhere.
+    pub(crate) fn notify(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Asks `check` now and whenever something changes until it has an answer.
+    pub(crate) async fn until<R>(&self, mut check: impl FnMut() -> Option<R>) -> R {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(answer) = check() {
+                return answer;
+            }
+            changed.await;
+        }
+    }
+
+    /// All there is by now, at least one item; `None` at the end. A failure comes after what came before it,
+    /// and again with each further call.
+    pub(crate) async fn take(&self) -> Result<Option<VecDeque<T>>> {
+        struct Taking<'a, T>(&'a Feed<T>);
+        impl<T> Drop for Taking<'_, T> {
+            fn drop(&mut self) {
+                self.0.lock().taking -= 1;
+            }
+        }
+        {
+            let mut state = self.lock();
+            state.taking += 1;
+            state.takes += 1;
+        }
+        let _taking = Taking(self);
+        self.until(|| {
+            let mut state = self.lock();
+            if !state.items.is_empty() {
+                return Some(Ok(Some(self.empty(&mut state))));
+            }
+            state.end.clone().map(|end| end.map(|()| None))
+        })
+        .await
+    }
+
+    /// Waits for the end. Meanwhile, where nobody takes and there is no room left, what came is discarded; once
+    /// somebody takes while this waits, all is left to them.
+    pub(crate) async fn wait_for_end(&self) -> Result<()> {
+        let takes = self.lock().takes;
+        self.until(|| {
+            let mut state = self.lock();
+            if state.size >= MOST && state.taking == 0 && state.takes == takes {
+                self.empty(&mut state);
+            }
+            state.end.clone()
+        })
+        .await
+    }
+
+    fn empty(&self, state: &mut State<T>) -> VecDeque<T> {
+        if state.size >= MOST {
+            self.room.notify_one();
+        }
+        state.size = 0;
+        std::mem::take(&mut state.items)
+    }
+
+    /// How it failed, if it did.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.lock().end.clone()?.err()
+    }
+}
+
+struct Feeding<'a, T>(&'a Feed<T>);
+
+impl<T> Drop for Feeding<'_, T> {
+    fn drop(&mut self) {
+        self.0.end(Err(background_ended()));
+    }
+}
+
+/// Opens a socket in a background task that then drives it. Dropping this before it is open ends the task.
+pub(crate) async fn open<O, D, W>(open: O, drive: D) -> Result<()>
+where
+    O: Future<Output = Result<Socket>> + Send + 'static,
+    D: FnOnce(Socket) -> W + Send + 'static,
+    W: Future<Output = ()> + Send + 'static,
+{
+    let (mut opened, is_open) = oneshot::channel();
+    background::spawn(async move {
+        let result = tokio::select! {
+            result = open => result,
+            () = opened.closed() => return,
+        };
+        match result {
+            Ok(socket) => {
+                if opened.send(Ok(())).is_ok() {
+                    drive(socket).await;
+                }
+            }
+            Err(error) => drop(opened.send(Err(error))),
+        }
+    });
+    is_open.await.unwrap_or_else(|_| Err(background_ended()))
+}
+
+fn background_ended() -> Error {
+    Error::new(ErrorKind::Connection, "the background tasks of this program have ended")
+        .with_hint("Use streams before the program exits")
+}
+
+/// What to say of a close that was not to be expected.
+pub(crate) fn closed(code: Option<u16>, reason: &str) -> Error {
+    let reason = if reason.is_empty() { "the server closed the connection" } else { reason };
+    let code = code.map_or_else(|| "without a close code".to_owned(), |code| format!("close code {code}"));
+    Error::new(ErrorKind::Connection, format!("{reason} ({code})"))
+}
+
+/// The next message once there is room for it. What is queued is written meanwhile.
+pub(crate) async fn receive<T>(socket: &mut Socket, feed: &Feed<T>) -> Result<Message, End> {
+    while !feed.has_room() {
+        tokio::select! {
+            () = feed.wait_for_room() => {}
+            written = socket.flush(), if socket.queued() > 0 => written.map_err(End::Broken)?,
+        }
+    }
+    socket.next().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[tokio::test]
+    async fn what_came_is_taken_before_the_end() {
+        let feed = Feed::new();
+        feed.push('a', 1);
+        feed.push('b', 1);
+        feed.end(Err(Error::new(ErrorKind::Connection, "broke")));
+        feed.end(Ok(()));
+        assert_eq!(feed.take().await.unwrap().unwrap(), ['a', 'b']);
+        assert_eq!(feed.take().await.unwrap_err().message(), "broke");
+        assert_eq!(feed.take().await.unwrap_err().message(), "broke");
+    }
+
+    #[tokio::test]
+    async fn taking_makes_room() {
+        let feed = Arc::new(Feed::new());
+        feed.push((), MOST);
+        assert!(!feed.has_room());
+        let waiting = tokio::spawn({
+            let feed = Arc::clone(&feed);
+            async move { feed.wait_for_room().await }
+        });
+        assert_eq!(feed.take().await.unwrap().unwrap().len(), 1);
+        waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn waiting_discards_only_what_nobody_takes() {
+        let feed = Arc::new(Feed::new());
+        feed.push(1, MOST);
+        let wait = || {
+            let feed = Arc::clone(&feed);
+            tokio::spawn(async move { feed.wait_for_end().await })
+        };
+        let first = wait();
+        feed.wait_for_room().await;
+        assert_eq!(feed.lock().items.len(), 0);
+        // A caller in `take` gets what comes, and what comes later is left to it too.
+        let mut take = std::pin::pin!(feed.take());
+        assert!(futures_util::poll!(&mut take).is_pending());
+        feed.push(2, MOST);
+        tokio::task::yield_now().await;
+        assert_eq!(take.await.unwrap().unwrap(), [2]);
+        feed.push(3, MOST);
+        tokio::task::yield_now().await;
+        assert!(!feed.has_room());
+        feed.end(Ok(()));
+        first.await.unwrap().unwrap();
+        assert_eq!(feed.take().await.unwrap().unwrap(), [3]);
+        assert!(feed.take().await.unwrap().is_none());
+    }
+}
