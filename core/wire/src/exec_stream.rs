@@ -12,8 +12,19 @@
 //! and the command waits. The client keeps what the server has not acknowledged of stdin.
 //!
 //! A connection that ends without a close frame leaves the command running for [`GRACE_SECONDS`];
-//! one that is closed by the client kills it. After [`ToClient::Exited`] the server closes with 1000
-//! once the client has acknowledged all output.
+//! one that is closed by the client kills it. One that goes on takes over from the one before, which
+//! is closed with [`TAKEN_OVER`]. After [`ToClient::Exited`] the server closes with 1000 once the
+//! client has acknowledged all output; the exit can be asked for again until the client has answered
+//! that close frame, or for [`GRACE_SECONDS`].
+//!
+//! To go on, the client sends what it has sent of stdin from [`ToClient::Started::stdin`] on, and
+//! [`ToServer::Eof`] too if it has sent that; what the server has already is passed over. Going on at
+//! `offset` acknowledges what is before it.
+//!
+//! Before the upgrade: 400 for an id or an offset that cannot be, 404 for an id that is unknown and
+//! 409 for one that is taken, where a new command was to be started. After it the same errors come as
+//! [`ToClient::Error`], and the server closes with 1008; the command, if there is one, goes on as
+//! after a lost connection.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +42,8 @@ pub const HEAD: usize = 9;
 pub const WINDOW: usize = 1 << 20;
 /// How long a command outlives its connection.
 pub const GRACE_SECONDS: u64 = 60;
+/// Close code for a connection whose command another one has taken over.
+pub const TAKEN_OVER: u16 = 4000;
 
 /// What a client says.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -62,7 +75,7 @@ pub enum ToServer {
     },
     /// Send a signal to the command's process group.
     Signal {
-        /// `SIGTERM`, `TERM` or a number as text.
+        /// `SIGTERM`, `TERM` or a number as text. Nothing happens after the command's end.
         signal: String,
     },
 }
@@ -81,7 +94,7 @@ pub enum ToClient {
         /// Offset of the first byte not taken yet.
         offset: u64,
     },
-    /// Nobody reads stdin any more; what was not acknowledged is lost.
+    /// Nobody reads stdin any more, though there was no [`ToServer::Eof`]; what was not acknowledged is lost.
     StdinClosed,
     /// It has ended; all its output has been sent before.
     #[serde(rename_all = "camelCase")]

@@ -231,6 +231,7 @@ impl Mode {
             env,
             confine: matches!(self, Self::Process).then(|| dir.to_owned()),
             version: spec.version.clone(),
+            patience: daytona_toolbox::Patience::default(),
         };
         Ok(Prepared { plan, agent: Some(agent), group, log })
     }

@@ -7,17 +7,20 @@
 mod body;
 mod code;
 mod error;
+mod exec_stream;
 mod files;
 mod process;
 mod serve;
 mod system;
 mod typescript;
+mod websocket;
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -42,12 +45,34 @@ pub struct AgentConfig {
     pub confine: Option<PathBuf>,
     /// Version of the agent, as `GET /version` answers it.
     pub version: String,
+    /// How long clients are waited for.
+    #[serde(default)]
+    pub patience: Patience,
+}
+
+/// How long clients are waited for.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub struct Patience {
+    /// A command on a websocket whose connection is lost is ended after this.
+    pub reconnect: Duration,
+    /// A client of a terminal that takes nothing for so long, while others wait for it, is cut off.
+    pub slow_client: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            reconnect: Duration::from_secs(daytona_wire::exec_stream::GRACE_SECONDS),
+            slow_client: Duration::from_secs(10),
+        }
+    }
 }
 
 /// What every request sees.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) config: Arc<AgentConfig>,
+    pub(crate) streams: exec_stream::Streams,
 }
 
 /// Serves the toolbox on `listener` until the listener fails.
@@ -69,7 +94,7 @@ pub fn router(mut config: AgentConfig) -> Router {
     {
         *folder = real;
     }
-    let app = App { config: Arc::new(config) };
+    let app = App { config: Arc::new(config), streams: exec_stream::Streams::default() };
     Router::new()
         .route("/version", get(version))
         .route("/user-home-dir", get(user_home_dir))
@@ -77,6 +102,7 @@ pub fn router(mut config: AgentConfig) -> Router {
         .route("/system/metrics", get(system::metrics))
         .route("/process/execute", post(process::execute))
         .route("/process/code-run", post(code::code_run))
+        .merge(exec_stream::routes())
         .merge(files::routes())
         .merge(missing())
         .fallback(error::no_route)

@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use daytona_wire::error::code;
 use daytona_wire::process::{ExecuteRequest, ExecuteResponse};
 use rustix::process::{Pid, Signal};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 
@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 const OUTPUT_LIMIT: usize = 64 << 20;
 
 /// How long a finished command's output is read on while something it left behind holds the pipe.
-const LINGER: Duration = Duration::from_millis(100);
+pub(crate) const LINGER: Duration = Duration::from_millis(100);
 
 /// The kernel takes 128 KiB an argument; longer ones travel on stdin.
 pub(crate) const ARGUMENT_LIMIT: usize = 120 << 10;
@@ -67,12 +67,7 @@ pub(crate) async fn execute(
     State(app): State<App>,
     Json(request): Json<ExecuteRequest>,
 ) -> Result<axum::Json<ExecuteResponse>> {
-    if request.command.trim().is_empty() {
-        return Err(Error::bad_request("the command is blank; give a command to run"));
-    }
-    if request.command.contains('\0') {
-        return Err(Error::bad_request("the command holds a NUL byte; remove it"));
-    }
+    check_command(&request.command)?;
     let env = environment(&app, request.envs)?;
     let (script, stdin) = if request.command.len() > ARGUMENT_LIMIT {
         (FROM_STDIN.to_owned(), Some(as_stdin(&request.command)?))
@@ -91,8 +86,18 @@ pub(crate) async fn execute(
     Ok(axum::Json(ExecuteResponse { exit_code: outcome.exit_code, result: outcome.result }))
 }
 
+pub(crate) fn check_command(command: &str) -> Result<()> {
+    if command.trim().is_empty() {
+        return Err(Error::bad_request("the command is blank; give a command to run"));
+    }
+    if command.contains('\0') {
+        return Err(Error::bad_request("the command holds a NUL byte; remove it"));
+    }
+    Ok(())
+}
+
 /// bash where present, else sh.
-fn shell() -> PathBuf {
+pub(crate) fn shell() -> PathBuf {
     ["/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"]
         .into_iter()
         .map(Path::new)
@@ -129,7 +134,7 @@ pub(crate) fn environment(app: &App, added: Option<BTreeMap<String, String>>) ->
     Ok(env)
 }
 
-fn working_dir(app: &App, asked: Option<&str>) -> Result<PathBuf> {
+pub(crate) fn working_dir(app: &App, asked: Option<&str>) -> Result<PathBuf> {
     let asked = asked.unwrap_or_default();
     if asked.contains('\0') {
         return Err(Error::bad_path("the working directory holds a NUL byte; remove it"));
@@ -153,12 +158,8 @@ pub(crate) fn as_stdin(text: &str) -> Result<File> {
 ///
 /// Dropping the future kills the group.
 pub(crate) async fn run(program: Program) -> Result<Outcome> {
-    if !program.cwd.is_dir() {
-        return Ok(Outcome::not_started(format!(
-            "the working directory {} does not exist or is no directory; \
-             create it or give another cwd",
-            program.cwd.display()
-        )));
+    if let Some(why) = no_directory(&program.cwd) {
+        return Ok(Outcome::not_started(why));
     }
     let timeout = program.timeout;
     let (mut group, mut output) = match start(program) {
@@ -174,6 +175,16 @@ pub(crate) async fn run(program: Program) -> Result<Outcome> {
             Err(Error::new(StatusCode::REQUEST_TIMEOUT, code::PROCESS_EXECUTION_TIMEOUT, "command execution timeout"))
         }
     }
+}
+
+/// Why nothing can be started in `cwd`.
+pub(crate) fn no_directory(cwd: &Path) -> Option<String> {
+    (!cwd.is_dir()).then(|| {
+        format!(
+            "the working directory {} does not exist or is no directory; create it or give another cwd",
+            cwd.display()
+        )
+    })
 }
 
 fn start(program: Program) -> std::result::Result<(Group, Output), String> {
@@ -217,33 +228,47 @@ async fn finish(group: &mut Group, output: &mut Output) -> Result<Outcome> {
     Ok(Outcome { exit_code: exit_code(status), result: output.take() })
 }
 
-fn exit_code(status: ExitStatus) -> i32 {
+pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
 /// A process group whose leader is not reaped yet; killed on drop.
-struct Group {
-    child: Child,
+pub(crate) struct Group {
+    pub(crate) child: Child,
     leader: Option<Pid>,
-    running: bool,
+    /// To be set to false when the leader is reaped.
+    pub(crate) running: bool,
 }
 
 impl Group {
-    fn new(child: Child) -> Self {
+    pub(crate) fn new(child: Child) -> Self {
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         Self { child, leader, running: true }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        // The leader is a zombie at worst, so its id is nobody else's.
+        if self.running
+            && let Some(leader) = self.leader
+        {
+            let _ = rustix::process::kill_process_group(leader, signal);
+        }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // The leader is a zombie at worst, so its id is nobody else's. tokio reaps it.
-        if self.running
-            && let Some(leader) = self.leader
-        {
-            let _ = rustix::process::kill_process_group(leader, Signal::KILL);
-        }
+        // tokio reaps it.
+        self.signal(Signal::KILL);
     }
+}
+
+/// Keeps a pipe open and empty, so that what writes to it meets no SIGPIPE.
+pub(crate) fn leave(mut pipe: impl AsyncRead + Send + Unpin + 'static) {
+    tokio::spawn(async move {
+        let mut scrap = vec![0; 4 << 10];
+        while matches!(pipe.read(&mut scrap).await, Ok(1..)) {}
+    });
 }
 
 /// The merged stdout and stderr of a command.
@@ -280,13 +305,9 @@ impl Output {
         }
     }
 
-    /// Keeps the pipe open and empty, so that what writes to it meets no SIGPIPE.
     fn leave(&mut self) {
-        if let Some(mut pipe) = self.pipe.take() {
-            tokio::spawn(async move {
-                let mut scrap = vec![0; 4 << 10];
-                while matches!(pipe.read(&mut scrap).await, Ok(1..)) {}
-            });
+        if let Some(pipe) = self.pipe.take() {
+            leave(pipe);
         }
     }
 

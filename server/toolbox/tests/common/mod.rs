@@ -2,6 +2,8 @@
 
 #![expect(dead_code, reason = "each test file uses a part of this")]
 
+pub(crate) mod websocket;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -55,6 +57,7 @@ impl Agent {
             ]),
             confine: None,
             version: "1.2.3".into(),
+            patience: daytona_toolbox::Patience::default(),
         };
         change(&mut config);
         let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
