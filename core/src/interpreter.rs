@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::background::Driven;
 use crate::error::{Error, ErrorKind, Result};
-use crate::feed::{self, Feed};
+use crate::inbox::{self, Inbox};
 use crate::operation::Operation;
 use crate::process::{check_env, non_empty, refuse_nul};
 use crate::sandbox::Sandbox;
@@ -61,7 +61,7 @@ impl Drop for Handle {
 
 /// What a handle shares with the task behind it.
 struct Line {
-    messages: Feed<RunMessage>,
+    messages: Inbox<RunMessage>,
     interrupted: AtomicBool,
     /// The user is no longer interested.
     leave: Notify,
@@ -99,12 +99,12 @@ impl CodeInterpreter {
             let request = to_text(&request)?;
             let (transport, url) = self.sandbox.background_toolbox(&["process", "interpreter", "execute"]).await?;
             let line =
-                Arc::new(Line { messages: Feed::new(), interrupted: AtomicBool::new(false), leave: Notify::new() });
+                Arc::new(Line { messages: Inbox::new(), interrupted: AtomicBool::new(false), leave: Notify::new() });
             let (interrupts, interrupted) = mpsc::channel(1);
             let handle = Handle { line: Arc::clone(&line), interrupts };
             let run = CodeRun { driven: Arc::new(Driven::new(handle)) };
             let open = async move { transport.websocket(Open::new(operation, url)).await };
-            feed::open(open, move |mut socket| async move {
+            inbox::open(open, move |mut socket| async move {
                 socket.queue(request);
                 drive(socket, &line, interrupted, limit).await;
             })
@@ -182,7 +182,7 @@ async fn drive(mut socket: Socket, line: &Line, mut interrupts: mpsc::Receiver<(
         Left,
         Late,
     }
-    let _feeding = line.messages.feeding();
+    let _filling = line.messages.filling();
     let deadline = limit.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
     let mut completed = false;
     let interrupt = to_text(&RunControl::Interrupt).expect("it has no parts");
@@ -191,7 +191,7 @@ async fn drive(mut socket: Socket, line: &Line, mut interrupts: mpsc::Receiver<(
             biased;
             () = line.leave.notified() => Event::Left,
             asked = interrupts.recv() => Event::Interrupt(asked),
-            message = feed::receive(&mut socket, &line.messages) => Event::Received(message),
+            message = inbox::receive(&mut socket, &line.messages) => Event::Received(message),
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Event::Late,
         };
         let end = match event {
@@ -263,7 +263,7 @@ fn ended(end: End, completed: bool) -> Result<()> {
         End::Closed { code: Some(CLOSE_TIMEOUT), .. } => Err(late()),
         _ if completed => Ok(()),
         End::Closed { code: Some(CLOSE_NORMAL) | None, .. } => Ok(()),
-        End::Closed { code, reason } => Err(feed::closed(code, &reason).with_operation(Operation::RUN_CODE)),
+        End::Closed { code, reason } => Err(inbox::closed(code, &reason).with_operation(Operation::RUN_CODE)),
         End::Broken(error) => Err(error),
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::background::Driven;
 use crate::error::{Error, ErrorKind, Result};
-use crate::feed::{self, Feed};
+use crate::inbox::{self, Inbox};
 use crate::operation::Operation;
 use crate::process::{Process, check_env, non_empty, refuse_nul};
 use crate::transport::{Call, seconds};
@@ -83,7 +83,7 @@ impl Drop for Handle {
 
 /// What a handle shares with the task behind it.
 struct Line {
-    output: Feed<Bytes>,
+    output: Inbox<Bytes>,
     status: Mutex<Status>,
     /// The user has left.
     leave: Notify,
@@ -259,7 +259,7 @@ impl Process {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let line = Arc::new(Line { output: Feed::new(), status: Mutex::default(), leave: Notify::new() });
+        let line = Arc::new(Line { output: Inbox::new(), status: Mutex::default(), leave: Notify::new() });
         let (input, typed) = mpsc::channel(INPUT_PARTS);
         let handle = Handle { line: Arc::clone(&line), input, turn: tokio::sync::Mutex::default() };
         let pty = Pty { process: self.clone(), id: id.into(), driven: Arc::new(Driven::new(handle)) };
@@ -268,7 +268,7 @@ impl Process {
             let protocols: Vec<&str> = std::iter::once(EXIT_CONTROL).chain(envs.as_deref()).collect();
             transport.websocket(Open { protocols: &protocols, idempotent, ..Open::new(operation, url) }).await
         };
-        feed::open(open, |mut socket| async move {
+        inbox::open(open, |mut socket| async move {
             socket.set_operation(Operation::PTY);
             drive(socket, &line, typed).await;
         })
@@ -320,14 +320,14 @@ async fn drive(mut socket: Socket, line: &Line, mut typed: mpsc::Receiver<Bytes>
         Left,
         Late,
     }
-    let _feeding = line.output.feeding();
+    let _filling = line.output.filling();
     let mut closes = None;
     loop {
         let event = tokio::select! {
             biased;
             () = line.leave.notified() => Event::Left,
             part = typed.recv(), if socket.queued() < INPUT_WINDOW => Event::Typed(part),
-            message = feed::receive(&mut socket, &line.output) => Event::Received(message),
+            message = inbox::receive(&mut socket, &line.output) => Event::Received(message),
             () = sleep_until(closes.unwrap_or_else(Instant::now)), if closes.is_some() => Event::Late,
         };
         match event {
@@ -424,7 +424,7 @@ fn ended(line: &Line, end: End) -> Result<()> {
                 status.over = true;
                 return Ok(());
             }
-            let error = feed::closed(code, &reason).with_operation(Operation::PTY);
+            let error = inbox::closed(code, &reason).with_operation(Operation::PTY);
             Err(if code == Some(CLOSE_POLICY) {
                 error.with_hint(
                     "The output was not read fast enough: read it all the time. The shell goes on; connect to it again",

@@ -13,7 +13,7 @@ use crate::ws::{End, Message, Socket};
 const MOST: usize = 1 << 20;
 
 /// One task puts in; any number of callers, on any runtime, take out or wait for the end.
-pub(crate) struct Feed<T> {
+pub(crate) struct Inbox<T> {
     state: Mutex<State<T>>,
     /// Something came, or it ended.
     changed: Notify,
@@ -25,12 +25,12 @@ struct State<T> {
     items: VecDeque<T>,
     size: usize,
     end: Option<Result<()>>,
-    /// Callers in [`Feed::take`], and how many there have been.
+    /// Callers in [`Inbox::take`], and how many there have been.
     taking: usize,
     takes: u64,
 }
 
-impl<T> Feed<T> {
+impl<T> Inbox<T> {
     pub(crate) fn new() -> Self {
         let state = State { items: VecDeque::new(), size: 0, end: None, taking: 0, takes: 0 };
         Self { state: Mutex::new(state), changed: Notify::new(), room: Notify::new() }
@@ -56,9 +56,9 @@ impl<T> Feed<T> {
         self.room.notify_one();
     }
 
-    /// For the task that puts in: however that ends, the feed ends too.
-    pub(crate) fn feeding(&self) -> impl Drop {
-        Feeding(self)
+    /// For the task that puts in: however that ends, the inbox ends too.
+    pub(crate) fn filling(&self) -> impl Drop {
+        Filling(self)
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -96,7 +96,7 @@ impl<T> Feed<T> {
     /// All there is by now, at least one item; `None` at the end. A failure comes after what came before it,
     /// and again with each further call.
     pub(crate) async fn take(&self) -> Result<Option<VecDeque<T>>> {
-        struct Taking<'a, T>(&'a Feed<T>);
+        struct Taking<'a, T>(&'a Inbox<T>);
         impl<T> Drop for Taking<'_, T> {
             fn drop(&mut self) {
                 self.0.lock().taking -= 1;
@@ -146,9 +146,9 @@ impl<T> Feed<T> {
     }
 }
 
-struct Feeding<'a, T>(&'a Feed<T>);
+struct Filling<'a, T>(&'a Inbox<T>);
 
-impl<T> Drop for Feeding<'_, T> {
+impl<T> Drop for Filling<'_, T> {
     fn drop(&mut self) {
         self.0.end(Err(background_ended()));
     }
@@ -192,10 +192,10 @@ pub(crate) fn closed(code: Option<u16>, reason: &str) -> Error {
 }
 
 /// The next message once there is room for it. What is queued is written meanwhile.
-pub(crate) async fn receive<T>(socket: &mut Socket, feed: &Feed<T>) -> Result<Message, End> {
-    while !feed.has_room() {
+pub(crate) async fn receive<T>(socket: &mut Socket, inbox: &Inbox<T>) -> Result<Message, End> {
+    while !inbox.has_room() {
         tokio::select! {
-            () = feed.wait_for_room() => {}
+            () = inbox.wait_for_room() => {}
             written = socket.flush(), if socket.queued() > 0 => written.map_err(End::Broken)?,
         }
     }
@@ -211,52 +211,52 @@ mod tests {
 
     #[tokio::test]
     async fn what_came_is_taken_before_the_end() {
-        let feed = Feed::new();
-        feed.push('a', 1);
-        feed.push('b', 1);
-        feed.end(Err(Error::new(ErrorKind::Connection, "broke")));
-        feed.end(Ok(()));
-        assert_eq!(feed.take().await.unwrap().unwrap(), ['a', 'b']);
-        assert_eq!(feed.take().await.unwrap_err().message(), "broke");
-        assert_eq!(feed.take().await.unwrap_err().message(), "broke");
+        let inbox = Inbox::new();
+        inbox.push('a', 1);
+        inbox.push('b', 1);
+        inbox.end(Err(Error::new(ErrorKind::Connection, "broke")));
+        inbox.end(Ok(()));
+        assert_eq!(inbox.take().await.unwrap().unwrap(), ['a', 'b']);
+        assert_eq!(inbox.take().await.unwrap_err().message(), "broke");
+        assert_eq!(inbox.take().await.unwrap_err().message(), "broke");
     }
 
     #[tokio::test]
     async fn taking_makes_room() {
-        let feed = Arc::new(Feed::new());
-        feed.push((), MOST);
-        assert!(!feed.has_room());
+        let inbox = Arc::new(Inbox::new());
+        inbox.push((), MOST);
+        assert!(!inbox.has_room());
         let waiting = tokio::spawn({
-            let feed = Arc::clone(&feed);
-            async move { feed.wait_for_room().await }
+            let inbox = Arc::clone(&inbox);
+            async move { inbox.wait_for_room().await }
         });
-        assert_eq!(feed.take().await.unwrap().unwrap().len(), 1);
+        assert_eq!(inbox.take().await.unwrap().unwrap().len(), 1);
         waiting.await.unwrap();
     }
 
     #[tokio::test]
     async fn waiting_discards_only_what_nobody_takes() {
-        let feed = Arc::new(Feed::new());
-        feed.push(1, MOST);
+        let inbox = Arc::new(Inbox::new());
+        inbox.push(1, MOST);
         let wait = || {
-            let feed = Arc::clone(&feed);
-            tokio::spawn(async move { feed.wait_for_end().await })
+            let inbox = Arc::clone(&inbox);
+            tokio::spawn(async move { inbox.wait_for_end().await })
         };
         let first = wait();
-        feed.wait_for_room().await;
-        assert_eq!(feed.lock().items.len(), 0);
+        inbox.wait_for_room().await;
+        assert_eq!(inbox.lock().items.len(), 0);
         // A caller in `take` gets what comes, and what comes later is left to it too.
-        let mut take = std::pin::pin!(feed.take());
+        let mut take = std::pin::pin!(inbox.take());
         assert!(futures_util::poll!(&mut take).is_pending());
-        feed.push(2, MOST);
+        inbox.push(2, MOST);
         tokio::task::yield_now().await;
         assert_eq!(take.await.unwrap().unwrap(), [2]);
-        feed.push(3, MOST);
+        inbox.push(3, MOST);
         tokio::task::yield_now().await;
-        assert!(!feed.has_room());
-        feed.end(Ok(()));
+        assert!(!inbox.has_room());
+        inbox.end(Ok(()));
         first.await.unwrap().unwrap();
-        assert_eq!(feed.take().await.unwrap().unwrap(), [3]);
-        assert!(feed.take().await.unwrap().is_none());
+        assert_eq!(inbox.take().await.unwrap().unwrap(), [3]);
+        assert!(inbox.take().await.unwrap().is_none());
     }
 }
