@@ -60,6 +60,7 @@ impl Drop for Handle {
 }
 
 /// What a handle shares with the task behind it.
+#[derive(Default)]
 struct Line {
     messages: Inbox<RunMessage>,
     interrupted: AtomicBool,
@@ -98,8 +99,7 @@ impl CodeInterpreter {
             };
             let request = to_text(&request)?;
             let (transport, url) = self.sandbox.background_toolbox(&["process", "interpreter", "execute"]).await?;
-            let line =
-                Arc::new(Line { messages: Inbox::new(), interrupted: AtomicBool::new(false), leave: Notify::new() });
+            let line = Arc::new(Line::default());
             let (interrupts, interrupted) = mpsc::channel(1);
             let handle = Handle { line: Arc::clone(&line), interrupts };
             let run = CodeRun { driven: Arc::new(Driven::new(handle)) };

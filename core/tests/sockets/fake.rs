@@ -66,15 +66,14 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (hears, heard) = mpsc::unbounded_channel();
+        let (ear, heard) = mpsc::unbounded_channel();
         let toolbox = format!("{origin}/toolbox");
         let answer = Arc::new(answer);
         let log = Arc::clone(&requests);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (answer, log, hears, toolbox) =
-                    (Arc::clone(&answer), Arc::clone(&log), hears.clone(), toolbox.clone());
-                tokio::spawn(async move { converse(stream, &*answer, &log, &hears, &toolbox).await });
+                let (answer, log, ear, toolbox) = (Arc::clone(&answer), Arc::clone(&log), ear.clone(), toolbox.clone());
+                tokio::spawn(async move { converse(stream, &*answer, &log, &ear, &toolbox).await });
             }
         });
         let config = Config { api_key: Some("k".into()), api_url: Some(format!("{origin}/api")), ..Config::default() };
@@ -100,7 +99,7 @@ async fn converse(
     mut stream: TcpStream,
     answer: &(impl Fn(&Request) -> Reply + Send + Sync),
     log: &Mutex<Vec<Request>>,
-    hears: &mpsc::UnboundedSender<Message>,
+    ear: &mpsc::UnboundedSender<Message>,
     toolbox: &str,
 ) {
     while let Some(request) = read(&mut stream).await {
@@ -127,7 +126,7 @@ async fn converse(
                 );
                 stream.write_all(head.as_bytes()).await.unwrap();
                 let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
-                return play(socket, steps, hears).await;
+                return play(socket, steps, ear).await;
             }
         }
     }
@@ -156,7 +155,7 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
     Some(request)
 }
 
-async fn play(mut socket: WebSocketStream<TcpStream>, steps: Vec<Step>, hears: &mpsc::UnboundedSender<Message>) {
+async fn play(mut socket: WebSocketStream<TcpStream>, steps: Vec<Step>, ear: &mpsc::UnboundedSender<Message>) {
     for step in steps {
         let sent = match step {
             Step::Text(text) => socket.send(Message::text(text)).await,
@@ -169,13 +168,13 @@ async fn play(mut socket: WebSocketStream<TcpStream>, steps: Vec<Step>, hears: &
             }
             Step::Hear => {
                 if let Some(Ok(message)) = socket.next().await {
-                    let _ = hears.send(message);
+                    let _ = ear.send(message);
                 }
                 Ok(())
             }
             Step::HearAll => {
                 while let Some(Ok(message)) = socket.next().await {
-                    let _ = hears.send(message);
+                    let _ = ear.send(message);
                 }
                 Ok(())
             }
