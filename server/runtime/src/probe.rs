@@ -230,6 +230,7 @@ impl Mode {
             home,
             env,
             confine: matches!(self, Self::Process).then(|| dir.to_owned()),
+            entrypoint: None,
             version: spec.version.clone(),
             patience: daytona_toolbox::Patience::default(),
         };

@@ -11,6 +11,7 @@ mod exec_stream;
 mod files;
 mod process;
 mod serve;
+mod session;
 mod system;
 mod typescript;
 mod websocket;
@@ -43,6 +44,9 @@ pub struct AgentConfig {
     pub env: BTreeMap<String, String>,
     /// Unisolated runtime: file operations may not leave this folder.
     pub confine: Option<PathBuf>,
+    /// Program and arguments that run in the session `entrypoint` from the start.
+    #[serde(default)]
+    pub entrypoint: Option<Vec<String>>,
     /// Version of the agent, as `GET /version` answers it.
     pub version: String,
     /// How long clients are waited for.
@@ -73,6 +77,7 @@ impl Default for Patience {
 pub(crate) struct App {
     pub(crate) config: Arc<AgentConfig>,
     pub(crate) streams: exec_stream::Streams,
+    pub(crate) sessions: Arc<session::Sessions>,
 }
 
 /// Serves the toolbox on `listener` until the listener fails.
@@ -86,7 +91,10 @@ pub fn run(config: AgentConfig, listener: UnixListener) -> ExitCode {
     }
 }
 
-/// The toolbox's routes, without any prefix.
+/// The toolbox's routes, without any prefix; starts the entrypoint.
+///
+/// # Panics
+/// Outside a tokio runtime.
 pub fn router(mut config: AgentConfig) -> Router {
     // Resolved once, so that resolved paths can be compared with it.
     if let Some(folder) = &mut config.confine
@@ -94,7 +102,8 @@ pub fn router(mut config: AgentConfig) -> Router {
     {
         *folder = real;
     }
-    let app = App { config: Arc::new(config), streams: exec_stream::Streams::default() };
+    let app = App { config: Arc::new(config), streams: exec_stream::Streams::default(), sessions: Arc::default() };
+    session::Sessions::start_entrypoint(&app);
     Router::new()
         .route("/version", get(version))
         .route("/user-home-dir", get(user_home_dir))
@@ -104,6 +113,7 @@ pub fn router(mut config: AgentConfig) -> Router {
         .route("/process/code-run", post(code::code_run))
         .merge(exec_stream::routes())
         .merge(files::routes())
+        .merge(session::routes())
         .merge(missing())
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)
@@ -119,8 +129,6 @@ fn missing() -> Router<App> {
         "/init",
         "/port",
         "/port/{port}/in-use",
-        "/process/session",
-        "/process/session/{*rest}",
         "/process/pty",
         "/process/pty/{*rest}",
         "/process/interpreter/{*rest}",

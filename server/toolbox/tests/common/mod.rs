@@ -56,6 +56,7 @@ impl Agent {
                 ("FROM_SANDBOX".into(), "yes".into()),
             ]),
             confine: None,
+            entrypoint: None,
             version: "1.2.3".into(),
             patience: daytona_toolbox::Patience::default(),
         };

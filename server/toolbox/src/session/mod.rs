@@ -1,0 +1,322 @@
+//! Sessions: long-lived shells that run commands one after another.
+
+mod collect;
+mod follow;
+mod log;
+mod routes;
+mod shell;
+mod text;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::http::StatusCode;
+use daytona_wire::error::code;
+use daytona_wire::session::{self as wire, ENTRYPOINT};
+use rustix::process::Pid;
+use tokio::net::unix::pipe::Sender;
+use tokio::sync::{mpsc, watch};
+
+use crate::App;
+use crate::error::{Error, Result};
+use log::{Log, Spool, Stream};
+pub(crate) use routes::routes;
+use shell::{Files, Shell};
+
+/// The sessions of an agent.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    by_id: Mutex<BTreeMap<String, Arc<Session>>>,
+}
+
+struct Session {
+    id: String,
+    /// Id of the shell, its process group and, where possible, its kernel session.
+    shell: Option<Pid>,
+    spool: Arc<Spool>,
+    state: Mutex<State>,
+    queue: mpsc::UnboundedSender<Arc<Command>>,
+}
+
+#[derive(Default)]
+struct State {
+    commands: Vec<Arc<Command>>,
+    /// Exit code of the shell.
+    ended: Option<i32>,
+}
+
+struct Command {
+    id: String,
+    text: String,
+    echo: bool,
+    log: Arc<Log>,
+    progress: watch::Sender<Progress>,
+    /// Locked for as long as one input is written.
+    stdin: tokio::sync::Mutex<Option<Sender>>,
+}
+
+/// How far a command is.
+#[derive(Clone, Default)]
+struct Progress {
+    /// Length of the log.
+    length: u64,
+    /// Its pipes are there.
+    started: bool,
+    /// It has ended, and its pipes are read to their end.
+    ending: bool,
+    /// It has ended, and the log holds what its pipes held then.
+    exit_code: Option<i32>,
+    /// Why it did not run.
+    refused: Option<Error>,
+}
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Session>>> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs the entrypoint of the sandbox's image, in the place of the shell of its session.
+    pub(crate) fn start_entrypoint(app: &App) {
+        let Some(entrypoint) = app.config.entrypoint.as_ref().filter(|words| !words.is_empty()) else { return };
+        let words: Vec<String> = entrypoint.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+        let command = format!("exec {} </dev/null", words.join(" "));
+        // Where no shell starts, no call to it works either, and those say why.
+        if let Ok(session) = Session::start(app, ENTRYPOINT) {
+            let _ = session.add(command, false);
+            app.sessions.lock().insert(ENTRYPOINT.to_owned(), session);
+        }
+    }
+
+    fn create(app: &App, id: &str) -> Result<()> {
+        if id.trim().is_empty() {
+            return Err(Error::bad_request("the session id is blank; give an id"));
+        }
+        if id == ENTRYPOINT {
+            return Err(Error::bad_request("the session id \"entrypoint\" is reserved; use another id"));
+        }
+        let mut sessions = app.sessions.lock();
+        if sessions.contains_key(id) {
+            return Err(Error::conflict("session already exists"));
+        }
+        sessions.insert(id.to_owned(), Session::start(app, id)?);
+        Ok(())
+    }
+
+    fn get(&self, id: &str) -> Result<Arc<Session>> {
+        self.lock().get(id).cloned().ok_or_else(|| {
+            not_found(format!("there is no session {id:?}; create it first, or list the sessions to see what is there"))
+        })
+    }
+
+    fn all(&self) -> Vec<wire::Session> {
+        self.lock().values().filter(|session| session.id != ENTRYPOINT).map(|session| session.describe()).collect()
+    }
+
+    /// Takes the session away and ends all its processes; goes on without its caller.
+    async fn delete(&self, id: &str) -> Result<()> {
+        if id == ENTRYPOINT {
+            return Err(Error::bad_request("the session \"entrypoint\" cannot be deleted; stop the sandbox instead"));
+        }
+        let session = self.get(id)?;
+        self.lock().remove(id);
+        let work = tokio::spawn(async move {
+            if let Some(shell) = session.shell {
+                let ended = session.lock().ended.is_some();
+                tree::kill(shell, ended).await;
+            }
+            session.spool.close();
+        });
+        work.await.map_err(|_| Error::internal("ending the session broke off; its processes may still run"))
+    }
+}
+
+fn not_found(message: String) -> Error {
+    Error::new(StatusCode::NOT_FOUND, code::PROCESS_NOT_FOUND, message)
+}
+
+impl Session {
+    fn start(app: &App, id: &str) -> Result<Arc<Self>> {
+        let shell = Shell::start(app)?;
+        let (queue, commands) = mpsc::unbounded_channel();
+        let session = Arc::new(Self {
+            id: id.to_owned(),
+            shell: shell.pid(),
+            spool: Arc::default(),
+            state: Mutex::default(),
+            queue,
+        });
+        tokio::spawn(drive(Arc::clone(&session), shell, commands));
+        Ok(session)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a command after all others.
+    fn add(&self, text: String, echo: bool) -> Result<Arc<Command>> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|error| Error::internal(format!("no random bytes for an id: {error}")))?;
+        let command = Arc::new(Command {
+            id: format!("{:032x}", u128::from_ne_bytes(id)),
+            text,
+            echo,
+            log: Arc::new(Log::new(Arc::clone(&self.spool))),
+            progress: watch::Sender::default(),
+            stdin: tokio::sync::Mutex::default(),
+        });
+        let mut state = self.lock();
+        if let Some(code) = state.ended {
+            return Err(self.gone(code));
+        }
+        state.commands.push(Arc::clone(&command));
+        // The queue is read until the session is marked as ended.
+        let _ = self.queue.send(Arc::clone(&command));
+        Ok(command)
+    }
+
+    fn gone(&self, code: i32) -> Error {
+        Error::new(
+            StatusCode::GONE,
+            code::SESSION_ENDED,
+            format!(
+                "the shell of session {:?} has ended with exit code {code}, so it runs no more commands; \
+                 create a session with another id, or delete this one and create it again",
+                self.id
+            ),
+        )
+    }
+
+    fn command(&self, id: &str) -> Result<Arc<Command>> {
+        self.lock().commands.iter().find(|command| command.id == id).cloned().ok_or_else(|| {
+            not_found(format!("the session {:?} has no command {id:?}; get the session to see its commands", self.id))
+        })
+    }
+
+    fn describe(&self) -> wire::Session {
+        let commands = self.lock().commands.iter().map(|command| command.describe()).collect();
+        wire::Session { session_id: self.id.clone(), commands }
+    }
+}
+
+/// Runs the commands of a session in order until its shell ends.
+async fn drive(session: Arc<Session>, mut shell: Shell, mut queue: mpsc::UnboundedReceiver<Arc<Command>>) {
+    let code = loop {
+        let command = tokio::select! {
+            Some(command) = queue.recv() => command,
+            code = shell.ended() => break code,
+        };
+        let (files, stdin, outputs) = match Files::new(&command.text) {
+            Ok(made) => made,
+            Err(error) => {
+                command.refuse(error);
+                continue;
+            }
+        };
+        *command.stdin.lock().await = Some(stdin);
+        command.progress.send_modify(|progress| progress.started = true);
+        let collector = collect::start(command, outputs);
+        let (code, ended) = shell.run(&files).await;
+        if ended {
+            // Known before anybody learns the command's end.
+            session.lock().ended = Some(code);
+        }
+        let _ = collector.send(code);
+        if ended {
+            break code;
+        }
+    };
+    session.lock().ended = Some(code);
+    while let Ok(command) = queue.try_recv() {
+        command.refuse(session.gone(code));
+    }
+}
+
+impl Command {
+    /// One that has ended without output.
+    fn nothing() -> Arc<Self> {
+        let ended = Progress { exit_code: Some(0), ..Progress::default() };
+        Arc::new(Self {
+            id: String::new(),
+            text: String::new(),
+            echo: false,
+            log: Arc::new(Log::new(Arc::default())),
+            progress: watch::Sender::new(ended),
+            stdin: tokio::sync::Mutex::default(),
+        })
+    }
+
+    fn describe(&self) -> wire::Command {
+        wire::Command { id: self.id.clone(), command: self.text.clone(), exit_code: self.progress.borrow().exit_code }
+    }
+
+    /// Ends a command that never ran.
+    fn refuse(&self, error: Error) {
+        let added = self.log.append_bytes(Stream::Stderr, format!("[the command did not run: {error}]\n").as_bytes());
+        self.progress.send_modify(|progress| {
+            progress.length += added;
+            progress.exit_code = Some(-1);
+            progress.refused = Some(error);
+        });
+    }
+
+    /// Adds to the log.
+    fn append(&self, stream: Stream, record: &mut [u8]) {
+        let added = self.log.append(stream, record);
+        if added > 0 {
+            self.progress.send_modify(|progress| progress.length += added);
+        }
+    }
+
+    /// Waits for its end; gives its exit code and the length of its log then.
+    async fn ended(&self) -> Result<(i32, u64)> {
+        let mut progress = self.progress.subscribe();
+        let end = progress.wait_for(|progress| progress.exit_code.is_some()).await;
+        let end = end.map(|progress| progress.clone()).unwrap_or_default();
+        match end.refused {
+            Some(error) => Err(error),
+            None => Ok((end.exit_code.unwrap_or(-1), end.length)),
+        }
+    }
+
+    /// Writes to its stdin; waits while the pipe is full.
+    async fn input(&self, data: &str) -> Result<()> {
+        let done = || {
+            Error::new(
+                StatusCode::GONE,
+                code::COMMAND_ALREADY_COMPLETED,
+                "the command has ended and takes no input; its exit code and log are there to read",
+            )
+        };
+        let mut progress = self.progress.subscribe();
+        let Ok(now) = progress.wait_for(|now| now.started || now.exit_code.is_some()).await.map(|now| now.clone())
+        else {
+            return Err(done());
+        };
+        if now.exit_code.is_some() {
+            return Err(done());
+        }
+        let mut data = data.as_bytes().to_vec();
+        if data.last() != Some(&b'\n') {
+            data.push(b'\n');
+        }
+        let mut stdin = self.stdin.lock().await;
+        let Some(pipe) = stdin.as_mut() else { return Err(done()) };
+        if self.echo {
+            for piece in data.chunks(text::PIECE) {
+                let mut record = vec![0; log::HEAD];
+                record.extend_from_slice(piece);
+                self.append(Stream::Stdout, &mut record);
+            }
+        }
+        let write = async { tokio::io::AsyncWriteExt::write_all(pipe, &data).await };
+        tokio::select! {
+            written = write => written.map_err(|error: io::Error| {
+                Error::internal(format!("cannot write to the command's stdin: {error}"))
+            }),
+            _ = progress.wait_for(|now| now.ending) => Err(done()),
+        }
+    }
+}
