@@ -16,6 +16,7 @@ use daytona_toolbox::AgentConfig;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::{self, WebSocket, client::IntoClientRequest};
 
 /// Far more than anything here takes; a test that hangs fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -117,6 +118,15 @@ impl Agent {
         self.send("POST", target, &[], body.to_string().as_bytes())
     }
 
+    /// A websocket, open.
+    pub(crate) fn websocket(&self, target: &str, headers: &[(&'static str, &str)]) -> WebSocket<UnixStream> {
+        let mut request = format!("ws://agent{target}").into_client_request().unwrap();
+        for &(name, value) in headers {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        tungstenite::client::client(request, self.connect()).unwrap().0
+    }
+
     pub(crate) fn exec(&self, body: &Value) -> (i64, String) {
         let answer = self.post("/process/execute", body).json();
         (answer["exitCode"].as_i64().unwrap(), answer["result"].as_str().unwrap().to_owned())
@@ -165,6 +175,13 @@ pub(crate) fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> Vec<
         let _ = write!(head, "{name}: {value}\r\n");
     }
     head.into_bytes()
+}
+
+/// Sends a request without a body.
+pub(crate) fn send_head(stream: &mut UnixStream, method: &str, target: &str, headers: &[(&str, &str)]) {
+    let mut request = head(method, target, headers);
+    request.extend(b"\r\n");
+    stream.write_all(&request).unwrap();
 }
 
 pub(crate) fn read_answer(stream: &mut UnixStream) -> Answer {
