@@ -1,7 +1,8 @@
 //! Tasks that drive sockets while their caller's runtime rests.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -80,9 +81,72 @@ impl<T> Drop for Driven<T> {
     }
 }
 
+/// Something that every process has for itself: a fork makes its own and leaves its parent's alone, whose tasks it
+/// does not have and whose locks may be held for ever.
+pub(crate) struct PerProcess<T>(ArcSwapOption<Owned<T>>);
+
+struct Owned<T> {
+    process: u32,
+    value: Arc<T>,
+}
+
+impl<T> Default for PerProcess<T> {
+    fn default() -> Self {
+        Self(ArcSwapOption::empty())
+    }
+}
+
+impl<T> PerProcess<T> {
+    /// What this process has, if it has any.
+    pub(crate) fn get(&self) -> Option<Arc<T>> {
+        let owned = self.0.load();
+        owned.as_ref().filter(|owned| owned.process == std::process::id()).map(|owned| Arc::clone(&owned.value))
+    }
+
+    pub(crate) fn get_or_make(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        if let Some(value) = self.get() {
+            return value;
+        }
+        let process = std::process::id();
+        let value = Arc::new(make());
+        let fresh = Arc::new(Owned { process, value: Arc::clone(&value) });
+        let is_own = |owned: &Option<Arc<Owned<T>>>| owned.as_ref().is_some_and(|owned| owned.process == process);
+        let previous = self.0.rcu(|now| if is_own(now) { now.clone() } else { Some(Arc::clone(&fresh)) });
+        if is_own(&previous) {
+            return previous.map_or(value, |owned| Arc::clone(&owned.value));
+        }
+        std::mem::forget(previous);
+        value
+    }
+}
+
+impl<T> Drop for PerProcess<T> {
+    fn drop(&mut self) {
+        let owned = self.0.swap(None);
+        if owned.as_ref().is_some_and(|owned| owned.process != std::process::id()) {
+            std::mem::forget(owned);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_parent_made_is_neither_used_nor_dropped() {
+        let made = Arc::new(());
+        let cell = PerProcess(ArcSwapOption::from_pointee(Owned {
+            process: std::process::id() + 1,
+            value: Arc::new(Arc::clone(&made)),
+        }));
+        assert!(cell.get().is_none());
+        let own = cell.get_or_make(Arc::<()>::default);
+        assert!(!Arc::ptr_eq(&*own, &made));
+        assert!(Arc::ptr_eq(&own, &cell.get_or_make(|| unreachable!("it is there"))));
+        drop(cell);
+        assert_eq!((Arc::strong_count(&own), Arc::strong_count(&made)), (1, 2));
+    }
 
     #[tokio::test]
     async fn a_task_ends_with_its_handle() {

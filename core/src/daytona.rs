@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use daytona_wire::sandbox::{self as wire, CreateBuildInfo, CreateSandbox, SandboxState, SandboxVolume};
 use reqwest::Url;
-use tokio::sync::OnceCell;
 
+use crate::client::Client;
 use crate::config::{Config, Settings};
 use crate::error::{Error, ErrorKind, Result};
-use crate::local::{self, Lease};
+use crate::local;
 use crate::operation::Operation;
 use crate::sandbox::{self, LANGUAGE_LABEL, Sandbox};
-use crate::telemetry::{self, Observed};
-use crate::transport::{Call, Limit, Transport, seconds};
+use crate::transport::{Call, seconds};
 
 /// What a call to create, start, stop or delete may take where nothing else is said.
 pub(crate) const LIFECYCLE_LIMIT: Duration = Duration::from_secs(60);
@@ -24,81 +23,6 @@ const LANGUAGES: [&str; 3] = ["python", "typescript", "javascript"];
 #[derive(Clone)]
 pub struct Daytona {
     inner: Arc<Client>,
-}
-
-/// What sandboxes and clients share.
-pub(crate) struct Client {
-    settings: Settings,
-    link: OnceCell<Link>,
-}
-
-/// The API in reach.
-pub(crate) struct Link {
-    base: String,
-    pub(crate) transport: Transport,
-    /// For tasks on the background runtime, and only those.
-    pub(crate) background: Arc<Transport>,
-    /// Keeps the local server running.
-    _lease: Option<Lease>,
-}
-
-impl Client {
-    /// The API, after the local server has been started if that is what is configured.
-    pub(crate) async fn link(&self) -> Result<&Link> {
-        self.link
-            // Boxed: it is needed once, and every call would carry its size.
-            .get_or_try_init(|| {
-                Box::pin(async {
-                    let (base, credential, lease) = if let Some(url) = &self.settings.api_url.value {
-                        (url.clone(), self.settings.credential.clone().map(|setting| setting.value), None)
-                    } else {
-                        let Settings { server_binary, local_data_dir, .. } = &self.settings;
-                        let lease = local::lease(server_binary.as_deref(), local_data_dir.as_deref())
-                            .await
-                            .map_err(|error| error.with_operation(Operation::LOCAL))?;
-                        (lease.url.clone(), Some(lease.credential()), Some(lease))
-                    };
-                    let credential = credential
-                        .ok_or_else(|| Error::new(ErrorKind::Authentication, "Authentication credentials not found"))?;
-                    let transport = Transport::new(
-                        &credential,
-                        self.settings.source,
-                        self.settings.connection_pool_maxsize,
-                        self.settings.request_timeout,
-                    )?;
-                    let background = Arc::new(transport.for_background());
-                    Ok(Link { base, transport, background, _lease: lease })
-                })
-            })
-            .await
-    }
-
-    /// Runs a public operation, all of it: its errors name it, and telemetry sees it.
-    #[expect(clippy::unused_self, reason = "what telemetry there is belongs to the client")]
-    pub(crate) fn observe<T, F: Future<Output = Result<T>>>(&self, operation: Operation, work: F) -> Observed<F> {
-        telemetry::observe(operation, work)
-    }
-
-    pub(crate) fn request_timeout(&self) -> Limit {
-        self.settings.request_timeout
-    }
-}
-
-impl Link {
-    /// The URL of an API path whose parts are given unescaped.
-    pub(crate) fn url(&self, parts: &[&str]) -> Result<Url> {
-        join(&self.base, parts)
-    }
-}
-
-/// A base URL and path parts, each escaped.
-pub(crate) fn join(base: &str, parts: &[&str]) -> Result<Url> {
-    let mut url = Url::parse(base).map_err(|error| Error::invalid(format!("{base:?} is not a URL: {error}")))?;
-    url.path_segments_mut()
-        .map_err(|()| Error::invalid(format!("{base:?} is not an http URL")))?
-        .pop_if_empty()
-        .extend(parts);
-    Ok(url)
 }
 
 /// CPU, memory, disk and GPU of a sandbox.
@@ -388,17 +312,17 @@ impl Daytona {
             local::find_binary(settings.server_binary.as_deref())
                 .map_err(|error| error.with_operation(Operation::LOCAL))?;
         }
-        Ok(Self { inner: Arc::new(Client { settings, link: OnceCell::new() }) })
+        Ok(Self { inner: Arc::new(Client::new(settings)) })
     }
 
     /// The settings in force and where each came from.
     pub fn settings(&self) -> &Settings {
-        &self.inner.settings
+        self.inner.settings()
     }
 
     /// The API's base URL; starts the local server if that is what is configured.
     pub async fn api_url(&self) -> Result<String> {
-        Ok(self.inner.link().await?.base.clone())
+        Ok(self.inner.link().await?.base().to_owned())
     }
 
     /// Creates a sandbox and waits until it has started.
@@ -435,7 +359,7 @@ impl Daytona {
     /// # Errors
     /// `NotFound` if there is none.
     pub async fn get(&self, id_or_name: &str, timeout: Option<f64>) -> Result<Sandbox> {
-        let work = async { self.sandbox(get(&self.inner, id_or_name, Operation::GET, timeout).await?) };
+        let work = async { self.sandbox(self.inner.get(id_or_name, Operation::GET, timeout).await?) };
         self.inner.observe(Operation::GET, work).await
     }
 
@@ -458,7 +382,7 @@ impl Daytona {
     }
 
     fn target(&self) -> Option<&str> {
-        self.inner.settings.target.as_ref().map(|setting| setting.value.as_str())
+        self.inner.settings().target.as_ref().map(|setting| setting.value.as_str())
     }
 
     fn sandbox(&self, data: wire::Sandbox) -> Result<Sandbox> {
@@ -466,30 +390,9 @@ impl Daytona {
     }
 }
 
-/// `GET /sandbox/{idOrName}`
-pub(crate) async fn get(
-    client: &Client,
-    id_or_name: &str,
-    operation: Operation,
-    timeout: Option<f64>,
-) -> Result<wire::Sandbox> {
-    if id_or_name.is_empty() {
-        return Err(Error::invalid("the id or name of the sandbox is empty"));
-    }
-    let limit = seconds("request_timeout", timeout)?;
-    let link = client.link().await?;
-    link.transport.json(Call::get(operation, link.url(&["sandbox", id_or_name])?).limit(limit)).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parts_of_urls_are_escaped() {
-        let url = join("http://h/api", &["sandbox", "a/b ?ü"]).unwrap();
-        assert_eq!(url.as_str(), "http://h/api/sandbox/a%2Fb%20%3F%C3%BC");
-    }
 
     #[test]
     fn ephemeral_is_an_auto_delete_interval_of_zero() {

@@ -8,9 +8,11 @@
 //! whatever is a decision lives here.
 
 mod background;
+mod client;
 mod config;
 mod daytona;
 mod error;
+mod events;
 mod files;
 mod inbox;
 mod interpreter;
@@ -26,6 +28,7 @@ mod signing;
 mod telemetry;
 mod transfer;
 mod transport;
+mod watch;
 mod ws;
 
 pub use background::set_background;

@@ -22,11 +22,13 @@ operations! {
     CREATE = "daytona.create", "Failed to create sandbox";
     GET = "daytona.get", "Failed to get sandbox";
     LIST = "daytona.list", "Failed to list sandboxes";
+    EVENTS = "daytona.events", "Failed to follow the sandboxes' events";
     LOCAL = "daytona.local", "Failed to start the local server";
     REFRESH = "sandbox.refresh_data", "Failed to refresh sandbox data";
     START = "sandbox.start", "Failed to start sandbox";
     STOP = "sandbox.stop", "Failed to stop sandbox";
     DELETE = "sandbox.delete", "Failed to remove sandbox";
+    WATCH = "sandbox.watch", "Failed to look after the sandbox";
     WAIT_START = "sandbox.wait_for_sandbox_start", "Failure during waiting for sandbox to start";
     WAIT_STOP = "sandbox.wait_for_sandbox_stop", "Failure during waiting for sandbox to stop";
     SET_LABELS = "sandbox.set_labels", "Failed to set labels";

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::operation::Operation;
 use crate::sandbox::Sandbox;
 use crate::transport::{Call, Limit};
+use crate::watch;
 
 /// How much longer than the command itself the answer may take.
 const GRACE: Duration = Duration::from_secs(5);
@@ -56,7 +57,8 @@ impl Process {
             let body =
                 ExecuteRequest { command: command.to_owned(), cwd: options.cwd, timeout, envs: non_empty(options.env) };
             let (transport, url) = self.sandbox.toolbox(&["process", "execute"]).await?;
-            transport.json(Call::post(Operation::EXEC, url).json(&body)?.limit(limit)).await
+            let call = Call::post(Operation::EXEC, url).json(&body)?.limit(limit);
+            watch::guard(&self.sandbox, transport.json(call)).await
         };
         self.sandbox.observe(Operation::EXEC, work).await
     }
@@ -79,7 +81,8 @@ impl Process {
                 timeout,
             };
             let (transport, url) = self.sandbox.toolbox(&["process", "code-run"]).await?;
-            transport.json(Call::post(Operation::CODE_RUN, url).json(&body)?.limit(limit)).await
+            let call = Call::post(Operation::CODE_RUN, url).json(&body)?.limit(limit);
+            watch::guard(&self.sandbox, transport.json(call)).await
         };
         self.sandbox.observe(Operation::CODE_RUN, work).await
     }

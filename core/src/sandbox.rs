@@ -8,16 +8,19 @@ use arc_swap::ArcSwap;
 use daytona_wire::sandbox::{self as wire, SandboxLabels, SandboxState};
 use http::Method;
 use reqwest::Url;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::daytona::{self, Client, LIFECYCLE_LIMIT, check_language, join};
+use crate::client::{Client, join};
+use crate::daytona::{LIFECYCLE_LIMIT, check_language};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::{self, Events, Joined};
 use crate::files::FileSystem;
 use crate::operation::Operation;
 use crate::process::Process;
 use crate::signing::SigningKey;
 use crate::telemetry::Observed;
 use crate::transport::{Call, Transport, seconds};
+use crate::watch::{News, Seat};
 
 /// The label that holds the language of `code_run`.
 pub const LANGUAGE_LABEL: &str = "code-toolbox-language";
@@ -49,12 +52,14 @@ impl Sandbox {
     pub(crate) fn new(client: Arc<Client>, data: wire::Sandbox) -> Result<Self> {
         let language = data.labels.get(LANGUAGE_LABEL).map_or("python", String::as_str).to_owned();
         check_language(&language)?;
+        let data = Arc::new(data);
+        client.tell(&data.id, || News::of(&data));
         Ok(Self {
             inner: Arc::new(Inner {
                 client,
                 id: data.id.clone(),
                 language,
-                data: ArcSwap::from_pointee(data),
+                data: ArcSwap::new(data),
                 asked_toolbox: tokio::sync::OnceCell::new(),
                 signing_key: Mutex::new(None),
             }),
@@ -91,14 +96,23 @@ impl Sandbox {
         self.inner.client.observe(operation, work)
     }
 
+    /// Keeps what the server said, and tells it to all who wait for it on any handle of this client.
     fn set(&self, data: wire::Sandbox) {
-        self.inner.data.store(Arc::new(data));
+        let data = Arc::new(data);
+        self.inner.client.tell(self.id(), || News::of(&data));
+        self.inner.data.store(data);
     }
 
     fn set_state(&self, state: SandboxState) {
-        let mut data = wire::Sandbox::clone(&self.data());
-        data.state = Some(state);
-        self.set(data);
+        self.set(wire::Sandbox { state: Some(state), ..wire::Sandbox::clone(&self.data()) });
+    }
+
+    /// Keeps what somebody else found out.
+    pub(crate) fn learn(&self, news: &News) {
+        let data = news.data.clone().unwrap_or_else(|| {
+            Arc::new(wire::Sandbox { state: Some(news.state), ..wire::Sandbox::clone(&self.data()) })
+        });
+        self.inner.data.store(data);
     }
 
     fn state(&self) -> SandboxState {
@@ -111,7 +125,7 @@ impl Sandbox {
     /// `NotFound` if it is gone.
     pub async fn refresh_data(&self, timeout: Option<f64>) -> Result<()> {
         let work = async {
-            self.set(daytona::get(&self.inner.client, self.id(), Operation::REFRESH, timeout).await?);
+            self.set(self.inner.client.get(self.id(), Operation::REFRESH, timeout).await?);
             Ok(())
         };
         self.observe(Operation::REFRESH, work).await
@@ -149,6 +163,7 @@ impl Sandbox {
     pub async fn delete(&self, timeout: Option<f64>, wait: bool) -> Result<()> {
         self.lifecycle("delete", Operation::DELETE, timeout, async {
             self.change(Operation::DELETE, Method::DELETE, &[], &[]).await?;
+            self.inner.client.tell(self.id(), || Some(News { state: SandboxState::Destroying, data: None }));
             if wait { self.wait_for(&[SandboxState::Destroyed], Operation::DELETE).await } else { Ok(()) }
         })
         .await
@@ -396,23 +411,41 @@ impl Sandbox {
         work.await.map_err(|error| error.with_sandbox(self.id()))
     }
 
-    /// Polls until one of the states is reached; the caller bounds the time.
+    /// Waits until one of the states is reached; the caller bounds the time. Told by events, or by whoever finds out
+    /// first; polled for every second with events, else more often.
     pub(crate) async fn wait_for(&self, targets: &[SandboxState], operation: Operation) -> Result<()> {
+        if targets.contains(&self.state()) {
+            return Ok(());
+        }
+        let client = &self.inner.client;
+        let mut seat = Seat::take(client, self.id());
+        let mut events = None;
         let begin = Instant::now();
         let mut pause = FIRST_POLL;
         loop {
-            if targets.contains(&self.state()) {
-                return Ok(());
-            }
-            self.refuse_end(targets)?;
-            tokio::time::sleep(pause).await;
-            if begin.elapsed() > QUICK_POLLS {
-                pause = (pause.mul_f64(1.1)).min(LAST_POLL);
-            }
-            match daytona::get(&self.inner.client, self.id(), operation, None).await {
+            match client.get(self.id(), operation, None).await {
                 Ok(data) => self.set(data),
                 Err(error) if error.kind() == ErrorKind::NotFound => self.set_state(SandboxState::Destroyed),
                 Err(error) => return Err(error),
+            }
+            let has_events = events.as_ref().is_some_and(Joined::is_connected);
+            let next = sleep(if has_events { LAST_POLL } else { pause });
+            tokio::pin!(next);
+            loop {
+                if targets.contains(&self.state()) {
+                    return Ok(());
+                }
+                self.refuse_end(targets)?;
+                tokio::select! {
+                    news = seat.news() => self.learn(&news),
+                    () = events::changed(&mut events) => break,
+                    () = &mut next => break,
+                }
+            }
+            // Most waits are over by now, without a connection for events.
+            events = events.or_else(|| Events::join(client));
+            if begin.elapsed() > QUICK_POLLS {
+                pause = (pause.mul_f64(1.1)).min(LAST_POLL);
             }
         }
     }

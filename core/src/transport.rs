@@ -38,6 +38,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// After this much quiet, closed connections are looked for before one is used.
 const QUIET_MILLIS: u64 = 250;
 
+pub(crate) const ORGANIZATION: HeaderName = HeaderName::from_static("x-daytona-organization-id");
+pub(crate) const SOURCE: HeaderName = HeaderName::from_static("x-daytona-source");
+
 /// A time limit: `None` is the default of the operation, zero is no limit.
 pub(crate) type Limit = Option<Duration>;
 
@@ -73,12 +76,13 @@ pub(crate) struct Call<'a> {
     pub(crate) limit: Limit,
     /// It may be sent again after it may have been acted on.
     idempotent: bool,
+    retries: usize,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn new(operation: Operation, method: Method, url: Url) -> Self {
         let idempotent = matches!(method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE);
-        Self { operation, method, url, payload: Payload::Empty, limit: None, idempotent }
+        Self { operation, method, url, payload: Payload::Empty, limit: None, idempotent, retries: RETRIES }
     }
 
     pub(crate) fn get(operation: Operation, url: Url) -> Self {
@@ -113,6 +117,12 @@ impl<'a> Call<'a> {
 
     pub(crate) fn upgrade(mut self, headers: HeaderMap) -> Self {
         self.payload = Payload::Upgrade(headers);
+        self
+    }
+
+    /// Never sent again, whatever happens.
+    pub(crate) fn single(mut self) -> Self {
+        self.retries = 0;
         self
     }
 
@@ -166,9 +176,9 @@ impl Transport {
         if let Credential::Jwt { organization, .. } = credential {
             let value = HeaderValue::from_str(organization)
                 .map_err(|_| Error::invalid("the organization id has characters that a header cannot hold"))?;
-            headers.insert(HeaderName::from_static("x-daytona-organization-id"), value);
+            headers.insert(ORGANIZATION, value);
         }
-        headers.insert(HeaderName::from_static("x-daytona-source"), HeaderValue::from_static(source.as_str()));
+        headers.insert(SOURCE, HeaderValue::from_static(source.as_str()));
         headers.insert(
             HeaderName::from_static("x-daytona-sdk-version"),
             HeaderValue::from_static(crate::PROTOCOL_VERSION),
@@ -196,6 +206,11 @@ impl Transport {
             started: Instant::now(),
             last_use: AtomicU64::new(0),
         }
+    }
+
+    /// A header that all requests carry, if it is text.
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
     /// Sends a request and reads its JSON answer.
@@ -242,8 +257,11 @@ impl Transport {
     }
 
     async fn send(&self, call: &Call<'_>, deadline: Deadline) -> Result<Answer> {
-        let mut pauses =
-            ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_times(RETRIES).with_jitter().build();
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_times(call.retries)
+            .with_jitter()
+            .build();
         let mut attempts = 1;
         loop {
             let failure = match self.attempt(call, deadline).await {
@@ -401,7 +419,7 @@ impl Transport {
     }
 
     fn build(&self, tls: bool) -> Result<Client> {
-        let source = self.headers.get("x-daytona-source").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let source = self.header(&SOURCE).unwrap_or_default();
         let mut builder = Client::builder()
             .user_agent(format!("{source}/{}", crate::PROTOCOL_VERSION))
             .connect_timeout(CONNECT_LIMIT)

@@ -57,7 +57,7 @@ impl Open<'_> {
 }
 
 impl Transport {
-    /// Opens a websocket. To be called in a background task, on [`crate::daytona::Link::background`].
+    /// Opens a websocket. To be called in a background task, on [`crate::client::Link::background`].
     pub(crate) async fn websocket(&self, open: Open<'_>) -> Result<Socket> {
         let Open { operation, url, protocols, limit, idempotent } = open;
         let host = format!("{}:{}", url.host_str().unwrap_or("?"), url.port_or_known_default().unwrap_or_default());

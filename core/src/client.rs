@@ -1,0 +1,133 @@
+//! What a client and its sandboxes share: settings, and the way to the API.
+
+use std::sync::Arc;
+
+use daytona_wire::sandbox as wire;
+use reqwest::Url;
+use tokio::sync::OnceCell;
+
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::Events;
+use crate::local::{self, Lease};
+use crate::operation::Operation;
+use crate::telemetry::{self, Observed};
+use crate::transport::{Call, Limit, Transport, seconds};
+use crate::watch::Rooms;
+
+/// One client.
+pub(crate) struct Client {
+    settings: Settings,
+    link: OnceCell<Link>,
+    pub(crate) rooms: Rooms,
+    pub(crate) events: Events,
+}
+
+/// The API in reach.
+pub(crate) struct Link {
+    base: String,
+    pub(crate) transport: Transport,
+    /// For tasks on the background runtime, and only those.
+    pub(crate) background: Arc<Transport>,
+    /// Keeps the local server running.
+    _lease: Option<Lease>,
+}
+
+impl Client {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { settings, link: OnceCell::new(), rooms: Rooms::default(), events: Events::default() }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The API, after the local server has been started if that is what is configured.
+    pub(crate) async fn link(&self) -> Result<&Link> {
+        self.link
+            // Boxed: it is needed once, and every call would carry its size.
+            .get_or_try_init(|| {
+                Box::pin(async {
+                    let (base, credential, lease) = if let Some(url) = &self.settings.api_url.value {
+                        (url.clone(), self.settings.credential.clone().map(|setting| setting.value), None)
+                    } else {
+                        let Settings { server_binary, local_data_dir, .. } = &self.settings;
+                        let lease = local::lease(server_binary.as_deref(), local_data_dir.as_deref())
+                            .await
+                            .map_err(|error| error.with_operation(Operation::LOCAL))?;
+                        (lease.url.clone(), Some(lease.credential()), Some(lease))
+                    };
+                    let credential = credential
+                        .ok_or_else(|| Error::new(ErrorKind::Authentication, "Authentication credentials not found"))?;
+                    let transport = Transport::new(
+                        &credential,
+                        self.settings.source,
+                        self.settings.connection_pool_maxsize,
+                        self.settings.request_timeout,
+                    )?;
+                    let background = Arc::new(transport.for_background());
+                    Ok(Link { base, transport, background, _lease: lease })
+                })
+            })
+            .await
+    }
+
+    /// Runs a public operation, all of it: its errors name it, and telemetry sees it.
+    #[expect(clippy::unused_self, reason = "what telemetry there is belongs to the client")]
+    pub(crate) fn observe<T, F: Future<Output = Result<T>>>(&self, operation: Operation, work: F) -> Observed<F> {
+        telemetry::observe(operation, work)
+    }
+
+    pub(crate) fn request_timeout(&self) -> Limit {
+        self.settings.request_timeout
+    }
+
+    /// `GET /sandbox/{idOrName}`
+    pub(crate) async fn get(
+        &self,
+        id_or_name: &str,
+        operation: Operation,
+        timeout: Option<f64>,
+    ) -> Result<wire::Sandbox> {
+        if id_or_name.is_empty() {
+            return Err(Error::invalid("the id or name of the sandbox is empty"));
+        }
+        let limit = seconds("request_timeout", timeout)?;
+        let link = self.link().await?;
+        link.transport.json(Call::get(operation, link.url(&["sandbox", id_or_name])?).limit(limit)).await
+    }
+}
+
+impl Link {
+    /// The base URL.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The URL of an API path whose parts are given unescaped.
+    pub(crate) fn url(&self, parts: &[&str]) -> Result<Url> {
+        join(&self.base, parts)
+    }
+}
+
+/// A base URL and path parts, each escaped.
+pub(crate) fn join(base: &str, parts: &[&str]) -> Result<Url> {
+    let mut url = Url::parse(base).map_err(|error| Error::invalid(format!("{base:?} is not a URL: {error}")))?;
+    url.path_segments_mut()
+        .map_err(|()| Error::invalid(format!("{base:?} is not an http URL")))?
+        .pop_if_empty()
+        .extend(parts);
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_urls_are_escaped() {
+        let url = join("http://h/api", &["sandbox", "a/b ?ü"]).unwrap();
+        assert_eq!(url.as_str(), "http://h/api/sandbox/a%2Fb%20%3F%C3%BC");
+        assert_eq!(join("http://h/api/", &["socket.io", ""]).unwrap().as_str(), "http://h/api/socket.io/");
+    }
+}
