@@ -28,11 +28,13 @@ struct State<T> {
     /// Callers in [`Inbox::take`], and how many there have been.
     taking: usize,
     takes: u64,
+    /// Nothing is discarded.
+    kept: bool,
 }
 
 impl<T> Default for Inbox<T> {
     fn default() -> Self {
-        let state = State { items: VecDeque::new(), size: 0, end: None, taking: 0, takes: 0 };
+        let state = State { items: VecDeque::new(), size: 0, end: None, taking: 0, takes: 0, kept: false };
         Self { state: Mutex::new(state), changed: Notify::new(), room: Notify::new() }
     }
 }
@@ -120,13 +122,18 @@ impl<T> Inbox<T> {
         .await
     }
 
+    /// Somebody takes all, sooner or later: [`Inbox::wait_for_end`] discards nothing.
+    pub(crate) fn keep(&self) {
+        self.lock().kept = true;
+    }
+
     /// Waits for the end. Meanwhile, where nobody takes and there is no room left, what came is discarded; once
     /// somebody takes while this waits, all is left to them.
     pub(crate) async fn wait_for_end(&self) -> Result<()> {
         let takes = self.lock().takes;
         self.until(|| {
             let mut state = self.lock();
-            if state.size >= MOST && state.taking == 0 && state.takes == takes {
+            if state.size >= MOST && state.taking == 0 && state.takes == takes && !state.kept {
                 self.empty(&mut state);
             }
             state.end.clone()
@@ -262,5 +269,14 @@ mod tests {
         first.await.unwrap().unwrap();
         assert_eq!(inbox.take().await.unwrap().unwrap(), [3]);
         assert!(inbox.take().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn waiting_discards_nothing_that_is_kept() {
+        let inbox = Inbox::default();
+        inbox.keep();
+        inbox.push(1, MOST);
+        assert!(inbox.wait_for_end().now_or_never().is_none());
+        assert_eq!(inbox.take().await.unwrap().unwrap(), [1]);
     }
 }

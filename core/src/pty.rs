@@ -402,6 +402,13 @@ impl Pty {
         Ok(Some(all.freeze()))
     }
 
+    /// Says that somebody calls [`Pty::next`] to the end, if not always at once: then [`Pty::wait`] discards nothing.
+    pub fn keep_output(&self) {
+        if let Ok(line) = self.line() {
+            line.output.keep();
+        }
+    }
+
     /// Waits until the shell has ended, or [`Pty::disconnect`]. Output that nobody takes is discarded when it
     /// reaches a MiB; once [`Pty::next`] is called meanwhile, elsewhere, all of it is left to that caller.
     ///
