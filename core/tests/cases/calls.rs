@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use daytona_core::{
-    Config, CreateOptions, CreateParams, Daytona, Download, DownloadTarget, ExecOptions, ListQuery, Permissions,
+    Config, CreateOptions, CreateParams, Daytona, Download, DownloadTarget, ExecOptions, ListQuery, Permissions, Pty,
     Result, Sandbox, Transfer, Upload, UploadSource,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+
+use crate::{interpreter, pty};
 
 use crate::values::{Names, Saved, bytes, field, to_bytes};
 
@@ -19,6 +21,7 @@ pub(crate) struct Outcome {
     pub(crate) value: Value,
     sandboxes: Vec<Sandbox>,
     client: Option<Daytona>,
+    pty: Option<Pty>,
 }
 
 impl Outcome {
@@ -26,6 +29,9 @@ impl Outcome {
     pub(crate) fn part(&self, path: &str) -> Saved {
         if let Some(client) = &self.client {
             return Saved::Client(client.clone());
+        }
+        if let Some(pty) = &self.pty {
+            return Saved::Pty(pty.clone());
         }
         let index = if path.is_empty() { Ok(0) } else { path.parse::<usize>() };
         if let Some(sandbox) = index.ok().and_then(|index| self.sandboxes.get(index)) {
@@ -39,7 +45,11 @@ impl Outcome {
 
     fn sandbox(sandbox: Sandbox) -> Self {
         let value = serde_json::to_value(&*sandbox.data()).unwrap_or_default();
-        Self { value, sandboxes: vec![sandbox], client: None }
+        Self { value, sandboxes: vec![sandbox], ..Self::default() }
+    }
+
+    pub(crate) fn pty(pty: Pty) -> Self {
+        Self { pty: Some(pty), ..Self::default() }
     }
 }
 
@@ -54,7 +64,7 @@ pub(crate) fn client(url: &str, key: &str) -> Result<Daytona> {
 }
 
 /// Reads one argument; one that is not there is its type's null.
-fn arg<T: DeserializeOwned>(args: &Value, name: &str) -> T {
+pub(crate) fn arg<T: DeserializeOwned>(args: &Value, name: &str) -> T {
     let value = args.get(name).cloned().unwrap_or_default();
     serde_json::from_value(value).unwrap_or_else(|error| panic!("argument {name}: {error}"))
 }
@@ -136,6 +146,12 @@ pub(crate) async fn call(
         ("sandbox", method) => on_sandbox(method, &sandbox(), args).await,
         ("process", method) => on_process(method, &sandbox(), args).await,
         ("fs", method) => on_files(method, &sandbox(), args).await,
+        ("pty", "run") => match target {
+            Some(Saved::Pty(terminal)) => pty::run(terminal, args).await,
+            _ => panic!("pty.run needs a terminal"),
+        },
+        ("pty", method) => pty::open(method, &sandbox().process(), args).await,
+        ("code_interpreter", method) => interpreter::call(method, &sandbox().code_interpreter(), args).await,
         ("look", "") => Ok(Outcome::sandbox(sandbox())),
         ("client", "new") => {
             let client = self::client(url, &arg::<String>(args, "api_key"))?;
@@ -176,7 +192,7 @@ async fn on_client(method: &str, client: &Daytona, args: &Value, names: &Names) 
                 }
             }
             let value = sandboxes.iter().map(|sandbox| json!(&*sandbox.data())).collect();
-            Ok(Outcome { value, sandboxes, client: None })
+            Ok(Outcome { value, sandboxes, ..Outcome::default() })
         }
         "start" => given().start(None).await.map(Outcome::from),
         "stop" => given().stop(None, false).await.map(Outcome::from),
@@ -228,7 +244,10 @@ async fn on_process(method: &str, sandbox: &Sandbox, args: &Value) -> Result<Out
     match method {
         "exec" => sandbox.process().exec(&arg::<String>(args, "command"), options).await.map(Outcome::from),
         "code_run" => sandbox.process().code_run(&arg::<String>(args, "code"), None, options).await.map(Outcome::from),
-        _ => panic!("unknown call process.{method}"),
+        _ => match pty::on_process(method, &sandbox.process(), args).await {
+            Some(result) => result,
+            None => panic!("unknown call process.{method}"),
+        },
     }
 }
 

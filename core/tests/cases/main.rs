@@ -1,6 +1,8 @@
 //! Runs the behaviour cases of `tests/cases` against a real local server. Their format is described there.
 
 mod calls;
+mod interpreter;
+mod pty;
 mod server;
 mod values;
 
