@@ -19,6 +19,7 @@ use crate::operation::Operation;
 use crate::process::{check_env, non_empty, refuse_nul};
 use crate::sandbox::Sandbox;
 use crate::transport::{Call, Limit, seconds};
+use crate::watch;
 use crate::ws::{End, Message, Open, Socket};
 
 const CLOSE_NORMAL: u16 = 1000;
@@ -104,11 +105,12 @@ impl CodeInterpreter {
             let handle = Handle { line: Arc::clone(&line), interrupts };
             let run = CodeRun { driven: Arc::new(Driven::new(handle)) };
             let open = async move { transport.websocket(Open::new(operation, url)).await };
-            inbox::open(open, move |mut socket| async move {
+            let sandbox = self.sandbox.clone();
+            let opened = inbox::open(open, move |mut socket| async move {
                 socket.queue(request);
-                drive(socket, &line, interrupted, limit).await;
-            })
-            .await?;
+                drive(socket, &sandbox, &line, interrupted, limit).await;
+            });
+            watch::guard(&self.sandbox, opened).await?;
             Ok(run)
         };
         self.sandbox.observe(operation, work).await
@@ -175,8 +177,9 @@ fn to_text(message: &impl serde::Serialize) -> Result<Message> {
 }
 
 /// Takes messages until the server closes or nobody is interested.
-async fn drive(mut socket: Socket, line: &Line, mut interrupts: mpsc::Receiver<()>, limit: Limit) {
+async fn drive(mut socket: Socket, sandbox: &Sandbox, line: &Line, mut interrupts: mpsc::Receiver<()>, limit: Limit) {
     enum Event {
+        Died(Error),
         Interrupt(Option<()>),
         Received(Result<Message, End>),
         Left,
@@ -184,6 +187,7 @@ async fn drive(mut socket: Socket, line: &Line, mut interrupts: mpsc::Receiver<(
     }
     let _filling = line.messages.filling();
     let deadline = limit.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
+    let mut died = std::pin::pin!(watch::ended(sandbox));
     let mut completed = false;
     let interrupt = to_text(&RunControl::Interrupt).expect("it has no parts");
     loop {
@@ -192,6 +196,7 @@ async fn drive(mut socket: Socket, line: &Line, mut interrupts: mpsc::Receiver<(
             () = line.leave.notified() => Event::Left,
             asked = interrupts.recv() => Event::Interrupt(asked),
             message = inbox::receive(&mut socket, &line.messages) => Event::Received(message),
+            error = &mut died => Event::Died(error),
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Event::Late,
         };
         let end = match event {
@@ -206,11 +211,18 @@ async fn drive(mut socket: Socket, line: &Line, mut interrupts: mpsc::Receiver<(
                 return socket.close().await;
             }
             Event::Late => {
-                line.messages.end(Err(late()));
+                line.messages.end(Err(late().with_operation(Operation::RUN_CODE)));
                 socket.queue(interrupt);
                 return socket.close().await;
             }
-            Event::Received(Err(end)) => return line.messages.end(ended(end, completed)),
+            Event::Received(Err(end)) => {
+                let end = match ended(end, completed) {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(watch::why(sandbox, error).await.with_operation(Operation::RUN_CODE)),
+                };
+                return line.messages.end(end);
+            }
+            Event::Died(error) => error,
             Event::Received(Ok(message)) => match parse(&message) {
                 Ok(Some(RunMessage::Control { text })) => {
                     completed |= matches!(text.as_str(), "completed" | "interrupted");
@@ -263,14 +275,14 @@ fn ended(end: End, completed: bool) -> Result<()> {
         End::Closed { code: Some(CLOSE_TIMEOUT), .. } => Err(late()),
         _ if completed => Ok(()),
         End::Closed { code: Some(CLOSE_NORMAL) | None, .. } => Ok(()),
-        End::Closed { code, reason } => Err(inbox::closed(code, &reason).with_operation(Operation::RUN_CODE)),
+        End::Closed { code, reason } => Err(inbox::closed(code, &reason)),
         End::Broken(error) => Err(error),
     }
 }
 
 fn late() -> Error {
     let what = "Execution timed out: operation exceeded the configured `timeout`. Provide a larger value if needed";
-    Error::new(ErrorKind::ProcessExecutionTimeout, what).with_operation(Operation::RUN_CODE)
+    Error::new(ErrorKind::ProcessExecutionTimeout, what)
 }
 
 impl CodeRun {

@@ -24,6 +24,7 @@ use crate::inbox;
 use crate::operation::Operation;
 use crate::process::{Process, check_env, non_empty, refuse_nul};
 use crate::transport::{Call, seconds};
+use crate::watch;
 use crate::ws::Open;
 
 use drive::{Line, drive};
@@ -244,11 +245,12 @@ impl Process {
             let protocols: Vec<&str> = std::iter::once(EXIT_CONTROL).chain(envs.as_deref()).collect();
             transport.websocket(Open { protocols: &protocols, idempotent, ..Open::new(operation, url) }).await
         };
-        inbox::open(open, |mut socket| async move {
+        let sandbox = self.sandbox.clone();
+        let opened = inbox::open(open, move |mut socket| async move {
             socket.set_operation(Operation::PTY);
-            drive(socket, &line, typed).await;
-        })
-        .await?;
+            drive(socket, &sandbox, &line, typed).await;
+        });
+        watch::guard(&self.sandbox, opened).await?;
         pty.wait_for_connection(None).await?;
         Ok(pty)
     }

@@ -8,9 +8,11 @@ use daytona_wire::pty::PtyControl;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inbox::{self, Inbox};
 use crate::operation::Operation;
+use crate::sandbox::Sandbox;
+use crate::watch;
 use crate::ws::{End, Message, Socket};
 
 /// What a server may take to close after it has told of the exit.
@@ -45,14 +47,16 @@ impl Line {
 }
 
 /// Carries bytes both ways until the server closes or the user leaves.
-pub(super) async fn drive(mut socket: Socket, line: &Line, mut typed: mpsc::Receiver<Bytes>) {
+pub(super) async fn drive(mut socket: Socket, sandbox: &Sandbox, line: &Line, mut typed: mpsc::Receiver<Bytes>) {
     enum Event {
+        Died(Error),
         Typed(Option<Bytes>),
         Received(Result<Message, End>),
         Left,
         Late,
     }
     let _filling = line.output.filling();
+    let mut died = std::pin::pin!(watch::ended(sandbox));
     let mut closes = None;
     loop {
         let event = tokio::select! {
@@ -60,6 +64,7 @@ pub(super) async fn drive(mut socket: Socket, line: &Line, mut typed: mpsc::Rece
             () = line.leave.notified() => Event::Left,
             part = typed.recv(), if socket.queued() < INPUT_WINDOW => Event::Typed(part),
             message = inbox::receive(&mut socket, &line.output) => Event::Received(message),
+            error = &mut died => Event::Died(error),
             () = sleep_until(closes.unwrap_or_else(Instant::now)), if closes.is_some() => Event::Late,
         };
         match event {
@@ -83,7 +88,14 @@ pub(super) async fn drive(mut socket: Socket, line: &Line, mut typed: mpsc::Rece
                 None => push(line, text.into()),
             },
             Event::Received(Ok(message)) => push(line, message.into_data()),
-            Event::Received(Err(end)) => return line.output.end(ended(line, end)),
+            Event::Received(Err(end)) => {
+                let end = match ended(line, end) {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(watch::why(sandbox, error).await.with_operation(Operation::PTY)),
+                };
+                return line.output.end(end);
+            }
+            Event::Died(error) => return line.output.end(Err(error.with_operation(Operation::PTY))),
             Event::Late => {
                 line.output.end(Ok(()));
                 return socket.close().await;
@@ -156,7 +168,7 @@ fn ended(line: &Line, end: End) -> Result<()> {
                 status.over = true;
                 return Ok(());
             }
-            let error = inbox::closed(code, &reason).with_operation(Operation::PTY);
+            let error = inbox::closed(code, &reason);
             Err(if code == Some(CLOSE_POLICY) {
                 error.with_hint(
                     "The output was not read fast enough: read it all the time. The shell goes on; connect to it again",
