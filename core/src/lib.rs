@@ -13,6 +13,8 @@ mod config;
 mod daytona;
 mod error;
 mod events;
+mod exec_stream;
+mod feed;
 mod files;
 mod inbox;
 mod interpreter;
@@ -36,6 +38,7 @@ pub use config::{Config, Origin, Setting, Settings, Source, Warning, WarningKind
 pub use daytona::{CreateOptions, CreateParams, Daytona, ListPage, ListQuery, Resources};
 pub use daytona_wire as wire;
 pub use error::{Error, ErrorKind, Result};
+pub use exec_stream::ExecStream;
 pub use files::{FileSystem, Permissions};
 pub use interpreter::{CodeInterpreter, CodeRun, RunCodeOptions};
 pub use operation::Operation;

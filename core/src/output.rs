@@ -1,6 +1,7 @@
 //! Output of commands: told apart by stream, and handed over in batches.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use daytona_wire::session::{STDERR_MARKER, STDOUT_MARKER};
@@ -57,6 +58,28 @@ impl Batch {
         self.bytes.len()
     }
 
+    /// Takes away what an earlier connection has brought already, and counts what is new.
+    pub(crate) fn skip(&mut self, seen: &mut Seen) {
+        if seen.again == [0; 2] {
+            let mut begin = 0;
+            for &(stream, end) in &self.pieces {
+                seen.count[stream as usize] += (end - begin) as u64;
+                begin = end;
+            }
+            return;
+        }
+        let all = std::mem::take(self);
+        let mut begin = 0;
+        for (stream, end) in all.pieces {
+            let again = &mut seen.again[stream as usize];
+            let old = usize::try_from(*again).unwrap_or(usize::MAX).min(end - begin);
+            *again -= old as u64;
+            seen.count[stream as usize] += (end - begin - old) as u64;
+            self.push(stream, &all.bytes[begin + old..end]);
+            begin = end;
+        }
+    }
+
     /// Moves all of `other` to the end of this.
     fn append(&mut self, other: &mut Batch) {
         if self.bytes.is_empty() {
@@ -80,6 +103,26 @@ impl Batch {
             OutputChunk { stream, text: decoders[stream as usize].decode(&bytes), bytes }
         };
         self.pieces.into_iter().map(cut).collect()
+    }
+}
+
+/// How much of a log has been read, stream by stream.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Bytes pushed.
+    count: [u64; 2],
+    /// Bytes that come again, because the log is read from its beginning again.
+    again: [u64; 2],
+}
+
+impl Seen {
+    /// The log is about to be read from its beginning.
+    pub(crate) fn rewind(&mut self) {
+        self.again = self.count;
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.count.iter().sum()
     }
 }
 
@@ -241,11 +284,6 @@ impl Pipe {
         wait(&self.emptied, || (self.state().batch.len() < WAITING).then_some(())).await;
     }
 
-    /// True if more may be pushed.
-    pub(crate) fn has_room(&self) -> bool {
-        self.state().batch.len() < WAITING
-    }
-
     /// The number of bytes taken, once it is not `known` any more. Cancel safe.
     pub(crate) async fn taken(&self, known: u64) -> u64 {
         wait(&self.emptied, || Some(self.state().taken).filter(|&taken| taken != known)).await
@@ -293,6 +331,25 @@ impl Pipe {
         Some(Ok(Some(chunks)))
     }
 
+    /// What it ended with, if that is an error.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.state().end.clone()?.err()
+    }
+
+    /// Waits until half a pipe of output waits that nobody takes: nobody ever has, or not for `patience`.
+    pub(crate) async fn abandoned(&self, patience: Duration) {
+        loop {
+            let taken = wait(&self.filled, || {
+                let state = self.state();
+                (state.batch.len() >= WAITING / 2).then_some(state.taken)
+            });
+            let taken = taken.await;
+            if taken == 0 || tokio::time::timeout(patience, self.taken(taken)).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Waits for the end, whatever output there is. Cancel safe.
     pub(crate) async fn ended(&self) -> Result<()> {
         wait(&self.filled, || self.state().end.clone()).await
@@ -318,7 +375,7 @@ impl std::ops::Deref for Feed {
 }
 
 /// Asks again after each notification.
-async fn wait<T>(notify: &Notify, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn wait<T>(notify: &Notify, mut ask: impl FnMut() -> Option<T>) -> T {
     loop {
         let mut notified = std::pin::pin!(notify.notified());
         notified.as_mut().enable();
@@ -456,7 +513,6 @@ mod tests {
         let mut batch = Batch::default();
         batch.push(OutputStream::Stdout, &vec![b'x'; WAITING]);
         pipe.push(&mut batch);
-        assert!(!pipe.has_room());
         let (chunks, ()) = tokio::join!(pipe.next(), pipe.room());
         assert_eq!(chunks.unwrap().unwrap()[0].bytes.len(), WAITING);
         assert_eq!(pipe.taken(0).await, WAITING as u64);

@@ -12,14 +12,14 @@ use tokio::sync::oneshot;
 use crate::background::{self, Driven};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
-use crate::output::{Batch, Demux, Feed, OutputChunk, Pipe};
+use crate::output::{Batch, Demux, Feed, OutputChunk, Pipe, Seen};
 use crate::process::{Process, refuse_nul};
 use crate::sandbox::Sandbox;
 use crate::transport::{Call, seconds};
 use crate::ws::{End, Open, Socket};
 
 /// Output that is gathered before it is handed over, while more is there already.
-const RUN: usize = 256 << 10;
+pub(crate) const RUN: usize = 256 << 10;
 /// Close code of an orderly end.
 const NORMAL: u16 = 1000;
 
@@ -286,7 +286,7 @@ async fn follow(sandbox: &Sandbox, operation: Operation, path: &[&str]) -> Resul
             Err(error) => return drop(opened.send(Err(error))),
         };
         let _ = opened.send(Ok(()));
-        let end = match read_log(&mut socket, &feed).await {
+        let end = match read_log(&mut socket, &feed, &mut Seen::default()).await {
             Ok(()) => Ok(()),
             Err(error) => Err(sandbox.explain(error).await.with_operation(operation)),
         };
@@ -297,8 +297,8 @@ async fn follow(sandbox: &Sandbox, operation: Operation, path: &[&str]) -> Resul
     Ok(LogStream { inner })
 }
 
-/// Reads a log to its end.
-pub(crate) async fn read_log(socket: &mut Socket, pipe: &Pipe) -> Result<()> {
+/// Reads a log to its end; `seen` says what of it has been read before.
+pub(crate) async fn read_log(socket: &mut Socket, pipe: &Pipe, seen: &mut Seen) -> Result<()> {
     let mut demux = Demux::default();
     let mut batch = Batch::default();
     loop {
@@ -308,13 +308,19 @@ pub(crate) async fn read_log(socket: &mut Socket, pipe: &Pipe) -> Result<()> {
             match received {
                 Ok(received) => demux.feed(&received.into_data(), &mut batch),
                 Err(end) => {
-                    demux.finish(&mut batch);
+                    let end = orderly(end);
+                    // Else the rest of a marker may have been lost.
+                    if end.is_ok() {
+                        demux.finish(&mut batch);
+                    }
+                    batch.skip(seen);
                     pipe.push(&mut batch);
-                    return orderly(end);
+                    return end;
                 }
             }
             message = if batch.len() < RUN { socket.next_ready() } else { None };
         }
+        batch.skip(seen);
         pipe.push(&mut batch);
     }
 }

@@ -1,0 +1,184 @@
+//! Streaming exec: a command whose output comes as it is written, and that takes input and signals meanwhile.
+//!
+//! [`client`] speaks the protocol of [`daytona_wire::exec_stream`]; [`fallback`] does with a session what a server
+//! without it can do.
+
+mod client;
+mod fallback;
+mod shared;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use daytona_wire::exec_stream::ToServer;
+use tokio::sync::oneshot;
+
+use crate::background::{self, Driven};
+use crate::error::{Error, ErrorKind, Result};
+use crate::operation::Operation;
+use crate::output::{OutputChunk, Pipe};
+use crate::process::{ExecOptions, Process, check_env, non_empty, refuse_nul};
+
+use client::{Client, Ended};
+use fallback::Fallback;
+use shared::{Owner, Running, Shared, Signal};
+
+/// Who has taken output and does not for this long has stopped doing so.
+const TAKER_GONE: Duration = Duration::from_secs(10);
+const OPERATION: Operation = Operation::EXEC_STREAM;
+
+impl Process {
+    /// Runs a line in the sandbox's shell and gives its output as it comes. It survives broken connections for a
+    /// minute; nothing is lost or doubled then. On servers that know no such commands it runs in a session.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a blank command or a bad variable name; what the server answers.
+    pub async fn exec_stream(&self, command: &str, options: ExecOptions) -> Result<ExecStream> {
+        let work = async {
+            if command.trim().is_empty() {
+                return Err(Error::invalid("the command is blank"));
+            }
+            refuse_nul("command", command)?;
+            refuse_nul("working directory", options.cwd.as_deref().unwrap_or_default())?;
+            options.env.as_ref().map_or(Ok(()), check_env)?;
+            let (timeout, _) = self.limits(options.timeout)?;
+            let id = random_id()?;
+            let start = ToServer::Start {
+                command: command.to_owned(),
+                cwd: options.cwd,
+                envs: non_empty(options.env),
+                timeout: timeout.filter(|&seconds| seconds > 0),
+            };
+            let (transport, url) = self.sandbox.background_toolbox(&["process"]).await?;
+            let shared = Arc::new(Shared::default());
+            let owner = Owner(Arc::clone(&shared));
+            let (opened, is_open) = oneshot::channel();
+            let mut fallback = Fallback::new(self.sandbox.clone(), Arc::clone(&transport), &url, &id, &start)?;
+            let mut client = Client::new(self.sandbox.clone(), transport, &url, &id, &start)?;
+            background::spawn(async move {
+                let mut running = Running::new(shared, opened);
+                let result = match client.run(&mut running).await {
+                    Ok(Ended::NoRoute) => fallback.run(&mut running).await,
+                    Ok(Ended::Done) => Ok(()),
+                    Err(error) => Err(error),
+                };
+                running.finish(result.map_err(|error| error.with_operation(OPERATION)));
+            });
+            let stream = ExecStream { id: id.into(), inner: Arc::new(Driven::new(owner)) };
+            is_open.await.unwrap_or_else(|_| Err(background::stopped()))?;
+            Ok(stream)
+        };
+        self.sandbox.observe(OPERATION, work).await
+    }
+}
+
+/// A running command. Clones share it: each piece of output goes to one of them. Dropping the last one before the
+/// command has ended kills it.
+#[derive(Clone)]
+pub struct ExecStream {
+    id: Arc<str>,
+    inner: Arc<Driven<Owner>>,
+}
+
+impl ExecStream {
+    /// Its id, chosen by this client.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn shared(&self) -> Result<&Shared> {
+        self.inner.get().map(|owner| &*owner.0).map_err(|error| error.with_operation(OPERATION))
+    }
+
+    fn pipe(&self) -> Result<&Pipe> {
+        self.shared().map(|shared| &*shared.pipe)
+    }
+
+    /// All output that is there by now, at least one chunk, adjacent ones of a stream merged; waits for some. `None`
+    /// when the command has ended and all its output was taken, or after [`ExecStream::close`].
+    ///
+    /// # Errors
+    /// `ProcessExecutionTimeout` if it ran over its limit; `SandboxDied` if the sandbox ended; `Connection` if the
+    /// server was out of reach for a minute. What was written before comes first.
+    pub async fn next(&self) -> Result<Option<Vec<OutputChunk>>> {
+        self.pipe()?.next().await
+    }
+
+    /// Waits for its end and gives the exit code; 128 and the signal's number if one has ended it. Output can be
+    /// taken meanwhile and later; what nobody takes is discarded where the command would have to wait for that.
+    ///
+    /// # Errors
+    /// As [`ExecStream::next`].
+    pub async fn wait(&self) -> Result<i32> {
+        let pipe = self.pipe()?;
+        let mut ended = std::pin::pin!(pipe.ended());
+        let abandoned = std::pin::pin!(pipe.abandoned(TAKER_GONE));
+        match futures_util::future::select(ended.as_mut(), abandoned).await {
+            futures_util::future::Either::Left((end, _)) => end?,
+            futures_util::future::Either::Right(_) => {
+                pipe.discard();
+                ended.await?;
+            }
+        }
+        let closed = || Error::new(ErrorKind::Other, "the stream was closed before the command ended");
+        self.exit_code().ok_or_else(|| closed().with_operation(OPERATION))
+    }
+
+    /// The exit code, once it has ended.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.shared().ok().and_then(|shared| shared.exit_code.get().copied())
+    }
+
+    /// Sends bytes to its stdin. Waits while a MiB of them has not been read; dropped meanwhile, a part may have been
+    /// sent.
+    ///
+    /// # Errors
+    /// `CommandAlreadyCompleted` when nobody reads them; `InvalidArgument` after [`ExecStream::close_stdin`], or for
+    /// text that is not UTF-8 where the server only takes lines of text.
+    pub async fn write_stdin(&self, bytes: Bytes) -> Result<()> {
+        self.shared()?.write(&bytes).await.map_err(|error| error.with_operation(OPERATION))
+    }
+
+    /// Closes its stdin after all that was written. May be repeated.
+    ///
+    /// # Errors
+    /// `Unsupported` where the server cannot do that.
+    #[expect(clippy::unused_async, reason = "the contract: what sends may have to wait")]
+    pub async fn close_stdin(&self) -> Result<()> {
+        self.shared()?.end_input().map_err(|error| error.with_operation(OPERATION))
+    }
+
+    /// Sends a signal to its process group: `SIGINT`, `INT` or `2`, with the numbers of Linux. Nothing happens if it
+    /// has ended.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an unknown signal; `Unsupported` where the server cannot send this one.
+    #[expect(clippy::unused_async, reason = "the contract: what sends may have to wait")]
+    pub async fn signal(&self, signal: &str) -> Result<()> {
+        let send = || self.shared()?.signal(Signal::parse(signal)?);
+        send().map_err(|error| error.with_operation(OPERATION))
+    }
+
+    /// Sends SIGKILL.
+    ///
+    /// # Errors
+    /// As [`ExecStream::signal`].
+    pub async fn kill(&self) -> Result<()> {
+        self.signal("SIGKILL").await
+    }
+
+    /// Gives it up: the server kills it. What was written so far can still be taken.
+    pub fn close(&self) {
+        if let Ok(shared) = self.shared() {
+            shared.close();
+        }
+    }
+}
+
+/// 32 hexadecimal digits.
+fn random_id() -> Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Error::new(ErrorKind::Other, format!("no random id: {error}")))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
