@@ -14,7 +14,6 @@ mod daytona;
 mod error;
 mod events;
 mod exec_stream;
-mod feed;
 mod files;
 mod inbox;
 mod interpreter;

@@ -26,8 +26,6 @@ use crate::watch::{News, Seat};
 pub const LANGUAGE_LABEL: &str = "code-toolbox-language";
 
 const FIRST_POLL: Duration = Duration::from_millis(100);
-/// What asking why something broke may take.
-const LONGEST_ASK: Duration = Duration::from_millis(1500);
 const LAST_POLL: Duration = Duration::from_secs(1);
 /// Polls stay quick for this long.
 const QUICK_POLLS: Duration = Duration::from_secs(5);
@@ -331,33 +329,6 @@ impl Sandbox {
     pub(crate) async fn background_toolbox(&self, parts: &[&str]) -> Result<(Arc<Transport>, Url)> {
         let (_, url) = self.toolbox(parts).await?;
         Ok((Arc::clone(&self.inner.client.link().await?.background), url))
-    }
-
-    /// Why a stream of it broke: because it has ended, or `error`. For tasks on the background runtime.
-    pub(crate) async fn explain(&self, error: Error) -> Error {
-        let asked = async {
-            let link = self.inner.client.link().await?;
-            let call = Call::get(Operation::REFRESH, link.url(&["sandbox", self.id()])?).limit(Some(LONGEST_ASK));
-            link.background.json::<wire::Sandbox>(call).await
-        };
-        let state = match asked.await {
-            Ok(data) => data.state.unwrap_or_default(),
-            Err(asked) if asked.kind() == ErrorKind::NotFound => SandboxState::Destroyed,
-            Err(_) => return error,
-        };
-        match state {
-            SandboxState::Destroyed
-            | SandboxState::Destroying
-            | SandboxState::Stopped
-            | SandboxState::Stopping
-            | SandboxState::Archived
-            | SandboxState::Archiving
-            | SandboxState::Error => {
-                Error::new(ErrorKind::SandboxDied, format!("the sandbox ended meanwhile: it is {state}"))
-                    .with_cause(error)
-            }
-            _ => error,
-        }
     }
 
     async fn set_number(

@@ -1,5 +1,6 @@
 //! Sessions: shells that live on between commands, and their logs.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use daytona_wire::session::{
@@ -16,6 +17,7 @@ use crate::output::{Batch, Demux, Feed, OutputChunk, Pipe, Seen};
 use crate::process::{Process, refuse_nul};
 use crate::sandbox::Sandbox;
 use crate::transport::{Call, seconds};
+use crate::watch;
 use crate::ws::{End, Open, Socket};
 
 /// Output that is gathered before it is handed over, while more is there already.
@@ -286,9 +288,10 @@ async fn follow(sandbox: &Sandbox, operation: Operation, path: &[&str]) -> Resul
             Err(error) => return drop(opened.send(Err(error))),
         };
         let _ = opened.send(Ok(()));
-        let end = match read_log(&mut socket, &feed, &mut Seen::default()).await {
+        let died = std::pin::pin!(watch::ended(&sandbox));
+        let end = match read_log(&mut socket, &feed, &mut Seen::default(), died).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(sandbox.explain(error).await.with_operation(operation)),
+            Err(error) => Err(watch::why(&sandbox, error).await.with_operation(operation)),
         };
         feed.finish(end);
     });
@@ -297,13 +300,23 @@ async fn follow(sandbox: &Sandbox, operation: Operation, path: &[&str]) -> Resul
     Ok(LogStream { inner })
 }
 
-/// Reads a log to its end; `seen` says what of it has been read before.
-pub(crate) async fn read_log(socket: &mut Socket, pipe: &Pipe, seen: &mut Seen) -> Result<()> {
+/// Reads a log to its end, or until there is nothing more to read and its sandbox has `died`; `seen` says what of it
+/// has been read before.
+pub(crate) async fn read_log(
+    socket: &mut Socket,
+    pipe: &Pipe,
+    seen: &mut Seen,
+    mut died: Pin<&mut impl Future<Output = Error>>,
+) -> Result<()> {
     let mut demux = Demux::default();
     let mut batch = Batch::default();
     loop {
         pipe.room().await;
-        let mut message = Some(socket.next().await);
+        let mut message = tokio::select! {
+            biased;
+            message = socket.next() => Some(message),
+            error = died.as_mut() => return Err(error),
+        };
         while let Some(received) = message {
             match received {
                 Ok(received) => demux.feed(&received.into_data(), &mut batch),
@@ -331,7 +344,7 @@ fn orderly(end: End) -> Result<()> {
         End::Closed { code: None | Some(NORMAL), .. } => Ok(()),
         End::Closed { code: Some(code), reason } => {
             let reason = if reason.is_empty() { "the server closed the connection".to_owned() } else { reason };
-            Err(Error::new(ErrorKind::Other, format!("{reason} (close code {code})")))
+            Err(Error::new(ErrorKind::Connection, format!("{reason} (close code {code})")))
         }
         End::Broken(error) => Err(error),
     }

@@ -12,12 +12,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::OPERATION;
 use super::shared::{KILL, Running, Shared};
-use crate::daytona::join;
+use crate::client::join;
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::{Batch, OutputStream};
 use crate::sandbox::Sandbox;
 use crate::session::RUN;
 use crate::transport::Transport;
+use crate::watch;
 use crate::ws::{End, Message, Open, Socket};
 
 const GRACE: Duration = Duration::from_secs(GRACE_SECONDS);
@@ -144,7 +145,7 @@ impl Client {
                         is_start = true;
                         continue;
                     }
-                    (Some(404), false) => return Err(self.forgotten(error).await),
+                    (Some(404), false) => return Err(forgotten(error)),
                     // It was started after all; the next attempt finds it.
                     (Some(409), true) => Talk::Lost(error),
                     (Some(409 | 410), false) => {
@@ -158,7 +159,7 @@ impl Client {
             };
             let error = match talk {
                 Talk::Exited | Talk::GivenUp => return Ok(Ended::Done),
-                Talk::Lost(error) => self.sandbox.explain(error).await,
+                Talk::Lost(error) => watch::why(&self.sandbox, error).await,
             };
             if error.kind() == ErrorKind::SandboxDied {
                 return Err(error);
@@ -204,12 +205,8 @@ impl Client {
         }
     }
 
-    async fn forgotten(&self, error: Error) -> Error {
-        let what = "the server does not know the command any more: it was restarted, or the command has ended long ago";
-        self.sandbox.explain(Error::new(ErrorKind::NotFound, what).with_cause(error)).await
-    }
-
     async fn converse(&mut self, mut socket: Socket, running: &mut Running) -> Result<Talk> {
+        let mut died = std::pin::pin!(died(self.sandbox.clone()));
         let shared = Arc::clone(&running.shared);
         let pipe = &shared.pipe;
         let first_word = Instant::now() + FIRST_WORD;
@@ -226,6 +223,16 @@ impl Client {
                 send_input(&mut socket, &shared, sending);
             }
             tokio::select! {
+                biased;
+                now = pipe.taken(taken) => {
+                    taken = now;
+                    if taken - self.acked >= WINDOW as u64 / 2 {
+                        ack_at = None;
+                        self.ack(&mut socket, taken);
+                    } else {
+                        ack_at.get_or_insert(Instant::now() + ACK_DELAY);
+                    }
+                }
                 first = socket.next() => {
                     let mut received = Some(first);
                     while let Some(message) = received {
@@ -254,20 +261,12 @@ impl Client {
                     }
                     pipe.push(&mut batch);
                 }
-                now = pipe.taken(taken) => {
-                    taken = now;
-                    if taken - self.acked >= WINDOW as u64 / 2 {
-                        ack_at = None;
-                        self.ack(&mut socket, taken);
-                    } else {
-                        ack_at.get_or_insert(Instant::now() + ACK_DELAY);
-                    }
-                }
                 () = shared.changed.notified() => {}
                 () = sleep_until(ack_at.unwrap_or(first_word)), if ack_at.is_some() => {
                     ack_at = None;
                     self.ack(&mut socket, taken);
                 }
+                error = died.as_mut() => return Err(error),
                 () = sleep_until(first_word), if sending.is_none() => {
                     let what = format!("the server said nothing for {} s", FIRST_WORD.as_secs());
                     return Ok(Talk::Lost(Error::new(ErrorKind::ConnectionTimeout, what)));
@@ -376,6 +375,21 @@ fn lost(end: End) -> Error {
 fn pauses() -> impl Iterator<Item = Duration> {
     let pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LAST_PAUSE);
     pauses.without_max_times().with_jitter().build()
+}
+
+fn forgotten(error: Error) -> Error {
+    let what = "the server does not know the command any more: it was restarted, or the command ended long ago";
+    Error::new(ErrorKind::NotFound, what).with_cause(error)
+}
+
+/// Waits for the sandbox's end. A network that is gone may come back within the time a command has.
+async fn died(sandbox: Sandbox) -> Error {
+    loop {
+        let error = watch::ended(&sandbox).await;
+        if error.kind() == ErrorKind::SandboxDied {
+            return error;
+        }
+    }
 }
 
 async fn closing(shared: &Shared) {

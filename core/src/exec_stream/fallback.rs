@@ -15,12 +15,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::OPERATION;
 use super::shared::{KILL, Running, Shared, TERM};
-use crate::daytona::join;
+use crate::client::join;
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::Seen;
 use crate::sandbox::Sandbox;
 use crate::session::read_log;
 use crate::transport::{Call, Transport};
+use crate::watch;
 use crate::ws::Open;
 
 const GRACE: Duration = Duration::from_secs(GRACE_SECONDS);
@@ -136,10 +137,11 @@ impl Fallback {
         log_url.query_pairs_mut().append_pair("follow", "true");
         let mut lost: Option<Instant> = None;
         loop {
+            let died = std::pin::pin!(watch::ended(&self.sandbox));
             seen.rewind();
             let before = seen.total();
             let read = match self.transport.websocket(Open::new(OPERATION, log_url.clone())).await {
-                Ok(mut socket) => read_log(&mut socket, &shared.pipe, seen).await,
+                Ok(mut socket) => read_log(&mut socket, &shared.pipe, seen, died).await,
                 Err(error) => Err(error),
             };
             if seen.total() > before {
@@ -154,7 +156,7 @@ impl Fallback {
                     None
                 }
                 Err(error) => {
-                    let error = self.sandbox.explain(error).await;
+                    let error = watch::why(&self.sandbox, error).await;
                     let is_final = error.kind() == ErrorKind::SandboxDied
                         || error.status().is_some_and(|status| !matches!(status, 408 | 429 | 502..=504));
                     if is_final {
