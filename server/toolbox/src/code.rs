@@ -1,5 +1,6 @@
 //! Running one program given as text.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,7 @@ pub(crate) async fn code_run(
         ));
     }
     let env = process::environment(&app, request.envs)?;
-    let path = env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
+    let path = search_path(&env);
     let command = match request.language.to_ascii_lowercase().as_str() {
         "python" => python(path, request.code, argv),
         "javascript" => javascript(path, request.code, argv),
@@ -74,11 +75,7 @@ struct Interpreter {
 type Command = std::result::Result<Interpreter, Outcome>;
 
 fn python(path: &str, code: String, arguments: Vec<String>) -> Command {
-    let interpreter = find(path, &["python3", "python"]).ok_or_else(|| {
-        Outcome::not_started(
-            "python3 is not installed in this sandbox; install it, for example with `apt-get install python3`",
-        )
-    })?;
+    let interpreter = find_python(path).ok_or_else(|| Outcome::not_started(NO_PYTHON))?;
     let mut args: Vec<OsString> = vec!["-u".into()];
     let stdin = if code.len() > ARGUMENT_LIMIT {
         args.push("-".into());
@@ -103,6 +100,13 @@ fn typescript(path: &str, code: String, arguments: Vec<String>) -> Command {
     Ok(node(interpreter, options, module, arguments))
 }
 
+pub(crate) const NO_PYTHON: &str =
+    "python3 is not installed in this sandbox; install it, for example with `apt-get install python3`";
+
+pub(crate) fn find_python(path: &str) -> Option<PathBuf> {
+    find(path, &["python3", "python"])
+}
+
 fn find_node(path: &str) -> std::result::Result<PathBuf, Outcome> {
     find(path, &["node", "nodejs"]).ok_or_else(|| {
         Outcome::not_started(
@@ -124,6 +128,10 @@ fn node(path: PathBuf, mut args: Vec<OsString>, code: String, arguments: Vec<Str
     };
     args.extend(arguments.into_iter().map(OsString::from));
     Interpreter { path, args, stdin }
+}
+
+pub(crate) fn search_path(env: &BTreeMap<String, String>) -> &str {
+    env.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str)
 }
 
 /// The first of `names` on `path`.

@@ -9,6 +9,7 @@ mod code;
 mod error;
 mod exec_stream;
 mod files;
+mod interpreter;
 mod process;
 mod serve;
 mod session;
@@ -78,6 +79,7 @@ pub(crate) struct App {
     pub(crate) config: Arc<AgentConfig>,
     pub(crate) streams: exec_stream::Streams,
     pub(crate) sessions: Arc<session::Sessions>,
+    pub(crate) interpreter: interpreter::Contexts,
 }
 
 /// Serves the toolbox on `listener` until the listener fails.
@@ -102,7 +104,12 @@ pub fn router(mut config: AgentConfig) -> Router {
     {
         *folder = real;
     }
-    let app = App { config: Arc::new(config), streams: exec_stream::Streams::default(), sessions: Arc::default() };
+    let app = App {
+        config: Arc::new(config),
+        streams: exec_stream::Streams::default(),
+        sessions: Arc::default(),
+        interpreter: interpreter::Contexts::default(),
+    };
     session::Sessions::start_entrypoint(&app);
     Router::new()
         .route("/version", get(version))
@@ -113,6 +120,7 @@ pub fn router(mut config: AgentConfig) -> Router {
         .route("/process/code-run", post(code::code_run))
         .merge(exec_stream::routes())
         .merge(files::routes())
+        .merge(interpreter::routes())
         .merge(session::routes())
         .merge(missing())
         .fallback(error::no_route)
@@ -131,7 +139,6 @@ fn missing() -> Router<App> {
         "/port/{port}/in-use",
         "/process/pty",
         "/process/pty/{*rest}",
-        "/process/interpreter/{*rest}",
         "/git/{*rest}",
         "/lsp/{*rest}",
         "/computeruse/{*rest}",
