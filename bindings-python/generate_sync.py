@@ -9,12 +9,19 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent / "python" / "daytona_native"
 RULES = [
+    (r"(?m)^.*  # async only\n\n?", ""),
+    (r"(?m)^ +on_data: .*; what it returns is awaited\.\n|, unless ``on_data`` takes it", ""),
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\bawait ", ""),
-    (r"\bAsync(Daytona|Sandbox|FileSystem|Process|Iterator|UploadReport)\b", r"\1"),
-    (r"\basync_report_download\b", "report_download"),
+    (
+        r"\bAsync(Daytona|Sandbox|FileSystem|Process|Sessions|LogStream|ExecStream|Ptys|PtyHandle|CodeInterpreter)\b",
+        r"\1",
+    ),
+    (r"\bAsync(Iterator|UploadReport)\b", r"\1"),
+    (r"\basync_(report_download|tell)\b", r"\1"),
     (r"AsyncIterable\[bytes\] \| |\s*\| AsyncIterable\[bytes\]|AsyncIterable, ", ""),
-    (r"__a(enter|exit)__", r"__\1__"),
+    (r"\bdef __a(enter|exit|iter|next)__", r"def __\1__"),
+    (r"\bStopAsyncIteration\b", "StopIteration"),
     (r"_ASYNCHRONOUS = True", "_ASYNCHRONOUS = False"),
     (r"The asynchronous client; ``_sync`` is generated from it\.", "The synchronous client."),
 ]

@@ -9,11 +9,16 @@ mod completion;
 mod convert;
 mod daytona;
 mod error;
+mod exec_stream;
 mod files;
 mod host;
+mod interpreter;
+mod output;
 mod process;
+mod pty;
 mod runtime;
 mod sandbox;
+mod session;
 mod transfer;
 
 use pyo3::prelude::*;
@@ -27,17 +32,28 @@ mod _native {
     #[pymodule_export]
     use super::error::error_table;
     #[pymodule_export]
+    use super::exec_stream::ExecStream;
+    #[pymodule_export]
     use super::files::FileSystem;
+    #[pymodule_export]
+    use super::interpreter::{CodeInterpreter, CodeRun};
+    #[pymodule_export]
+    use super::output::OutputChunk;
     #[pymodule_export]
     use super::process::Process;
     #[pymodule_export]
+    use super::pty::Pty;
+    #[pymodule_export]
     use super::sandbox::Sandbox;
+    #[pymodule_export]
+    use super::session::LogStream;
     #[pymodule_export]
     use super::transfer::DownloadStream;
     use super::{Bound, PyAnyMethods, PyModule, PyResult, wrap_pyfunction};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        daytona_core::set_background(super::runtime::background);
         let ending = wrap_pyfunction!(super::runtime::interpreter_ends, module)?;
         module.py().import("atexit")?.call_method1("register", (ending,))?;
         Ok(())

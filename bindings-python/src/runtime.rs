@@ -77,6 +77,20 @@ impl Process {
         })
     }
 
+    /// Lets the background say what it has to say.
+    fn settle(&self, py: Python<'_>) {
+        let (done, settled) = std::sync::mpsc::channel();
+        self.background().spawn(async move {
+            for _ in 0..64 {
+                tokio::task::yield_now().await;
+            }
+            let _ = done.send(());
+        });
+        py.detach(move || {
+            let _ = settled.recv_timeout(END_LIMIT);
+        });
+    }
+
     /// Says that this thread is about to enter the interpreter. A thread that does so while the
     /// interpreter ends would be killed in the middle of Rust code, so it stays here for ever.
     pub(crate) fn about_to_attach(self: &Arc<Self>) -> Returning {
@@ -115,11 +129,19 @@ impl Drop for Returning {
 #[pyfunction]
 pub(crate) fn interpreter_ends(py: Python<'_>) {
     let process = Process::current();
+    if crate::exec_stream::close_all() {
+        process.settle(py);
+    }
     process.ending.store(true, Ordering::SeqCst);
     let limit = Instant::now() + END_LIMIT;
     while process.returning.load(Ordering::SeqCst) > 0 && Instant::now() < limit {
         py.detach(|| std::thread::sleep(Duration::from_millis(1)));
     }
+}
+
+/// Where the core drives its sockets.
+pub(crate) fn background() -> Handle {
+    Process::current().background().clone()
 }
 
 /// True on the thread whose job signals are.

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use crate::call::Mode;
 use crate::convert::{self, SANDBOX_FIELDS, none, value};
 use crate::files::FileSystem;
+use crate::interpreter::CodeInterpreter;
 use crate::process::Process;
 
 /// A sandbox.
@@ -40,6 +41,10 @@ impl Sandbox {
 
     fn process(&self) -> Process {
         Process::new(self.inner.process(), self.mode)
+    }
+
+    fn code_interpreter(&self) -> CodeInterpreter {
+        CodeInterpreter::new(self.inner.code_interpreter(), self.mode)
     }
 
     #[pyo3(signature = (timeout=None))]

@@ -8,11 +8,14 @@ import json
 import os
 import pathlib
 import select
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,3 +173,65 @@ def fake_sandbox(fake: Fake) -> Sandbox:
 @pytest.fixture
 def fake_async(fake: Fake) -> AsyncDaytona:
     return AsyncDaytona(fake.config)
+
+
+def eventually(condition: Callable[[], object], limit: float = 10) -> None:
+    """Wait until something holds that nobody tells of."""
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, "did not come about"
+        time.sleep(0.01)
+
+
+def sockets() -> int:
+    """Connections that this process holds."""
+    count = 0
+    for descriptor in os.listdir("/dev/fd"):
+        with contextlib.suppress(OSError):
+            count += os.readlink(f"/dev/fd/{descriptor}").startswith("socket:")
+    return count
+
+
+def forked(work: Callable[[], bool]) -> bool:
+    """Do something in a fork, which is killed if it hangs."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(20)
+            status = 0 if work() else 1
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+class Program:
+    """A Python program with a client ``daytona`` and a sandbox ``box``; it says when it is ready."""
+
+    def __init__(self, server: Server, sandbox: Sandbox, code: str) -> None:
+        environment = {**os.environ, "DAYTONA_API_URL": server.url, "DAYTONA_API_KEY": server.api_key}
+        begin = f"from daytona_native import *\ndaytona = Daytona()\nbox = daytona.get({sandbox.id!r})\n"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", begin + code],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ready(self) -> None:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        assert line == "ready\n", line + self.process.communicate()[1]
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr."""
+        try:
+            out, err = self.process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        return self.process.returncode, out, err

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import inspect
+import json
 import pickle
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 
 import daytona_native
 from daytona_native import (
+    BarChart,
+    BoxAndWhiskerChart,
+    Chart,
+    ChartElement,
+    ChartType,
     CodeLanguage,
     CodeRunParams,
+    CompositeChart,
     CreateSandboxFromImageParams,
     CreateSandboxFromSnapshotParams,
     DownloadProgress,
     GpuType,
+    LineChart,
     ListSandboxesQuery,
+    PieChart,
     Resources,
     SandboxState,
+    ScatterChart,
     VolumeMount,
+    parse_chart,
 )
 from daytona_native._model import Model
 
@@ -109,3 +121,49 @@ def test_enums_are_text() -> None:
     assert f"{CodeLanguage.PYTHON}" == "python"
     with pytest.raises(ValueError, match="cobol"):
         CodeLanguage("cobol")
+
+
+LINE: dict[str, Any] = {
+    "type": "line",
+    "title": "A",
+    "x_label": "x",
+    "x_ticks": [0, 1.5],
+    "elements": [{"label": "a", "points": [[0, 1], [1, 2.5]]}],
+}
+
+
+def test_charts_get_the_class_of_their_type() -> None:
+    classes = {
+        "line": LineChart,
+        "scatter": ScatterChart,
+        "bar": BarChart,
+        "pie": PieChart,
+        "box_and_whisker": BoxAndWhiskerChart,
+        "composite_chart": CompositeChart,
+        "unknown": Chart,
+        "radar": Chart,
+    }
+    for kind, cls in classes.items():
+        chart = parse_chart({**LINE, "type": kind})
+        assert type(chart) is cls
+        assert type(Chart.model_validate(chart)) is cls
+        assert isinstance(chart.elements[0], ChartElement)
+    chart = Chart.model_validate({**LINE, "new_field": 1})
+    assert (chart.type, chart.title, chart.x_ticks, chart.y_ticks) == (ChartType.LINE, "A", [0, 1.5], None)
+    assert (chart.elements[0].label, chart.elements[0].points) == ("a", [[0, 1], [1, 2.5]])
+    assert chart.to_dict() == LINE
+    assert type(LineChart.model_validate({"title": "B"})) is LineChart
+    assert Chart().elements == []
+    assert Chart().elements is not Chart().elements
+
+
+def test_charts_of_a_program() -> None:
+    from daytona_native._results import ran
+
+    response = ran((0, "out", json.dumps([LINE, {"type": "pie"}])))
+    assert response.artifacts
+    assert [type(chart) for chart in response.artifacts.charts or ()] == [LineChart, PieChart]
+    assert response.artifacts.stdout == response.result == "out"
+    plain = ran((0, "out", None))
+    assert plain.artifacts
+    assert plain.artifacts.charts == []

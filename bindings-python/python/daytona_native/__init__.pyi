@@ -1,14 +1,38 @@
 from ._async.daytona import (
     AsyncDaytona as AsyncDaytona,
 )
+from ._async.exec_stream import (
+    AsyncExecStream as AsyncExecStream,
+)
 from ._async.files import (
     AsyncFileSystem as AsyncFileSystem,
+)
+from ._async.interpreter import (
+    AsyncCodeInterpreter as AsyncCodeInterpreter,
 )
 from ._async.process import (
     AsyncProcess as AsyncProcess,
 )
+from ._async.pty import (
+    AsyncPtyHandle as AsyncPtyHandle,
+)
 from ._async.sandbox import (
     AsyncSandbox as AsyncSandbox,
+)
+from ._async.session import (
+    AsyncLogStream as AsyncLogStream,
+)
+from ._chart import (
+    BarChart as BarChart,
+    BoxAndWhiskerChart as BoxAndWhiskerChart,
+    Chart as Chart,
+    ChartElement as ChartElement,
+    ChartType as ChartType,
+    CompositeChart as CompositeChart,
+    LineChart as LineChart,
+    PieChart as PieChart,
+    ScatterChart as ScatterChart,
+    parse_chart as parse_chart,
 )
 from ._enums import (
     CodeLanguage as CodeLanguage,
@@ -64,6 +88,16 @@ from ._errors import (
     DaytonaUnsupportedError as DaytonaUnsupportedError,
     DaytonaValidationError as DaytonaValidationError,
 )
+from ._interpreter import (
+    ExecutionError as ExecutionError,
+    ExecutionResult as ExecutionResult,
+    InterpreterContext as InterpreterContext,
+    OutputMessage as OutputMessage,
+    Result as Result,
+)
+from ._native import (
+    OutputChunk as OutputChunk,
+)
 from ._params import (
     CodeRunParams as CodeRunParams,
     CreateSandboxBaseParams as CreateSandboxBaseParams,
@@ -75,6 +109,14 @@ from ._params import (
     ListSandboxesQuery as ListSandboxesQuery,
     Resources as Resources,
     VolumeMount as VolumeMount,
+)
+from ._protocols import (
+    OutputHandler as OutputHandler,
+)
+from ._pty import (
+    PtyResult as PtyResult,
+    PtySessionInfo as PtySessionInfo,
+    PtySize as PtySize,
 )
 from ._results import (
     BuildInfo as BuildInfo,
@@ -91,29 +133,60 @@ from ._results import (
     SearchFilesResponse as SearchFilesResponse,
     UploadProgress as UploadProgress,
 )
+from ._session import (
+    Command as Command,
+    Session as Session,
+    SessionCommandLogsResponse as SessionCommandLogsResponse,
+    SessionExecuteRequest as SessionExecuteRequest,
+    SessionExecuteResponse as SessionExecuteResponse,
+)
 from ._sync.daytona import (
     Daytona as Daytona,
+)
+from ._sync.exec_stream import (
+    ExecStream as ExecStream,
 )
 from ._sync.files import (
     FileSystem as FileSystem,
 )
+from ._sync.interpreter import (
+    CodeInterpreter as CodeInterpreter,
+)
 from ._sync.process import (
     Process as Process,
+)
+from ._sync.pty import (
+    PtyHandle as PtyHandle,
 )
 from ._sync.sandbox import (
     Sandbox as Sandbox,
 )
+from ._sync.session import (
+    LogStream as LogStream,
+)
 
 __version__: str
 __all__ = [
+    "AsyncCodeInterpreter",
     "AsyncDaytona",
+    "AsyncExecStream",
     "AsyncFileSystem",
+    "AsyncLogStream",
     "AsyncProcess",
+    "AsyncPtyHandle",
     "AsyncSandbox",
+    "BarChart",
+    "BoxAndWhiskerChart",
     "BuildInfo",
     "CancelEvent",
+    "Chart",
+    "ChartElement",
+    "ChartType",
+    "CodeInterpreter",
     "CodeLanguage",
     "CodeRunParams",
+    "Command",
+    "CompositeChart",
     "CreateSandboxBaseParams",
     "CreateSandboxFromImageParams",
     "CreateSandboxFromSnapshotParams",
@@ -163,8 +236,11 @@ __all__ = [
     "DaytonaUnsupportedError",
     "DaytonaValidationError",
     "DownloadProgress",
+    "ExecStream",
     "ExecuteResponse",
     "ExecutionArtifacts",
+    "ExecutionError",
+    "ExecutionResult",
     "FileDownloadErrorDetails",
     "FileDownloadRequest",
     "FileDownloadResponse",
@@ -172,11 +248,23 @@ __all__ = [
     "FileSystem",
     "FileUpload",
     "GpuType",
+    "InterpreterContext",
+    "LineChart",
     "ListSandboxesQuery",
+    "LogStream",
     "Match",
+    "OutputChunk",
+    "OutputHandler",
+    "OutputMessage",
+    "PieChart",
     "Process",
+    "PtyHandle",
+    "PtyResult",
+    "PtySessionInfo",
+    "PtySize",
     "ReplaceResult",
     "Resources",
+    "Result",
     "Sandbox",
     "SandboxClass",
     "SandboxDesiredState",
@@ -184,7 +272,13 @@ __all__ = [
     "SandboxListSortField",
     "SandboxState",
     "SandboxVolume",
+    "ScatterChart",
     "SearchFilesResponse",
+    "Session",
+    "SessionCommandLogsResponse",
+    "SessionExecuteRequest",
+    "SessionExecuteResponse",
     "UploadProgress",
     "VolumeMount",
+    "parse_chart",
 ]

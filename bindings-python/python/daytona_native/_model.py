@@ -124,6 +124,11 @@ class Model:
         self.__dict__.update(values)
         return self
 
+    @classmethod
+    def _alias(cls, name: str) -> str:
+        """Return the API's name of a field."""
+        return _camel(name)
+
     if not TYPE_CHECKING:  # a checker that sees this one accepts any name
 
         def __setattr__(self, name: str, value: object) -> None:
@@ -186,7 +191,7 @@ class Model:
                 continue
             if value is None and exclude_none:
                 continue
-            result[_camel(name) if by_alias else name] = _plain(value, mode, by_alias, exclude_none)
+            result[self._alias(name) if by_alias else name] = _plain(value, mode, by_alias, exclude_none)
         return result
 
     def model_dump_json(self, *, indent: int | None = None, exclude_none: bool = False, by_alias: bool = False) -> str:

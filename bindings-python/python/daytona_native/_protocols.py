@@ -1,8 +1,14 @@
-"""Protocols, apart because only few programs load ``typing`` for them."""
+"""Protocols and aliases, apart because only few programs load ``typing`` for them."""
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar, runtime_checkable
+
+_T = TypeVar("_T")
+
+OutputHandler = Callable[[_T], None] | Callable[[_T], Awaitable[None]]
+"""Told of output; an asynchronous client awaits what it returns."""
 
 
 @runtime_checkable

@@ -6,7 +6,12 @@ from ._model import Model, Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Protocol
+    from collections.abc import Callable
+    from typing import Any, Protocol, TypeVar
+
+    from ._chart import Chart
+
+    _M = TypeVar("_M", bound=Model)
 
     class CancelEvent(Protocol):
         """Anything that says whether to stop, such as ``threading.Event`` or ``asyncio.Event``."""
@@ -37,7 +42,7 @@ class ExecutionArtifacts(Record):
     """
 
     stdout: str = ""
-    charts: list[Any] | None = None
+    charts: list[Chart] | None = None
 
 
 class ExecuteResponse(Model):
@@ -221,11 +226,23 @@ def executed(answer: tuple[int, str]) -> ExecuteResponse:
     return response
 
 
-def _reader(model: type[Model]) -> Any:
+def ran(answer: tuple[int, str, str | None]) -> ExecuteResponse:
+    """Make the result of a program; its charts come as JSON text."""
+    exit_code, output, charts = answer
+    response = executed((exit_code, output))
+    if charts and response.artifacts:
+        from ._chart import charts as parse
+
+        response.artifacts.charts = parse(charts)
+    return response
+
+
+def reader(model: type[_M]) -> Callable[[Any], _M]:
+    """Return what makes a model of the values of its fields, in their order."""
     names = tuple(model._fields)
     return lambda values: model._of(**dict(zip(names, values, strict=True)))
 
 
-file_info = _reader(FileInfo)
-match = _reader(Match)
-replace_result = _reader(ReplaceResult)
+file_info = reader(FileInfo)
+match = reader(Match)
+replace_result = reader(ReplaceResult)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from .._results import executed
+from .._results import executed, ran
+from .pty import AsyncPtys
+from .session import AsyncSessions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .. import _native
     from .._params import CodeRunParams
     from .._results import ExecuteResponse
+    from .exec_stream import AsyncExecStream
 
 
-class AsyncProcess:
+class AsyncProcess(AsyncSessions, AsyncPtys):
     """The processes of one sandbox; get it as ``sandbox.process``."""
 
     def __init__(self, native: _native.Process) -> None:
@@ -39,6 +42,28 @@ class AsyncProcess:
         """
         return executed(await self._native.exec(command, cwd, env, timeout))
 
+    async def exec_stream(
+        self, command: str, cwd: str | None = None, env: dict[str, str] | None = None, timeout: float | None = None
+    ) -> AsyncExecStream:
+        """Start a line in the sandbox's shell; its output comes as it is written, its stdin is open.
+
+        Args:
+            command: The line; not blank.
+            cwd: Directory to run it in; the sandbox's work directory where ``None``.
+            env: Added to the sandbox's environment; names as shells accept them.
+            timeout: Seconds after which it is killed, rounded up; 0 and ``None`` are no limit.
+
+        Returns:
+            The command; iterate over it for its output.
+
+        Raises:
+            DaytonaInvalidArgumentError: A blank command or a bad name in ``env``; nothing was sent.
+            DaytonaConnectionError: The sandbox could not be reached.
+        """
+        from .exec_stream import AsyncExecStream
+
+        return AsyncExecStream(await self._native.exec_stream(command, cwd, env, timeout))
+
     async def code_run(
         self, code: str, params: CodeRunParams | None = None, timeout: float | None = None
     ) -> ExecuteResponse:
@@ -50,7 +75,8 @@ class AsyncProcess:
             timeout: As for ``exec``.
 
         Returns:
-            Its exit code and its output, stdout and stderr as they came.
+            Its exit code, its output, stdout and stderr as they came, and in ``artifacts.charts`` what it
+            showed with matplotlib.
 
         Raises:
             DaytonaInvalidArgumentError: A bad name in ``params.env``; nothing was sent.
@@ -58,4 +84,4 @@ class AsyncProcess:
             DaytonaConnectionError: The sandbox went away meanwhile.
         """
         argv, env = (params.argv, params.env) if params else (None, None)
-        return executed(await self._native.code_run(code, argv, env, timeout))
+        return ran(await self._native.code_run(code, argv, env, timeout))

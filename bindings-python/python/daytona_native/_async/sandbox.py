@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from .._sandbox_data import SandboxData
 from .files import AsyncFileSystem
-from .process import AsyncProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .. import _native
+    from .interpreter import AsyncCodeInterpreter
+    from .process import AsyncProcess
 
 
 class AsyncSandbox(SandboxData):
@@ -18,6 +19,7 @@ class AsyncSandbox(SandboxData):
         super().__init__(native)
         self._fs: AsyncFileSystem | None = None
         self._process: AsyncProcess | None = None
+        self._code_interpreter: AsyncCodeInterpreter | None = None
 
     @property
     def fs(self) -> AsyncFileSystem:
@@ -30,8 +32,19 @@ class AsyncSandbox(SandboxData):
     def process(self) -> AsyncProcess:
         """Its processes."""
         if self._process is None:
+            from .process import AsyncProcess
+
             self._process = AsyncProcess(self._native.process())
         return self._process
+
+    @property
+    def code_interpreter(self) -> AsyncCodeInterpreter:
+        """Its interpreter of Python code."""
+        if self._code_interpreter is None:
+            from .interpreter import AsyncCodeInterpreter
+
+            self._code_interpreter = AsyncCodeInterpreter(self._native.code_interpreter())
+        return self._code_interpreter
 
     async def refresh_data(self, request_timeout: float | None = None) -> None:
         """Ask the server for its data.

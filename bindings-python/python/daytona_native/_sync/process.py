@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
-from .._results import executed
+from .._results import executed, ran
+from .pty import Ptys
+from .session import Sessions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .. import _native
     from .._params import CodeRunParams
     from .._results import ExecuteResponse
+    from .exec_stream import ExecStream
 
 
-class Process:
+class Process(Sessions, Ptys):
     """The processes of one sandbox; get it as ``sandbox.process``."""
 
     def __init__(self, native: _native.Process) -> None:
@@ -40,6 +43,28 @@ class Process:
         """
         return executed(self._native.exec(command, cwd, env, timeout))
 
+    def exec_stream(
+        self, command: str, cwd: str | None = None, env: dict[str, str] | None = None, timeout: float | None = None
+    ) -> ExecStream:
+        """Start a line in the sandbox's shell; its output comes as it is written, its stdin is open.
+
+        Args:
+            command: The line; not blank.
+            cwd: Directory to run it in; the sandbox's work directory where ``None``.
+            env: Added to the sandbox's environment; names as shells accept them.
+            timeout: Seconds after which it is killed, rounded up; 0 and ``None`` are no limit.
+
+        Returns:
+            The command; iterate over it for its output.
+
+        Raises:
+            DaytonaInvalidArgumentError: A blank command or a bad name in ``env``; nothing was sent.
+            DaytonaConnectionError: The sandbox could not be reached.
+        """
+        from .exec_stream import ExecStream
+
+        return ExecStream(self._native.exec_stream(command, cwd, env, timeout))
+
     def code_run(
         self, code: str, params: CodeRunParams | None = None, timeout: float | None = None
     ) -> ExecuteResponse:
@@ -51,7 +76,8 @@ class Process:
             timeout: As for ``exec``.
 
         Returns:
-            Its exit code and its output, stdout and stderr as they came.
+            Its exit code, its output, stdout and stderr as they came, and in ``artifacts.charts`` what it
+            showed with matplotlib.
 
         Raises:
             DaytonaInvalidArgumentError: A bad name in ``params.env``; nothing was sent.
@@ -59,4 +85,4 @@ class Process:
             DaytonaConnectionError: The sandbox went away meanwhile.
         """
         argv, env = (params.argv, params.env) if params else (None, None)
-        return executed(self._native.code_run(code, argv, env, timeout))
+        return ran(self._native.code_run(code, argv, env, timeout))

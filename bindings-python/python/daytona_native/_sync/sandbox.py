@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from .._sandbox_data import SandboxData
 from .files import FileSystem
-from .process import Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .. import _native
+    from .interpreter import CodeInterpreter
+    from .process import Process
 
 
 class Sandbox(SandboxData):
@@ -19,6 +20,7 @@ class Sandbox(SandboxData):
         super().__init__(native)
         self._fs: FileSystem | None = None
         self._process: Process | None = None
+        self._code_interpreter: CodeInterpreter | None = None
 
     @property
     def fs(self) -> FileSystem:
@@ -31,8 +33,19 @@ class Sandbox(SandboxData):
     def process(self) -> Process:
         """Its processes."""
         if self._process is None:
+            from .process import Process
+
             self._process = Process(self._native.process())
         return self._process
+
+    @property
+    def code_interpreter(self) -> CodeInterpreter:
+        """Its interpreter of Python code."""
+        if self._code_interpreter is None:
+            from .interpreter import CodeInterpreter
+
+            self._code_interpreter = CodeInterpreter(self._native.code_interpreter())
+        return self._code_interpreter
 
     def refresh_data(self, request_timeout: float | None = None) -> None:
         """Ask the server for its data.

@@ -1,0 +1,1 @@
+"""What the official package keeps in ``daytona.handle``."""

@@ -1,0 +1,5 @@
+"""Connections to terminals."""
+
+from daytona_native import (
+    AsyncPtyHandle as AsyncPtyHandle,
+)
