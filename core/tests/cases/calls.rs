@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use daytona_core::{
-    Config, CreateOptions, CreateParams, Daytona, Download, DownloadTarget, ExecOptions, ListQuery, Permissions, Pty,
-    Result, Sandbox, Transfer, Upload, UploadSource,
+    Config, CreateOptions, CreateParams, Daytona, Download, DownloadTarget, ListQuery, Permissions, Result, Sandbox,
+    Transfer, Upload, UploadSource,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::{interpreter, pty};
-
+use crate::processes::{self, Terminal};
 use crate::values::{Names, Saved, bytes, field, to_bytes};
 
 /// What a call returned: a value to compare, and the objects behind it.
@@ -21,7 +20,7 @@ pub(crate) struct Outcome {
     pub(crate) value: Value,
     sandboxes: Vec<Sandbox>,
     client: Option<Daytona>,
-    pty: Option<Pty>,
+    terminal: Option<Terminal>,
 }
 
 impl Outcome {
@@ -30,8 +29,8 @@ impl Outcome {
         if let Some(client) = &self.client {
             return Saved::Client(client.clone());
         }
-        if let Some(pty) = &self.pty {
-            return Saved::Pty(pty.clone());
+        if let Some(terminal) = &self.terminal {
+            return Saved::Terminal(terminal.clone());
         }
         let index = if path.is_empty() { Ok(0) } else { path.parse::<usize>() };
         if let Some(sandbox) = index.ok().and_then(|index| self.sandboxes.get(index)) {
@@ -46,10 +45,6 @@ impl Outcome {
     fn sandbox(sandbox: Sandbox) -> Self {
         let value = serde_json::to_value(&*sandbox.data()).unwrap_or_default();
         Self { value, sandboxes: vec![sandbox], ..Self::default() }
-    }
-
-    pub(crate) fn pty(pty: Pty) -> Self {
-        Self { pty: Some(pty), ..Self::default() }
     }
 }
 
@@ -144,14 +139,17 @@ pub(crate) async fn call(
     match name.split_once('.').unwrap_or((name, "")) {
         ("daytona", method) => on_client(method, client, args, names).await,
         ("sandbox", method) => on_sandbox(method, &sandbox(), args).await,
-        ("process", method) => on_process(method, &sandbox(), args).await,
-        ("fs", method) => on_files(method, &sandbox(), args).await,
+        ("process", method) => processes::on_process(method, &sandbox(), args).await,
+        ("code_interpreter", method) => processes::on_interpreter(method, &sandbox(), args).await,
         ("pty", "run") => match target {
-            Some(Saved::Pty(terminal)) => pty::run(terminal, args).await,
-            _ => panic!("pty.run needs a terminal"),
+            Some(Saved::Terminal(terminal)) => terminal.run(args).await,
+            _ => panic!("{name} needs a terminal"),
         },
-        ("pty", method) => pty::open(method, &sandbox().process(), args).await,
-        ("code_interpreter", method) => interpreter::call(method, &sandbox().code_interpreter(), args).await,
+        ("pty", method) => {
+            let terminal = processes::open_terminal(method, &sandbox(), args).await?;
+            Ok(Outcome { terminal: Some(terminal), ..Outcome::default() })
+        }
+        ("fs", method) => on_files(method, &sandbox(), args).await,
         ("look", "") => Ok(Outcome::sandbox(sandbox())),
         ("client", "new") => {
             let client = self::client(url, &arg::<String>(args, "api_key"))?;
@@ -231,23 +229,6 @@ async fn on_sandbox(method: &str, sandbox: &Sandbox, args: &Value) -> Result<Out
         }
         "rotate_signing_key" => sandbox.rotate_signing_key().await.map(Outcome::from),
         _ => panic!("unknown call sandbox.{method}"),
-    }
-}
-
-async fn on_process(method: &str, sandbox: &Sandbox, args: &Value) -> Result<Outcome> {
-    let options = ExecOptions {
-        cwd: arg(args, "cwd"),
-        env: arg(args, "env"),
-        argv: arg(args, "argv"),
-        timeout: arg(args, "timeout"),
-    };
-    match method {
-        "exec" => sandbox.process().exec(&arg::<String>(args, "command"), options).await.map(Outcome::from),
-        "code_run" => sandbox.process().code_run(&arg::<String>(args, "code"), None, options).await.map(Outcome::from),
-        _ => match pty::on_process(method, &sandbox.process(), args).await {
-            Some(result) => result,
-            None => panic!("unknown call process.{method}"),
-        },
     }
 }
 

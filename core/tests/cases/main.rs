@@ -1,8 +1,7 @@
 //! Runs the behaviour cases of `tests/cases` against a real local server. Their format is described there.
 
 mod calls;
-mod interpreter;
-mod pty;
+mod processes;
 mod server;
 mod values;
 
@@ -35,6 +34,7 @@ struct Session {
 /// A file of cases and the sandbox they share.
 struct File {
     params: Option<Value>,
+    setup: Value,
     shared: OnceCell<Sandbox>,
 }
 
@@ -64,7 +64,11 @@ fn trials(run: Option<(&Arc<Session>, &tokio::runtime::Handle)>) -> Vec<Trial> {
         let text = std::fs::read_to_string(&path).expect("a file of cases is readable");
         let mut content: Value = serde_json::from_str(&text).expect("a file of cases is JSON");
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let file = Arc::new(File { params: content.get("sandbox").cloned(), shared: OnceCell::new() });
+        let file = Arc::new(File {
+            params: content.get("sandbox").cloned(),
+            setup: json!({ "steps": content.get("setup").unwrap_or(&json!([])) }),
+            shared: OnceCell::new(),
+        });
         for case in content["cases"].as_array_mut().expect("a file has cases").drain(..) {
             let name = format!("{stem}/{}", case["name"].as_str().expect("a case has a name"));
             let run = run.map(|(session, handle)| (Arc::clone(session), handle.clone()));
@@ -109,7 +113,9 @@ impl Session {
         };
         let sandbox = match (&fresh, &file.params) {
             (Some(fresh), _) => Some(fresh.clone()),
-            (None, Some(params)) => Some(file.shared.get_or_try_init(|| self.create(params)).await?.clone()),
+            (None, Some(params)) => {
+                Some(file.shared.get_or_try_init(|| self.prepare(params, &file.setup, &names)).await?.clone())
+            }
             (None, None) => None,
         };
         if let Some(sandbox) = sandbox {
@@ -130,6 +136,15 @@ impl Session {
     async fn create(&self, params: &Value) -> Result<Sandbox, String> {
         let params = calls::create_params(params)?;
         self.client.create(params, &CreateOptions::default()).await.map_err(text)
+    }
+
+    /// The sandbox that the cases of a file share.
+    async fn prepare(&self, params: &Value, setup: &Value, names: &Names) -> Result<Sandbox, String> {
+        let sandbox = self.create(params).await?;
+        let mut names = names.clone();
+        names.insert("sandbox".to_owned(), Saved::Sandbox(sandbox.clone()));
+        self.steps(setup, &mut names).await?;
+        Ok(sandbox)
     }
 
     async fn steps(&self, case: &Value, names: &mut Names) -> Checked {

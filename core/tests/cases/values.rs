@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use daytona_core::{Daytona, Pty, Sandbox};
+use daytona_core::{Daytona, Sandbox};
 use regex::Regex;
 use serde_json::{Map, Value, json};
+
+use crate::processes::Terminal;
 
 /// What a step saved.
 #[derive(Clone)]
@@ -12,7 +14,7 @@ pub(crate) enum Saved {
     Value(Value),
     Sandbox(Sandbox),
     Client(Daytona),
-    Pty(Pty),
+    Terminal(Terminal),
 }
 
 pub(crate) type Names = HashMap<String, Saved>;
@@ -22,7 +24,7 @@ impl Saved {
         match self {
             Self::Value(value) => value.clone(),
             Self::Sandbox(sandbox) => serde_json::to_value(&*sandbox.data()).unwrap_or_default(),
-            Self::Client(_) | Self::Pty(_) => Value::Null,
+            Self::Client(_) | Self::Terminal(_) => Value::Null,
         }
     }
 }
@@ -52,21 +54,21 @@ fn content(spec: &Map<String, Value>) -> Option<Value> {
             let pattern = (0..value.as_u64()?).map(|i| u8::try_from((i * 7 + (i >> 8) * 13) & 255).unwrap_or_default());
             Some(bytes(&pattern.collect::<Vec<u8>>()))
         }
-        "$repeat" => {
-            let text = texts(&json!([value[0]]))?.concat();
-            Some(json!(text.repeat(usize::try_from(value[1].as_u64()?).ok()?)))
-        }
+        "$repeat" => Some(json!(text(&value[0])?.repeat(usize::try_from(value[1].as_u64()?).ok()?))),
         "$lines" => Some(json!(texts(value)?.join("\n"))),
         "$concat" => Some(json!(texts(value)?.concat())),
         _ => None,
     }
 }
 
-fn texts(list: &Value) -> Option<Vec<String>> {
-    let text = |part: &Value| match part {
+fn text(part: &Value) -> Option<String> {
+    match part {
         Value::Object(spec) => content(spec)?.as_str().map(str::to_owned),
         other => other.as_str().map(str::to_owned),
-    };
+    }
+}
+
+fn texts(list: &Value) -> Option<Vec<String>> {
     list.as_array()?.iter().map(text).collect()
 }
 
@@ -176,10 +178,10 @@ fn operator(name: &str, operand: &Value, got: &Value, at: &str, fail: &dyn Fn() 
         }
         ("$length", length) => check(got.as_array().is_some_and(|items| Some(items.len() as u64) == length.as_u64())),
         ("$absent", _) => check(got.is_null()),
-        ("$not", operand) => check(mismatch(operand, got, at).is_some()),
         ("$any", one) => {
             check(got.as_array().is_some_and(|items| items.iter().any(|item| mismatch(one, item, at).is_none())))
         }
+        ("$not", operand) => check(mismatch(operand, got, at).is_some()),
         ("$all", Value::Array(all)) => all.iter().find_map(|one| mismatch(one, got, at)),
         ("$set", Value::Array(all)) => {
             let mut left: Vec<&Value> = got.as_array()?.iter().collect();
