@@ -75,6 +75,11 @@ class Measured:
         walls = [self.get(client, op, "wall") for client in PAIRS.values()]
         return min((wall for wall in walls if wall is not None), default=None)
 
+    def rate(self, client: str, op: str) -> float | None:
+        """MB/s of an operation whose count are MB, however many they were."""
+        ops = self.figures.get(client, {}).items()
+        return next((int(key.split()[1]) / taken["wall"] for key, taken in ops if key.split()[0] == op), None)
+
     def above_mb(self, client: str, op: str) -> float | None:
         """The peak above what the idle client takes."""
         found = self.figures.get(client, {}).get(op)
@@ -101,12 +106,24 @@ def bars(results: dict[str, Any]) -> Iterator[Bar]:
         for client, official in PAIRS.items():
             ratio = over(stub.get(official, op, "cpu"), stub.get(client, op, "cpu"))
             yield at_least(f"{title}, CPU, {NAMES[client]}", 10, "x less", ratio)
+    yield from stream_bars(stub)
     yield at_most("sandbox ready", 15, " ms", results.get("start", {}).get("ready"))
     memory = results.get("memory", {})
     yield at_most("idle sandbox, at 1,000", 1.5, " MiB", memory.get("1000", {}).get("pss_mib"))
     for pattern, name in (("*.whl", "wheel"), ("*.tgz", "npm package")):
         sizes = [path.stat().st_size / 1e6 for path in (ROOT / "dist").glob(pattern)]
         yield at_most(f"{name} (make dist)", 15, " MB", max(sizes, default=None))
+
+
+def stream_bars(stub: Measured) -> Iterator[Bar]:
+    for op, title in (("log_lines", "session log, line-sized frames"), ("log_frames", "session log, 32 KiB frames")):
+        for client, limit in (("python-async", 15), ("node", 40)):
+            ratio = over(stub.rate(client, op), stub.rate(PAIRS[client], op))
+            yield at_least(f"{title}, {NAMES[client]}", limit, "x official", ratio)
+    rates = [stub.rate(client, "pty_output") for client in PAIRS.values()]
+    best = max((rate for rate in rates if rate is not None), default=None)
+    for client, name in NAMES.items():
+        yield at_least(f"PTY output, {name}", 2, "x best official", over(stub.rate(client, "pty_output"), best))
 
 
 def call_bars(stub: Measured) -> Iterator[Bar]:

@@ -57,7 +57,10 @@ def markdown(results: dict[str, Any]) -> str:
     for server, title in (("stub", "stub server"), ("server", "local server")):
         if any("upload_file" in ops for ops in results.get(server, {}).values()):
             parts.append(transfers_table(results[server], title))
-    if results.get("server"):
+    for server, title in (("stub", "stub server"), ("server", "local server")):
+        if any("interpret" in ops for ops in results.get(server, {}).values()):
+            parts.append(streams_table(results[server], title))
+    if any("exec" in ops for ops in results.get("server", {}).values()):
         parts.append(server_calls_table(results["server"]))
     parts += server_tables(results)
     parts.append("## Bars\n\n" + bars_table(results))
@@ -155,9 +158,31 @@ def transfers_table(measured: Measured, title: str) -> str:
     )
 
 
+def streams_table(measured: Measured, title: str) -> str:
+    rows, rates = [], ("log_lines", "log_frames", "pty_output")
+    for name, ops in measured.items():
+        if "interpret" not in ops:
+            continue
+        cells = [LABELS[name]]
+        for op in rates:
+            found = next(((int(key.split()[1]), taken) for key, taken in ops.items() if key.startswith(op)), None)
+            cells.append("-" if found is None else number(found[0] / found[1]["wall"]))
+            above = 0 if found is None else (found[1]["peak_kib"] - found[1]["base_kib"]) / 1024
+            cells.append("-" if found is None else number(max(above, 0)))
+        echo, run = ops["pty_echo 200"], ops["interpret"]
+        cells += [number(echo["wall"] / 200 * 1e6), number(echo["cpu"] / 200 * 1e6)]
+        cells += [number(run["p50"] * 1e6), number(run["cpu"] * 1e6)]
+        rows.append(cells)
+    head = ["", "log, a line a frame, MB/s", "peak +MB", "log, 32 KiB frames, MB/s", "peak +MB"]
+    head += ["PTY output, MB/s", "peak +MB", "PTY echo us", "CPU us", "interpreter round trip us", "CPU us"]
+    return f"## Logs, terminals, interpreter ({title})\n\n{table(head, rows)}"
+
+
 def server_calls_table(measured: Measured) -> str:
     rows = []
     for name, ops in measured.items():
+        if "exec" not in ops:
+            continue
         cells = [LABELS[name], number(ops["exec"]["p50"] * 1e3), number(ops["exec"]["cpu"] * 1e6)]
         for op in ("upload_small 1000", "download_small 1000"):
             cells += [number(ops[op]["wall"] * 1e3), number(ops[op]["cpu"] * 1e3)]

@@ -229,6 +229,23 @@ TRANSFERS = [
 ]
 
 
+def stream_ops(quick: bool, slow: bool) -> list[dict[str, Any]]:
+    """A slow client follows a fifth: what counts are bytes a second."""
+    mb = (20 if quick else 100) // (5 if slow else 1)
+    return [
+        op("interpret", 20, 0, 0 if quick else 0.5, 3),
+        op("pty_echo", 1, 200, 0 if quick else 0.5),
+        op("log_lines", 1, mb),
+        op("log_frames", 1, mb),
+        op("pty_output", 1, mb),
+    ]
+
+
+def server_stream_ops(quick: bool, slow: bool) -> list[dict[str, Any]]:
+    mb = (20 if quick else 100) // (5 if slow else 1)
+    return [op("interpret", 20, 0, 0, 3), op("pty_echo", 1, 200), op("log_frames", 1, mb)]
+
+
 def server_ops(quick: bool) -> list[dict[str, Any]]:
     reps = 1 if quick else 2
     return [
@@ -272,6 +289,9 @@ def measure(quick: bool, only: set[str], scratch: Path) -> dict[str, Any]:
             "ops": ops,
         }
 
+    def streams(server: servers.Server, client: Client, ops: Callable[[bool, bool], list[dict[str, Any]]]) -> Plan:
+        return plan(server, ops(quick, client.name.startswith("official")))(client)
+
     def wanted(name: str) -> bool:
         return not only or name in only
 
@@ -285,6 +305,9 @@ def measure(quick: bool, only: set[str], scratch: Path) -> dict[str, Any]:
     if wanted("transfers"):
         with servers.stub(BENCH) as stub, section("transfers, stub server", seconds):
             follow(clients, 1 if quick else 3, plan(stub, TRANSFERS), samples)
+    if wanted("streams"):
+        with servers.stub(BENCH) as stub, section("logs, terminals, interpreter, stub server", seconds):
+            follow(clients, 1 if quick else 3, lambda client: streams(stub, client, stream_ops), samples)
     if wanted("many"):
         with servers.stub(BENCH) as stub, section("10,000 at once, stub server", seconds):
             ours = [client for client in clients if client.name in OURS]
@@ -300,6 +323,11 @@ def measure(quick: bool, only: set[str], scratch: Path) -> dict[str, Any]:
             server.sandbox = server.create()
             results["runtime"] = server.runtime
             follow(clients, 1 if quick else 2, plan(server, server_ops(quick)), on_server)
+    if wanted("streams"):
+        with servers.local(binary) as server, section("logs, terminals, interpreter, local server", seconds):
+            server.sandbox = server.create()
+            results["runtime"] = server.runtime
+            follow(clients, 1 if quick else 2, lambda client: streams(server, client, server_stream_ops), on_server)
     results["server"] = settle(on_server)
     if wanted("start"):
         with servers.local(binary) as server, section("sandbox start", seconds):
@@ -331,7 +359,7 @@ def main() -> None:
         "--only",
         action="append",
         default=[],
-        choices=("imports", "calls", "transfers", "many", "server", "start", "memory"),
+        choices=("imports", "calls", "transfers", "streams", "many", "server", "start", "memory"),
         help="leave the other parts out",
     )
     given = parser.parse_args()

@@ -91,3 +91,13 @@ def arguments() -> tuple[str, dict[str, Any]]:
 def check(condition: bool, text: str) -> None:
     if not condition:
         raise SystemExit(f"the measured call went wrong: {text}")
+
+
+LINE = "l" * 99
+ECHO_SETUP = "stty raw -echo; printf 'REA''DY'; cat\n"
+ECHO_READY = b"READY"
+
+
+def log_command(kind: str, mb: int) -> str:
+    """The stub looks at its second word, a real shell runs it."""
+    return f": {kind}-{mb}; yes {LINE} | head -c {mb}000000"

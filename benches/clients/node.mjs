@@ -72,6 +72,58 @@ const calls = {
     for await (const piece of await sandbox.fs.downloadFileStream(large)) length += piece.length
     check(length === plan.bytes, `${length} bytes`)
   },
+  log_lines: (mb) => log('lines', mb),
+  log_frames: (mb) => log('frames', mb),
+  async pty_output(mb) {
+    let length = 0
+    const onData = (data) => { length += data.length }
+    const handle = await sandbox.process.createPty({ id: `output-${mb}`, onData })
+    await handle.waitForConnection()
+    await handle.sendInput('go\n')
+    await handle.wait()
+    check(length === mb * 1_000_000, `${length} bytes`)
+  },
+  async pty_echo(count) {
+    let seen = ''
+    let wake
+    const onData = (data) => {
+      seen += Buffer.from(data).toString('latin1')
+      wake?.()
+    }
+    const shown = async (holds) => { while (!holds()) await new Promise((resolve) => { wake = resolve }) }
+    const handle = await sandbox.process.createPty({ id: 'echo', onData })
+    await handle.waitForConnection()
+    await handle.sendInput("stty raw -echo; printf 'REA''DY'; cat\n")
+    await shown(() => seen.endsWith('READY'))
+    for (let i = 0; i < count; i++) {
+      seen = ''
+      await handle.sendInput('k')
+      await shown(() => seen !== '')
+    }
+    // The stub has no such route.
+    await handle.kill().catch(() => {})
+    await handle.disconnect()
+  },
+  async interpret() {
+    const result = await sandbox.codeInterpreter.runCode("print('hi')")
+    check(result.stdout === 'hi\n', result.stdout)
+  },
+}
+
+let session
+async function log(kind, mb) {
+  const { process: shell } = sandbox
+  if (!session) {
+    session = `node-${process.pid}`
+    await shell.createSession(session)
+  }
+  // The stub looks at its second word, a real shell runs it.
+  const command = `: ${kind}-${mb}; yes ${'l'.repeat(99)} | head -c ${mb}000000`
+  const { cmdId } = await shell.executeSessionCommand(session, { command, runAsync: true })
+  let length = 0
+  const take = (text) => { length += text.length }
+  await shell.getSessionCommandLogs(session, cmdId, take, take)
+  check(length === mb * 1_000_000, `${length} bytes`)
 }
 
 const taken = []

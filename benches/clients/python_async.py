@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
 
-from measure import SMALL, Watch, arguments, check, large, list_url, small
+from measure import ECHO_READY, ECHO_SETUP, SMALL, Watch, arguments, check, large, list_url, log_command, small
 
 
 class Client:
@@ -19,6 +21,7 @@ class Client:
         # Named before they are timed: both packages import their classes when asked for.
         self.types = (self.api.AsyncDaytona, self.api.DaytonaConfig)
         self.construct: list[float] = []
+        self.sessions: set[str] = set()
         self.clients: list[Any] = []
         for _ in range(5):
             begin = time.perf_counter()
@@ -79,6 +82,57 @@ class Client:
         async for piece in await self.sandbox.fs.download_file_stream(large(self.plan)):
             length += len(piece)
         check(length == self.plan["bytes"], f"{length} bytes")
+
+    async def log_lines(self, mb: int) -> None:
+        await self.log("lines", mb)
+
+    async def log_frames(self, mb: int) -> None:
+        await self.log("frames", mb)
+
+    async def log(self, kind: str, mb: int) -> None:
+        process, session = self.sandbox.process, f"{self.api.__name__}-{os.getpid()}"
+        if session not in self.sessions:
+            self.sessions.add(session)
+            await process.create_session(session)
+        request = self.api.SessionExecuteRequest(command=log_command(kind, mb), run_async=True)
+        command = (await process.execute_session_command(session, request)).cmd_id
+        lengths: list[int] = []
+
+        def take(text: str) -> None:
+            lengths.append(len(text))
+
+        await process.get_session_command_logs_async(session, command, take, take)
+        check(sum(lengths) == mb * 1_000_000, f"{sum(lengths)} bytes")
+
+    async def pty_output(self, mb: int) -> None:
+        lengths: list[int] = []
+        handle = await self.sandbox.process.create_pty_session(
+            f"output-{mb}", on_data=lambda data: lengths.append(len(data))
+        )
+        await handle.wait_for_connection()
+        await handle.send_input("go\n")
+        await handle.wait()
+        check(sum(lengths) == mb * 1_000_000, f"{sum(lengths)} bytes")
+
+    async def pty_echo(self, count: int) -> None:
+        shown: asyncio.Queue[bytes] = asyncio.Queue()
+        handle = await self.sandbox.process.create_pty_session("echo", on_data=shown.put_nowait)
+        await handle.wait_for_connection()
+        await handle.send_input(ECHO_SETUP)
+        seen = b""
+        while not seen.endswith(ECHO_READY):
+            seen += await shown.get()
+        for _ in range(count):
+            await handle.send_input("k")
+            await shown.get()
+        with contextlib.suppress(Exception):
+            # The stub has no such route.
+            await handle.kill()
+        await handle.disconnect()
+
+    async def interpret(self, _count: int) -> None:
+        result = await self.sandbox.code_interpreter.run_code("print('hi')")
+        check(result.stdout == "hi\n", repr(result.stdout))
 
 
 async def main() -> None:

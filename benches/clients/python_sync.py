@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib
+import inspect
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from measure import SMALL, Watch, arguments, check, large, list_url, small
+from measure import ECHO_READY, ECHO_SETUP, SMALL, Watch, arguments, check, large, list_url, log_command, small
 
 # Calls at once come from this many threads: more are slower with either client.
 THREADS = 32
@@ -22,6 +26,7 @@ class Client:
         # Named before they are timed: both packages import their classes when asked for.
         self.types = (self.api.Daytona, self.api.DaytonaConfig)
         self.construct: list[float] = []
+        self.sessions: set[str] = set()
         for _ in range(5):
             begin = time.perf_counter()
             daytona = self.connect(plan["api_url"])
@@ -77,6 +82,60 @@ class Client:
     def download_stream(self, _count: int) -> None:
         length = sum(len(piece) for piece in self.sandbox.fs.download_file_stream(large(self.plan)))
         check(length == self.plan["bytes"], f"{length} bytes")
+
+    def log_lines(self, mb: int) -> None:
+        self.log("lines", mb)
+
+    def log_frames(self, mb: int) -> None:
+        self.log("frames", mb)
+
+    def log(self, kind: str, mb: int) -> None:
+        process, session = self.sandbox.process, f"{self.api.__name__}-{os.getpid()}"
+        if session not in self.sessions:
+            self.sessions.add(session)
+            process.create_session(session)
+        request = self.api.SessionExecuteRequest(command=log_command(kind, mb), run_async=True)
+        command = process.execute_session_command(session, request).cmd_id
+        lengths: list[int] = []
+
+        def take(text: str) -> None:
+            lengths.append(len(text))
+
+        # The official client's is a coroutine here too.
+        followed = process.get_session_command_logs_async(session, command, take, take)
+        if inspect.isawaitable(followed):
+            asyncio.run(awaited(followed))
+        check(sum(lengths) == mb * 1_000_000, f"{sum(lengths)} bytes")
+
+    def pty_output(self, mb: int) -> None:
+        handle = self.sandbox.process.create_pty_session(f"output-{mb}")
+        handle.wait_for_connection()
+        handle.send_input("go\n")
+        length = sum(len(data) for data in handle)
+        check(length == mb * 1_000_000, f"{length} bytes")
+
+    def pty_echo(self, count: int) -> None:
+        handle = self.sandbox.process.create_pty_session("echo")
+        handle.wait_for_connection()
+        handle.send_input(ECHO_SETUP)
+        shown, seen = iter(handle), b""
+        while not seen.endswith(ECHO_READY):
+            seen += next(shown)
+        for _ in range(count):
+            handle.send_input("k")
+            next(shown)
+        with contextlib.suppress(Exception):
+            # The stub has no such route.
+            handle.kill()
+        handle.disconnect()
+
+    def interpret(self, _count: int) -> None:
+        result = self.sandbox.code_interpreter.run_code("print('hi')")
+        check(result.stdout == "hi\n", repr(result.stdout))
+
+
+async def awaited(one: Any) -> None:
+    await one
 
 
 def main() -> None:

@@ -4,18 +4,26 @@ use std::io::Write as _;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
+use daytona_core::PROTOCOL_VERSION;
 use daytona_core::wire::files::FilesDownloadRequest;
 use daytona_core::wire::process::{ExecuteRequest, ExecuteResponse};
 use daytona_core::wire::sandbox::{ListSandboxesResponse, Sandbox};
+use daytona_core::wire::session::SessionExecuteResponse;
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, Stream};
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::{SinkExt as _, StreamExt as _, TryStreamExt as _};
 use reqwest::{Client, RequestBuilder, Response};
+use serde_json::json;
 use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::Result;
-use crate::plan::{Plan, SMALL, Subject, small};
+use crate::plan::{Log, Plan, SMALL, Subject, small};
+use crate::sockets::{ECHO_READY, ECHO_SETUP};
 
 /// Bytes read from a file at once.
 pub(crate) const PIECE: usize = 1024 * 1024;
@@ -68,6 +76,17 @@ impl Bare {
 
     fn post(&self, path: &str) -> RequestBuilder {
         self.http.post(format!("{}{path}", self.toolbox)).bearer_auth(&self.plan.key)
+    }
+
+    async fn connect(&self, path: &str) -> Result<WebSocketStream<TcpStream>> {
+        let url = format!("{}{path}", self.toolbox).replacen("http", "ws", 1);
+        let mut request = url.into_client_request()?;
+        request.headers_mut().insert("authorization", format!("Bearer {}", self.plan.key).parse()?);
+        request.headers_mut().insert("x-daytona-sdk-version", PROTOCOL_VERSION.parse()?);
+        let host = request.uri().authority().ok_or("a host")?.to_string();
+        let stream = TcpStream::connect(host).await?;
+        stream.set_nodelay(true)?;
+        Ok(tokio_tungstenite::client_async(request, stream).await?.0)
     }
 
     async fn upload(&self, body: reqwest::Body) -> Result<()> {
@@ -171,5 +190,54 @@ impl Subject for Bare {
             length += piece.len() as u64;
         }
         if length >= self.plan.bytes { Ok(()) } else { Err(format!("{length} bytes").into()) }
+    }
+
+    async fn log(&self, command: Log, mb: usize) -> Result<()> {
+        let session = format!("bare-{}", std::process::id());
+        // Another round may have made it.
+        self.post("/process/session").json(&json!({ "sessionId": session })).send().await?;
+        let request = json!({ "command": command.command(mb), "runAsync": true });
+        let answer = self.post(&format!("/process/session/{session}/exec")).json(&request).send().await?;
+        let SessionExecuteResponse { cmd_id, .. } = answer.error_for_status()?.json().await?;
+        let path = format!("/process/session/{session}/command/{cmd_id}/logs?follow=true");
+        let mut socket = self.connect(&path).await?;
+        // The streams are not told apart: what is left is the cost of the frames.
+        let mut length = 0;
+        while let Some(message) = socket.next().await {
+            length += message?.len();
+        }
+        if length >= mb * 1_000_000 { Ok(()) } else { Err(format!("{length} bytes").into()) }
+    }
+
+    async fn pty_output(&self, mb: usize) -> Result<()> {
+        let mut socket = self.connect(&format!("/process/pty/create-connect?id=output-{mb}")).await?;
+        socket.send(Message::binary("go\n")).await?;
+        let mut length = 0;
+        while let Some(message) = socket.next().await {
+            length += message?.len();
+        }
+        if length >= mb * 1_000_000 { Ok(()) } else { Err(format!("{length} bytes").into()) }
+    }
+
+    async fn pty_echo(&self, count: usize) -> Result<()> {
+        let mut socket = self.connect("/process/pty/create-connect?id=echo").await?;
+        socket.send(Message::binary(ECHO_SETUP)).await?;
+        let mut shown = Vec::new();
+        while !shown.ends_with(ECHO_READY.as_bytes()) {
+            shown.extend_from_slice(&socket.next().await.ok_or("it is not connected")??.into_data());
+        }
+        for _ in 0..count {
+            socket.send(Message::binary("k")).await?;
+            socket.next().await.ok_or("no echo")??;
+        }
+        Ok(socket.close(None).await?)
+    }
+
+    async fn interpret(&self) -> Result<()> {
+        let mut socket = self.connect("/process/interpreter/execute").await?;
+        socket.send(Message::text(r#"{"code":"print('hi')"}"#)).await?;
+        let first = socket.next().await.ok_or("no answer")??;
+        while socket.next().await.is_some_and(|message| message.is_ok()) {}
+        if first.to_text()?.contains("hi") { Ok(()) } else { Err(first.to_string().into()) }
     }
 }

@@ -6,6 +6,7 @@ mod bare;
 mod measure;
 mod own;
 mod plan;
+mod sockets;
 mod start;
 mod stub;
 

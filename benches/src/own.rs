@@ -1,15 +1,19 @@
 //! The core, as a Rust program would use it.
 
 use bytes::Bytes;
+use daytona_core::wire::interpreter::RunMessage;
+use daytona_core::wire::session::SessionExecuteRequest;
 use daytona_core::{
-    Config, Daytona, Download, DownloadTarget, ExecOptions, ListQuery, Sandbox, Transfer, Upload, UploadSource,
+    Config, Daytona, Download, DownloadTarget, ErrorKind, ExecOptions, ListQuery, PtyOptions, RunCodeOptions, Sandbox,
+    Transfer, Upload, UploadSource,
 };
 use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
 
 use crate::Result;
 use crate::bare::{PIECE, pieces_of};
-use crate::plan::{Plan, SMALL, Subject, small};
+use crate::plan::{Log, Plan, SMALL, Subject, small};
+use crate::sockets::{ECHO_READY, ECHO_SETUP};
 
 /// The core and one sandbox.
 pub(crate) struct Own {
@@ -111,5 +115,64 @@ impl Subject for Own {
             length += piece.len() as u64;
         }
         if length == self.plan.bytes { Ok(()) } else { Err(format!("{length} bytes").into()) }
+    }
+
+    async fn log(&self, command: Log, mb: usize) -> Result<()> {
+        let process = self.sandbox.process();
+        let session = format!("core-{}", std::process::id());
+        // Another round may have made it.
+        let _ = process.create_session(&session, None).await;
+        let request = SessionExecuteRequest {
+            command: command.command(mb),
+            run_async: Some(true),
+            ..SessionExecuteRequest::default()
+        };
+        let command = process.execute_session_command(&session, request, None).await?.cmd_id;
+        let stream = process.follow_session_command_logs(&session, &command).await?;
+        let mut length = 0;
+        while let Some(chunks) = stream.next().await? {
+            length += chunks.iter().map(|chunk| chunk.text.len()).sum::<usize>();
+        }
+        if length == mb * 1_000_000 { Ok(()) } else { Err(format!("{length} bytes").into()) }
+    }
+
+    async fn pty_output(&self, mb: usize) -> Result<()> {
+        let id = format!("output-{mb}");
+        let pty = self.sandbox.process().create_pty_session(&id, PtyOptions::default()).await?;
+        pty.send_input("go\n".into()).await?;
+        let mut length = 0;
+        while let Some(shown) = pty.next().await? {
+            length += shown.len();
+        }
+        if length == mb * 1_000_000 { Ok(()) } else { Err(format!("{length} bytes").into()) }
+    }
+
+    async fn pty_echo(&self, count: usize) -> Result<()> {
+        let pty = self.sandbox.process().create_pty_session("echo", PtyOptions::default()).await?;
+        pty.send_input(ECHO_SETUP.into()).await?;
+        let mut shown = Vec::new();
+        while !shown.ends_with(ECHO_READY.as_bytes()) {
+            shown.extend_from_slice(&pty.next().await?.ok_or("it is not connected")?);
+        }
+        for _ in 0..count {
+            pty.send_input("k".into()).await?;
+            pty.next().await?.ok_or("no echo")?;
+        }
+        pty.kill().await.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
+        pty.disconnect();
+        Ok(())
+    }
+
+    async fn interpret(&self) -> Result<()> {
+        let run = self.sandbox.code_interpreter().run_code("print('hi')", RunCodeOptions::default()).await?;
+        let mut shown = String::new();
+        while let Some(messages) = run.next().await? {
+            for message in messages {
+                if let RunMessage::Stdout { text } = message {
+                    shown.push_str(&text);
+                }
+            }
+        }
+        if shown == "hi\n" { Ok(()) } else { Err(shown.into()) }
     }
 }

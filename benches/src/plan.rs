@@ -74,6 +74,32 @@ pub(crate) trait Subject {
     async fn download_file(&self) -> Result<()>;
     async fn download_memory(&self) -> Result<()>;
     async fn download_stream(&self) -> Result<()>;
+    /// So many MB of a command's log, followed to its end.
+    async fn log(&self, command: Log, mb: usize) -> Result<()>;
+    /// So many MB that a terminal shows.
+    async fn pty_output(&self, mb: usize) -> Result<()>;
+    /// One key typed into a terminal and shown by it, so many times.
+    async fn pty_echo(&self, count: usize) -> Result<()>;
+    /// One line of code in the interpreter.
+    async fn interpret(&self) -> Result<()>;
+}
+
+/// What a log consists of.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Log {
+    /// Each line in a frame of its own.
+    Lines,
+    /// Many lines in one frame.
+    Frames,
+}
+
+impl Log {
+    /// The command whose log it is: the stub looks at its second word, a real shell runs it.
+    pub(crate) fn command(self, mb: usize) -> String {
+        let kind = if self == Self::Lines { "lines" } else { "frames" };
+        let line = "l".repeat(crate::sockets::LINE - 1);
+        format!(": {kind}-{mb}; yes {line} | head -c {mb}000000")
+    }
 }
 
 /// Follows a plan and prints what it took.
@@ -110,6 +136,11 @@ async fn run(subject: &impl Subject, op: &Op) -> Result<()> {
         "download_file" => subject.download_file().await,
         "download_memory" => subject.download_memory().await,
         "download_stream" => subject.download_stream().await,
+        "log_lines" => subject.log(Log::Lines, op.count).await,
+        "log_frames" => subject.log(Log::Frames, op.count).await,
+        "pty_output" => subject.pty_output(op.count).await,
+        "pty_echo" => subject.pty_echo(op.count).await,
+        "interpret" => subject.interpret().await,
         other => Err(format!("no such operation: {other}").into()),
     }
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use bytes::{Bytes, BytesMut};
 use daytona_core::wire::files::FilesDownloadRequest;
+use daytona_core::wire::session::SessionExecuteRequest;
 use futures_util::stream;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -17,6 +18,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 use crate::Result;
+use crate::sockets::{self, Kind};
 
 const PIECE: usize = 256 * 1024;
 const FRAME: usize = 16 * 1024;
@@ -53,7 +55,7 @@ pub(crate) async fn serve() -> Result<()> {
             let _ = stream.set_nodelay(true);
             tokio::spawn(async move {
                 let service = service_fn(|request| answer(stub, request));
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
             });
         }
     };
@@ -69,7 +71,17 @@ async fn answer(stub: &'static Stub, request: Request<Incoming>) -> std::result:
     let path = request.uri().path().to_owned();
     let post = request.method() == Method::POST;
     let query = request.uri().query().unwrap_or_default().to_owned();
+    if let Some(key) = request.headers().get("sec-websocket-key")
+        && let Some(kind) = Kind::of(&path, &query)
+    {
+        let accept = sockets::accept(key.as_bytes());
+        return Ok(upgrade(request, kind, &accept));
+    }
     let mut body = request.into_body();
+    if post && path.contains("/process/session") {
+        let asked = body.collect().await?.to_bytes();
+        return Ok(session(&path, &asked));
+    }
     if post && path.ends_with("/files/bulk-download") {
         let wanted = body.collect().await?.to_bytes();
         let paths = serde_json::from_slice::<FilesDownloadRequest>(&wanted).map(|wanted| wanted.paths);
@@ -91,6 +103,44 @@ async fn answer(stub: &'static Stub, request: Request<Incoming>) -> std::result:
         *response.status_mut() = StatusCode::NOT_FOUND;
         response
     })
+}
+
+/// A session's command says what its log is to be: see [`Kind::of`].
+fn session(path: &str, asked: &[u8]) -> Response<Body> {
+    let command = serde_json::from_slice::<SessionExecuteRequest>(asked).map(|asked| asked.command);
+    let mut response = if path.ends_with("/exec") {
+        let command = command.unwrap_or_default();
+        let id = command.split_whitespace().nth(1).unwrap_or_default().trim_end_matches(';');
+        json_answer(json!({ "cmdId": id }).to_string().into())
+    } else {
+        json_answer(Bytes::new())
+    };
+    *response.status_mut() = if path.ends_with("/exec") { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+    response
+}
+
+fn upgrade(request: Request<Incoming>, kind: Kind, accept: &str) -> Response<Body> {
+    let protocol = request.headers().get("sec-websocket-protocol").cloned();
+    tokio::spawn(async move {
+        if let Ok(upgraded) = hyper::upgrade::on(request).await
+            && let Err(error) = sockets::serve(upgraded, kind).await
+        {
+            eprintln!("daytona-bench: a websocket ended: {error}");
+        }
+    });
+    let mut response = Response::new(Full::new(Bytes::new()).boxed_unsync());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert("connection", http::HeaderValue::from_static("upgrade"));
+    headers.insert("upgrade", http::HeaderValue::from_static("websocket"));
+    if let Ok(accept) = accept.parse() {
+        headers.insert("sec-websocket-accept", accept);
+    }
+    let first = protocol.as_ref().and_then(|offered| offered.to_str().ok()?.split(',').next());
+    if let Some(Ok(chosen)) = first.map(|name| name.trim().parse()) {
+        headers.insert("sec-websocket-protocol", chosen);
+    }
+    response
 }
 
 fn json_answer(body: Bytes) -> Response<Body> {
