@@ -76,6 +76,22 @@ bench: build $(OFFICIAL)/.ready ## Measure against the official clients and a ba
 	cargo build --release --locked -p daytona-native -p daytona-python -p daytona-node -p daytona-bench
 	$(PYTHON) benches/run.py
 
+# Coverage instrumentation as libFuzzer wants it; a target of its own keeps it out of build scripts.
+FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
+	-Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+RUNS ?= 10000000
+
+.PHONY: fuzz
+fuzz: prerequisites ## Give each fuzz target RUNS inputs (10 million)
+	RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --release --manifest-path core/fuzz/Cargo.toml --target $(HOST) --target-dir target/fuzz
+	for target in demux multipart messages events; do \
+		mkdir -p target/fuzz/corpus/$$target; \
+		target/fuzz/$(HOST)/release/$$target -runs=$(RUNS) -max_len=4096 -rss_limit_mb=2048 -timeout=10 \
+			-artifact_prefix=target/fuzz/ -print_final_stats=1 target/fuzz/corpus/$$target; \
+	done
+
 .PHONY: parity
 parity: build ## Compare with the official surface
 	$(PYTHON) tests/parity/check_python.py --list
