@@ -3,10 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
+use opentelemetry::trace::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry;
 
 static BACKGROUND: OnceLock<fn() -> Handle> = OnceLock::new();
 
@@ -21,7 +23,11 @@ pub(crate) fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    BACKGROUND.get().map_or_else(Handle::current, |handle| handle()).spawn(future)
+    let runtime = BACKGROUND.get().map_or_else(Handle::current, |handle| handle());
+    match telemetry::current() {
+        None => runtime.spawn(future),
+        Some(context) => runtime.spawn(future.with_context(context)),
+    }
 }
 
 /// The error of whoever waits for a task that is gone.
@@ -92,11 +98,15 @@ struct Owned<T> {
 
 impl<T> Default for PerProcess<T> {
     fn default() -> Self {
-        Self(ArcSwapOption::empty())
+        Self::new()
     }
 }
 
 impl<T> PerProcess<T> {
+    pub(crate) const fn new() -> Self {
+        Self(ArcSwapOption::const_empty())
+    }
+
     /// What this process has, if it has any.
     pub(crate) fn get(&self) -> Option<Arc<T>> {
         let owned = self.0.load();

@@ -6,7 +6,7 @@ use daytona_wire::sandbox as wire;
 use reqwest::Url;
 use tokio::sync::OnceCell;
 
-use crate::config::Settings;
+use crate::config::{Settings, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
 use crate::local::{self, Lease};
@@ -64,6 +64,7 @@ impl Client {
                         self.settings.source,
                         self.settings.connection_pool_maxsize,
                         self.settings.request_timeout,
+                        self.observed(),
                     )?;
                     let background = Arc::new(transport.for_background());
                     Ok(Link { base, transport, background, _lease: lease })
@@ -73,9 +74,13 @@ impl Client {
     }
 
     /// Runs a public operation, all of it: its errors name it, and telemetry sees it.
-    #[expect(clippy::unused_self, reason = "what telemetry there is belongs to the client")]
     pub(crate) fn observe<T, F: Future<Output = Result<T>>>(&self, operation: Operation, work: F) -> Observed<F> {
-        telemetry::observe(operation, work)
+        telemetry::observe(self.observed(), operation, work)
+    }
+
+    /// For whom OpenTelemetry gets to see what is done; `None` if nothing of it is wanted.
+    fn observed(&self) -> Option<Source> {
+        self.settings.otel_enabled.then_some(self.settings.source)
     }
 
     pub(crate) fn request_timeout(&self) -> Limit {

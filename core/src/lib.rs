@@ -26,7 +26,7 @@ mod pty;
 mod sandbox;
 mod session;
 mod signing;
-mod telemetry;
+pub mod telemetry;
 mod transfer;
 mod transport;
 mod watch;

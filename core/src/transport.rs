@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::{Credential, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
+use crate::telemetry::RequestSpan;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// The limit of a request that has none of its own.
@@ -150,6 +151,8 @@ struct Pool {
 pub(crate) struct Transport {
     headers: HeaderMap,
     background: bool,
+    /// For whom OpenTelemetry gets to see the requests.
+    observed: Option<Source>,
     /// Plain and TLS connections apart: a client that only speaks to a local server never loads
     /// the system's certificates.
     plain: ArcSwapOption<Pool>,
@@ -166,6 +169,7 @@ impl Transport {
         source: Source,
         slots: Option<usize>,
         default_limit: Limit,
+        observed: Option<Source>,
     ) -> Result<Self> {
         let mut headers = HeaderMap::new();
         let bearer = format!("Bearer {}", credential.secret().expose_secret());
@@ -185,18 +189,19 @@ impl Transport {
         );
         Ok(Self {
             slot_count: slots.map(|count| count.min(Semaphore::MAX_PERMITS)),
-            ..Self::unused(headers, default_limit)
+            ..Self::unused(headers, default_limit, observed)
         })
     }
 
     /// The same for tasks on the background runtime, with connections of its own: those of a caller's runtime
     /// stand still while nobody drives it. HTTP/1.1 only, which websockets need; its requests wait for no slot.
     pub(crate) fn for_background(&self) -> Self {
-        Self { background: true, ..Self::unused(self.headers.clone(), self.default_limit) }
+        Self { background: true, ..Self::unused(self.headers.clone(), self.default_limit, self.observed) }
     }
 
-    fn unused(headers: HeaderMap, default_limit: Limit) -> Self {
+    fn unused(headers: HeaderMap, default_limit: Limit, observed: Option<Source>) -> Self {
         Self {
+            observed,
             headers,
             background: false,
             plain: ArcSwapOption::empty(),
@@ -305,7 +310,12 @@ impl Transport {
         slot: Option<OwnedSemaphorePermit>,
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
-        let mut request = http.request(call.method.clone(), call.url.clone()).headers(self.headers.clone());
+        let mut headers = self.headers.clone();
+        let span = RequestSpan::begin(self.observed, call);
+        if let Some(span) = &span {
+            span.inject(&mut headers);
+        }
+        let mut request = http.request(call.method.clone(), call.url.clone()).headers(headers);
         match &call.payload {
             Payload::Empty => {}
             Payload::Json(body) => {
@@ -324,10 +334,14 @@ impl Transport {
         }
         self.notice_closed_connections().await;
         let response = match within(deadline, request.send()).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(Failure::of_transport(error)),
-            Err(Late) => return Err(Failure::finally(late(deadline))),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(Failure::of_transport(error)),
+            Err(Late) => Err(Failure::finally(late(deadline))),
         };
+        if let Some(span) = span {
+            span.end(response.as_ref().map(Response::status).map_err(|failure| &failure.error));
+        }
+        let response = response?;
         self.note_use();
         let is_success = match call.payload {
             Payload::Upgrade(_) => response.status() == StatusCode::SWITCHING_PROTOCOLS,

@@ -1,14 +1,13 @@
 //! Calls end with their sandbox, and states are waited for, against servers with and without events.
 
-mod fake;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use daytona_core::wire::sandbox::SandboxState;
 use daytona_core::{Config, Error, ErrorKind, ExecOptions, Sandbox};
-use fake::{Events, Fake, until};
+
+use crate::fake::{Events, Fake, until};
 
 const SOON: Duration = Duration::from_secs(2);
 

@@ -41,6 +41,8 @@ pub(crate) struct Fake {
     pub(crate) greetings: watch::Sender<Vec<String>>,
     /// What the API answers, if not the sandbox.
     pub(crate) refusal: watch::Sender<Option<StatusCode>>,
+    /// The header `traceparent` of each execution.
+    pub(crate) parents: watch::Sender<Vec<Option<String>>>,
     /// Lets executions end.
     pub(crate) finish: watch::Sender<bool>,
     /// Ends executions without an answer.
@@ -59,6 +61,7 @@ impl Fake {
             listeners: watch::Sender::new(0),
             greetings: watch::Sender::new(Vec::new()),
             refusal: watch::Sender::new(None),
+            parents: watch::Sender::new(Vec::new()),
             finish: watch::Sender::new(false),
             cut: watch::Sender::new(false),
         });
@@ -143,7 +146,9 @@ async fn delete(State(fake): State<Arc<Fake>>) -> StatusCode {
     StatusCode::OK
 }
 
-async fn run(State(fake): State<Arc<Fake>>, Path(_): Path<String>) -> Response {
+async fn run(State(fake): State<Arc<Fake>>, Path(_): Path<String>, headers: HeaderMap) -> Response {
+    let parent = headers.get("traceparent").map(|value| value.to_str().unwrap().to_owned());
+    fake.parents.send_modify(|all| all.push(parent));
     let _running = Counted::new(&fake.running);
     tokio::select! {
         () = until_true(&fake.finish) => Json(json!({ "exitCode": 0, "result": "done" })).into_response(),
