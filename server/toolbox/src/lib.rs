@@ -11,6 +11,8 @@ mod exec_stream;
 mod files;
 mod interpreter;
 mod process;
+mod pty;
+mod ring;
 mod serve;
 mod session;
 mod system;
@@ -80,6 +82,7 @@ pub(crate) struct App {
     pub(crate) streams: exec_stream::Streams,
     pub(crate) sessions: Arc<session::Sessions>,
     pub(crate) interpreter: interpreter::Contexts,
+    pub(crate) terminals: pty::Terminals,
 }
 
 /// Serves the toolbox on `listener` until the listener fails.
@@ -109,6 +112,7 @@ pub fn router(mut config: AgentConfig) -> Router {
         streams: exec_stream::Streams::default(),
         sessions: Arc::default(),
         interpreter: interpreter::Contexts::default(),
+        terminals: pty::Terminals::default(),
     };
     session::Sessions::start_entrypoint(&app);
     Router::new()
@@ -121,6 +125,7 @@ pub fn router(mut config: AgentConfig) -> Router {
         .merge(exec_stream::routes())
         .merge(files::routes())
         .merge(interpreter::routes())
+        .merge(pty::routes())
         .merge(session::routes())
         .merge(missing())
         .fallback(error::no_route)
@@ -137,8 +142,6 @@ fn missing() -> Router<App> {
         "/init",
         "/port",
         "/port/{port}/in-use",
-        "/process/pty",
-        "/process/pty/{*rest}",
         "/git/{*rest}",
         "/lsp/{*rest}",
         "/computeruse/{*rest}",

@@ -13,7 +13,7 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use crate::error::Error;
 
 /// The longest reason a close frame holds.
-const REASON_LIMIT: usize = 123;
+pub(crate) const REASON_LIMIT: usize = 123;
 
 /// Subprotocols that clients offer in place of a header.
 const SDK_VERSION: &str = "X-Daytona-SDK-Version~";
@@ -22,6 +22,7 @@ const SDK_VERSION: &str = "X-Daytona-SDK-Version~";
 pub(crate) mod code {
     pub(crate) const NORMAL: u16 = 1000;
     pub(crate) const POLICY: u16 = 1008;
+    pub(crate) const INTERNAL: u16 = 1011;
 }
 
 /// A request to go on as a websocket; without one a handler that takes this is not called.
@@ -57,6 +58,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
 }
 
 impl Upgrade {
+    /// The rest of the first offered subprotocol that starts with `prefix`.
+    pub(crate) fn offered(&self, prefix: &str) -> Option<&str> {
+        self.offered.iter().find_map(|protocol| protocol.strip_prefix(prefix))
+    }
+
     /// Answers with the first offered subprotocol that starts with one of `preferred`, else with any: there are
     /// clients that take no answer without one.
     pub(crate) fn run<F, Fut>(mut self, preferred: &[&str], serve: F) -> Response

@@ -57,6 +57,7 @@ impl Stream {
             Received::Text(value) => Event::Said(value),
             Received::Closed(code, _) => Event::Closed(code),
             Received::Lost => Event::Lost,
+            Received::Nothing => panic!("no message came"),
         }
     }
 

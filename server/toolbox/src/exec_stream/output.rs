@@ -6,6 +6,8 @@ use std::mem::size_of;
 use bytes::{BufMut, Bytes, BytesMut};
 use daytona_wire::exec_stream::{HEAD, WINDOW};
 
+use crate::ring;
+
 /// The most bytes of output in one message.
 pub(super) const FRAME: usize = 64 << 10;
 
@@ -63,10 +65,7 @@ impl Output {
         let mut message = BytesMut::with_capacity(HEAD + length);
         message.put_u8(run.stream);
         message.put_u64(offset);
-        let (first, second) = self.bytes.as_slices();
-        let split = first.len();
-        message.put_slice(&first[from.min(split)..(from + length).min(split)]);
-        message.put_slice(&second[from.max(split) - split..(from + length).max(split) - split]);
+        ring::copy(&self.bytes, from..from + length, &mut message);
         Some((message.freeze(), offset + length as u64))
     }
 }

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-const SIGNALS: [(&str, Signal); 31] = [
+const SIGNALS: &[(&str, Signal)] = &[
     ("HUP", Signal::HUP),
     ("INT", Signal::INT),
     ("QUIT", Signal::QUIT),
@@ -18,6 +18,7 @@ const SIGNALS: [(&str, Signal); 31] = [
     ("PIPE", Signal::PIPE),
     ("ALRM", Signal::ALARM),
     ("TERM", Signal::TERM),
+    #[cfg(target_os = "linux")]
     ("STKFLT", Signal::STKFLT),
     ("CHLD", Signal::CHILD),
     ("CONT", Signal::CONT),
@@ -32,6 +33,7 @@ const SIGNALS: [(&str, Signal); 31] = [
     ("PROF", Signal::PROF),
     ("WINCH", Signal::WINCH),
     ("IO", Signal::IO),
+    #[cfg(target_os = "linux")]
     ("PWR", Signal::POWER),
     ("SYS", Signal::SYS),
 ];
@@ -58,6 +60,7 @@ mod tests {
         for text in ["", "SIG", "0", "-1", "99", "TERMINATE"] {
             assert_eq!(parse(text), None, "{text}");
         }
+        #[cfg(target_os = "linux")]
         for (i, (name, signal)) in SIGNALS.iter().enumerate() {
             assert_eq!(signal.as_raw(), i32::try_from(i).unwrap() + 1, "{name}");
         }

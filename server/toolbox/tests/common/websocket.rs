@@ -26,6 +26,8 @@ pub(crate) enum Received {
     Closed(u16, String),
     /// The end without a close frame.
     Lost,
+    /// Nothing, for as long as anyone waits.
+    Nothing,
 }
 
 impl Agent {
@@ -61,6 +63,10 @@ impl Socket {
         self.inner.send(Message::text(message.to_string())).unwrap();
     }
 
+    pub(crate) fn send_text(&mut self, text: &str) {
+        self.inner.send(Message::text(text)).unwrap();
+    }
+
     pub(crate) fn send_bytes(&mut self, bytes: impl Into<Vec<u8>>) {
         self.inner.send(Message::binary(bytes.into())).unwrap();
     }
@@ -81,7 +87,7 @@ impl Socket {
                     return Received::Closed(code, reason);
                 }
                 Ok(_) => {}
-                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("no message came"),
+                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => return Received::Nothing,
                 Err(_) => return Received::Lost,
             }
         }
