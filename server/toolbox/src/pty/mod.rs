@@ -1,13 +1,13 @@
 //! Pseudo-terminals: a login shell each, and the clients that look at it.
 
 mod connection;
-mod session;
 mod shell;
 mod terminal;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -21,14 +21,19 @@ use daytona_wire::pty::{
     DEFAULT_SIZE, ENVS_PREFIX, EXIT_CONTROL, MAX_SIZE, PtyCreateRequest, PtyCreateResponse, PtyListResponse,
     PtyResizeRequest, PtySessionInfo,
 };
+use rustix::process::Signal;
 use serde::Deserialize;
 
 use crate::App;
 use crate::body::{Json, Query};
 use crate::error::{Error, Result};
 use crate::process;
+use crate::session::tree;
 use crate::websocket::Upgrade;
 use terminal::Terminal;
+
+/// How long programs have between SIGHUP and SIGKILL when their terminal is deleted.
+const HANG_UP: Duration = Duration::from_millis(200);
 
 pub(crate) fn routes() -> Router<App> {
     Router::new()
@@ -155,7 +160,7 @@ async fn remove(State(app): State<App>, Path(id): Path<String>) -> Result<axum::
     let terminal = app.terminals.find(&id)?;
     app.terminals.forget(&terminal);
     if let Some(leader) = terminal.kill() {
-        session::end(leader).await;
+        tree::kill(leader, false, Signal::HUP, HANG_UP).await;
     }
     Ok(axum::Json(BTreeMap::new()))
 }

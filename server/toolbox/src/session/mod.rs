@@ -6,16 +6,17 @@ mod log;
 mod routes;
 mod shell;
 mod text;
-mod tree;
+pub(crate) mod tree;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use daytona_wire::error::code;
 use daytona_wire::session::{self as wire, ENTRYPOINT};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::{mpsc, watch};
 
@@ -24,6 +25,9 @@ use crate::error::{Error, Result};
 use log::{Log, Spool, Stream};
 pub(crate) use routes::routes;
 use shell::{Files, Shell};
+
+/// Between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The sessions of an agent.
 #[derive(Default)]
@@ -124,7 +128,7 @@ impl Sessions {
         let work = tokio::spawn(async move {
             if let Some(shell) = session.shell {
                 let ended = session.lock().ended.is_some();
-                tree::kill(shell, ended).await;
+                tree::kill(shell, ended, Signal::TERM, GRACE).await;
             }
             session.spool.close();
         });

@@ -7,9 +7,6 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use tokio::time::Instant;
 
-/// Between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_secs(5);
-
 /// How long SIGKILL may take; a process in an uninterruptible call outlives it.
 const KILLED: Duration = Duration::from_secs(5);
 
@@ -20,11 +17,11 @@ struct Tree {
     known: HashMap<i32, u64>,
 }
 
-/// SIGTERM to all, SIGKILL to those left after the grace.
+/// `gently` to all, SIGKILL to those left after the grace.
 ///
 /// `ended`: the shell was reaped before, so its id may be another process's by now. While anything
 /// of its group or session lives, the kernel gives that id to nobody.
-pub(super) async fn kill(leader: Pid, ended: bool) {
+pub(crate) async fn kill(leader: Pid, ended: bool, gently: Signal, grace: Duration) {
     let leader = leader.as_raw_nonzero().get();
     if ended && stat(leader).is_some() {
         return;
@@ -34,12 +31,12 @@ pub(super) async fn kill(leader: Pid, ended: bool) {
     let mut pause = Duration::from_millis(2);
     let mut alive = tree.look();
     for &pid in &alive {
-        send(pid, Signal::TERM);
-        // A stopped process takes SIGTERM when it goes on.
+        send(pid, gently);
+        // A stopped process takes it when it goes on.
         send(pid, Signal::CONT);
     }
-    while !alive.is_empty() && start.elapsed() < GRACE + KILLED {
-        if start.elapsed() >= GRACE {
+    while !alive.is_empty() && start.elapsed() < grace + KILLED {
+        if start.elapsed() >= grace {
             for &pid in &alive {
                 send(pid, Signal::KILL);
             }
