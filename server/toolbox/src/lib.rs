@@ -137,15 +137,9 @@ pub fn router(mut config: AgentConfig) -> Router {
 /// Routes of the protocol that are not served.
 fn missing() -> Router<App> {
     let mut router = Router::new();
-    for path in [
-        "/env",
-        "/init",
-        "/port",
-        "/port/{port}/in-use",
-        "/git/{*rest}",
-        "/lsp/{*rest}",
-        "/computeruse/{*rest}",
-    ] {
+    for path in
+        ["/env", "/init", "/port", "/port/{port}/in-use", "/git/{*rest}", "/lsp/{*rest}", "/computeruse/{*rest}"]
+    {
         router = router.route(path, any(error::not_implemented));
     }
     router
