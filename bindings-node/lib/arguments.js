@@ -42,6 +42,19 @@ function object(name, value) {
   return value
 }
 
+/** Text as UTF-8, or bytes as they are. */
+function bytes(name, value) {
+  if (typeof value === 'string') return Buffer.from(value)
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+  if (value instanceof ArrayBuffer) return new Uint8Array(value)
+  throw invalid(`${name} must be a string or bytes, not ${kindOf(value)}`)
+}
+
+function callback(name, value) {
+  if (value != null && typeof value !== 'function') throw invalid(`${name} must be a function, not ${kindOf(value)}`)
+  return value ?? undefined
+}
+
 /** JSON in which what JSON would drop in silence stays, to be refused with its name. */
 function json(value) {
   return JSON.stringify(value, (_, item) => (typeof item === 'number' && !Number.isFinite(item) ? String(item) : item))
@@ -56,4 +69,16 @@ function limit(timeout, options) {
   return optionalNumber('timeout', timeout ?? options?.timeout)
 }
 
-module.exports = { text, optionalText, optionalNumber, integer, list, object, json, optionalJson, limit }
+module.exports = {
+  bytes,
+  callback,
+  integer,
+  json,
+  limit,
+  list,
+  object,
+  optionalJson,
+  optionalNumber,
+  optionalText,
+  text,
+}

@@ -49,7 +49,7 @@ function settle(entry, kind, first, second) {
 function release(entry) {
   pending.delete(entry.id)
   if (pending.size === 0) keepAlive.unref()
-  if (entry.options?.signal) unwatch(entry)
+  entry.unwatch?.()
 }
 
 /** Drops a call, and with it its request; it rejects with `reason`. */
@@ -71,31 +71,32 @@ function register(entry) {
   pending.set(entry.id, entry)
 }
 
-// One listener for all calls of a signal: Node warns of more than ten.
+// One listener for all that waits for a signal: Node warns of more than ten.
 const watched = new WeakMap()
 
-function watch(entry) {
-  const { signal } = entry.options
-  const known = watched.get(signal)
-  if (known) {
-    known.entries.add(entry)
-    return
+/** Calls `action` when the signal aborts, until the function that it returns is called. */
+function onAbort(signal, action) {
+  let known = watched.get(signal)
+  if (!known) {
+    const actions = new Set()
+    const listener = () => {
+      for (const one of actions) one()
+    }
+    known = { actions, listener }
+    watched.set(signal, known)
+    signal.addEventListener('abort', listener, { once: true })
   }
-  const entries = new Set([entry])
-  const onAbort = () => {
-    for (const { id, options } of entries) abandon(id, reasonOf(options))
+  const { actions, listener } = known
+  actions.add(action)
+  return () => {
+    if (!actions.delete(action) || actions.size > 0) return
+    signal.removeEventListener('abort', listener)
+    watched.delete(signal)
   }
-  watched.set(signal, { entries, onAbort })
-  signal.addEventListener('abort', onAbort, { once: true })
 }
 
-function unwatch(entry) {
-  const { signal } = entry.options
-  const { entries, onAbort } = watched.get(signal)
-  entries.delete(entry)
-  if (entries.size > 0) return
-  signal.removeEventListener('abort', onAbort)
-  watched.delete(signal)
+function checkSignal(signal) {
+  if (typeof signal.addEventListener !== 'function') throw invalid('signal must be an AbortSignal')
 }
 
 function reasonOf({ signal, cancelled }) {
@@ -120,12 +121,12 @@ class Failure {
 function call(start, options) {
   const signal = options?.signal
   if (signal != null) {
-    if (typeof signal.addEventListener !== 'function') throw invalid('signal must be an AbortSignal')
+    checkSignal(signal)
     if (signal.aborted) throw reasonOf(options)
   }
   return new Promise((resolve, reject) => {
     const entry = { id: nextId(), resolve, reject, options }
-    if (signal != null) watch(entry)
+    if (signal != null) entry.unwatch = onAbort(signal, () => abandon(entry.id, reasonOf(options)))
     register(entry)
     try {
       start(entry.id)
@@ -149,6 +150,22 @@ function finished(id) {
   return new Promise((resolve, reject) => register({ id, resolve, reject }))
 }
 
+const closers = new FinalizationRegistry((unwatch) => unwatch())
+
+/**
+ * Closes a handle when the signal aborts. The signal does not keep the handle alive.
+ *
+ * @returns a function that ends this
+ */
+function closeOnAbort(signal, handle) {
+  if (signal == null) return () => {}
+  const weak = new WeakRef(handle)
+  const unwatch = onAbort(signal, () => weak.deref()?.close())
+  closers.register(handle, unwatch)
+  if (signal.aborted) handle.close()
+  return unwatch
+}
+
 /** The error of a stream that a signal ended. */
 function cancelledError(message) {
   return (reason) => {
@@ -158,4 +175,4 @@ function cancelledError(message) {
   }
 }
 
-module.exports = { abandon, call, calls, cancelledError, finished, nextId, result }
+module.exports = { abandon, call, calls, cancelledError, closeOnAbort, finished, nextId, result }

@@ -2,17 +2,26 @@
 
 const { classes, SOURCE_API, SOURCE_DAEMON, SOURCE_PROXY } = require('./errors')
 const { Daytona } = require('./daytona')
+const { ExecStream } = require('./exec_stream')
 const { FileSystem } = require('./files')
-const { CodeRunParams, Process } = require('./process')
+const { CodeInterpreter, Result } = require('./interpreter')
+const { OutputChunk } = require('./output')
+const { PtyHandle } = require('./pty')
+const { LogStream } = require('./session')
 const { Sandbox } = require('./sandbox')
 
 module.exports = {
   ...require('./enums'),
   ...classes,
-  CodeRunParams,
+  ...require('./process'),
+  CodeInterpreter,
   Daytona,
+  ExecStream,
   FileSystem,
-  Process,
+  LogStream,
+  OutputChunk,
+  PtyHandle,
+  Result,
   SOURCE_API,
   SOURCE_DAEMON,
   SOURCE_PROXY,

@@ -1,6 +1,7 @@
 import type { CallOptions } from './call.js'
 import type { GpuType, SandboxClass, SandboxListSortDirection, SandboxListSortField, SandboxState } from './enums.js'
 import type { FileSystem } from './files.js'
+import type { CodeInterpreter } from './interpreter.js'
 import type { Process } from './process.js'
 
 /** A volume in a sandbox. */
@@ -87,6 +88,8 @@ export interface ListSandboxesQuery {
 export declare class Sandbox {
   private constructor()
 
+  /** Runs Python code that keeps its state. */
+  readonly codeInterpreter: CodeInterpreter
   /** Its files. */
   readonly fs: FileSystem
   /** Its processes. */

@@ -2,17 +2,23 @@
 
 const { call, result } = require('./call')
 const { FileSystem } = require('./files')
+const { CodeInterpreter } = require('./interpreter')
 const { Process } = require('./process')
 const { integer, json, limit, object, text } = require('./arguments')
 
 class Sandbox {
   #native
+  #codeInterpreter
   #fs
   #process
 
   constructor(native, data) {
     this.#native = native
     this.#update(data)
+  }
+
+  get codeInterpreter() {
+    return (this.#codeInterpreter ??= new CodeInterpreter(this.#native))
   }
 
   get fs() {

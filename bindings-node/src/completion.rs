@@ -8,9 +8,11 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use bytes::Bytes;
 use daytona_core::wire::process::ExecuteResponse;
-use daytona_core::{DownloadStream, Downloaded, Error, Progress, Result, Sandbox};
+use daytona_core::{DownloadStream, Downloaded, Error, OutputChunk, OutputStream, Progress, Result, Sandbox};
 use futures_util::FutureExt;
-use napi::bindgen_prelude::{Array, BufferSlice, Env, JavaScriptClassExt, Null, Status, ToNapiValue};
+use napi::bindgen_prelude::{
+    Array, Buffer, BufferSlice, ClassInstance, Env, JavaScriptClassExt, Null, Status, ToNapiValue,
+};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use tokio::runtime::{Builder, Handle};
@@ -27,8 +29,14 @@ pub(crate) enum Outcome {
     Text(String),
     /// A string of JSON, to be parsed in JavaScript: quicker than a call for each field.
     Json(String),
+    /// Strings, and an exit code.
+    Texts(Vec<Option<String>>, Option<i32>),
     /// Exit code and output.
     Exec(ExecuteResponse),
+    /// An exit code.
+    Code(i32),
+    /// Pieces of output, or null at their end.
+    Output(Option<Vec<OutputChunk>>),
     /// A buffer, or null.
     Bytes(Option<Vec<u8>>),
     /// A piece of a stream, or null at its end.
@@ -41,13 +49,23 @@ pub(crate) enum Outcome {
     Stream(Box<DownloadStream>),
     /// Buffers, and what else is known of each.
     Downloads(Vec<Downloaded>),
+    /// What only the module that started the call knows.
+    Made(Box<Made>),
     /// Not the end: bytes so far, and in all.
     Progress(u64, Option<u64>),
     /// An error, and the data of the sandbox if it may have changed.
     Failed(Error, Option<String>),
 }
 
+/// Puts the two values of a call into their slots.
+type Made = dyn FnOnce(&mut Slots<'_>, &Calls) -> napi::Result<()> + Send;
+
 impl Outcome {
+    /// Values that are made where JavaScript is.
+    pub(crate) fn made(make: impl FnOnce(&mut Slots<'_>, &Calls) -> napi::Result<()> + Send + 'static) -> Self {
+        Self::Made(Box::new(make))
+    }
+
     /// How the call goes on, in the numbers that the JavaScript layer knows (`lib/call.js`).
     const fn kind(&self) -> u32 {
         match self {
@@ -179,6 +197,7 @@ impl NativeCalls {
     /// `wake` is called without arguments when finished calls wait to be taken.
     #[napi(constructor)]
     pub fn new(env: Env, wake: ThreadsafeFunction<(), (), (), Status, false, true>) -> napi::Result<Self> {
+        daytona_core::set_background(|| RUNTIME.clone());
         let queue = Queue { done: Mutex::default(), woken: AtomicBool::new(false), wake };
         let calls = Calls { queue: Arc::new(queue), tasks: Rc::default() };
         // A worker that is terminated takes its calls along.
@@ -213,29 +232,62 @@ impl NativeCalls {
     }
 }
 
-struct Slots<'env> {
+/// The finished calls of one wake-up, as JavaScript gets them.
+pub(crate) struct Slots<'env> {
     env: &'env Env,
     array: Array<'env>,
     next: u32,
 }
 
-impl Slots<'_> {
+impl<'env> Slots<'env> {
     fn put<T: ToNapiValue>(&mut self, value: T) -> napi::Result<()> {
         self.array.set(self.next, value)?;
         self.next += 1;
         Ok(())
     }
 
-    fn pair<A: ToNapiValue, B: ToNapiValue>(&mut self, first: A, second: B) -> napi::Result<()> {
+    /// Puts the two values of a call.
+    pub(crate) fn pair<A: ToNapiValue, B: ToNapiValue>(&mut self, first: A, second: B) -> napi::Result<()> {
         self.put(first)?;
         self.put(second)
+    }
+
+    /// An object for JavaScript.
+    pub(crate) fn instance<T: JavaScriptClassExt>(&self, native: T) -> napi::Result<ClassInstance<'env, T>> {
+        native.into_instance(self.env)
+    }
+
+    /// Two slots for each piece, 0 for stdout or 1 for stderr and the text, or with 2 added a third one: the bytes,
+    /// where the text has others.
+    fn output(&self, batch: Vec<OutputChunk>) -> napi::Result<Array<'env>> {
+        let mut pieces = Slots { env: self.env, array: self.env.create_array(0)?, next: 0 };
+        for OutputChunk { stream, bytes, text } in batch {
+            let stream = match stream {
+                OutputStream::Stdout => 0,
+                OutputStream::Stderr => 1,
+            };
+            if bytes == text.as_bytes() {
+                pieces.pair(stream, text)?;
+            } else {
+                pieces.pair(stream + 2, text)?;
+                pieces.put(Buffer::from(bytes.to_vec()))?;
+            }
+        }
+        Ok(pieces.array)
     }
 
     fn outcome(&mut self, outcome: Outcome, calls: &Calls) -> napi::Result<()> {
         match outcome {
             Outcome::Text(text) | Outcome::Json(text) => self.pair(text, Null),
+            Outcome::Texts(texts, code) => self.pair(texts, code),
+            Outcome::Code(code) => self.pair(code, Null),
+            Outcome::Output(batch) => {
+                let batch = batch.map(|batch| self.output(batch)).transpose()?;
+                self.pair(batch, Null)
+            }
+            Outcome::Made(make) => make(self, calls),
             Outcome::Exec(answer) => self.pair(answer.exit_code, answer.result),
-            Outcome::Bytes(bytes) => self.pair(bytes.map(napi::bindgen_prelude::Buffer::from), Null),
+            Outcome::Bytes(bytes) => self.pair(bytes.map(Buffer::from), Null),
             Outcome::Unit | Outcome::Piece(None) => self.pair(Null, Null),
             Outcome::Piece(Some(piece)) => {
                 let piece = BufferSlice::copy_from(self.env, piece)?;
@@ -262,7 +314,7 @@ impl Slots<'_> {
                 let errors = crate::files::download_errors(&files);
                 let mut buffers = self.env.create_array(0)?;
                 for file in files {
-                    buffers.insert(file.result.ok().flatten().map(napi::bindgen_prelude::Buffer::from))?;
+                    buffers.insert(file.result.ok().flatten().map(Buffer::from))?;
                 }
                 self.pair(buffers, errors)
             }

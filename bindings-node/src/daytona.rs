@@ -84,6 +84,11 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
     })
 }
 
+/// A result as JSON.
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<Outcome> {
+    serde_json::to_string(value).map(Outcome::Json).map_err(|error| Error::caller(error.to_string()))
+}
+
 /// A client.
 #[napi]
 pub struct NativeClient {

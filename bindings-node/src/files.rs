@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use daytona_core::{
-    Download, DownloadStream, DownloadTarget, Downloaded, Error, FileSystem, Permissions, Result, Transfer, Upload,
+    Download, DownloadStream, DownloadTarget, Downloaded, FileSystem, Permissions, Result, Transfer, Upload,
     UploadSource,
 };
 use futures_util::StreamExt;
@@ -84,10 +84,7 @@ impl NativeSandbox {
     where
         F: Future<Output = Result<T>> + Send,
     {
-        self.files(id, move |fs| async move {
-            let value = work(fs).await?;
-            serde_json::to_string(&value).map(Outcome::Json).map_err(|error| Error::caller(error.to_string()))
-        });
+        self.files(id, move |fs| async move { crate::daytona::json(&work(fs).await?) });
     }
 
     fn transfer(&self, id: u32, timeout: Option<f64>, progress: bool) -> Transfer {

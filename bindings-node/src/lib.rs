@@ -6,6 +6,10 @@
 pub mod completion;
 pub mod daytona;
 pub mod error;
+pub mod exec_stream;
 pub mod files;
+pub mod interpreter;
 pub mod process;
+pub mod pty;
 pub mod sandbox;
+pub mod session;

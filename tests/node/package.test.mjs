@@ -33,11 +33,15 @@ test('every declared method is there', async () => {
     ['sandbox', 'Sandbox'],
     ['process', 'Process'],
     ['files', 'FileSystem'],
+    ['session', 'LogStream'],
+    ['exec_stream', 'ExecStream'],
+    ['pty', 'PtyHandle'],
+    ['interpreter', 'CodeInterpreter'],
   ]) {
     const text = await readFile(join(folder, 'lib', `${file}.d.ts`), 'utf8')
     const body = text.slice(text.indexOf(`export declare class ${name} `))
     const methods = [...body.matchAll(/^ {2}(?:static )?(\w+)\(/gm)].map((match) => match[1])
-    assert.ok(methods.length > 1)
+    assert.ok(methods.length > 0)
     for (const method of methods) {
       assert.equal(typeof (cjs[name].prototype[method] ?? cjs[name][method]), 'function', `${name}.${method}`)
     }

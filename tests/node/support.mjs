@@ -1,5 +1,6 @@
 // What the tests share: the real local server, and a fake one that misbehaves on purpose.
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -49,9 +50,10 @@ export async function startServer() {
 
 /**
  * A server whose answers the test decides. `answer(request, response)` gets what is not about the one
- * sandbox, whose id is `fake`; `requests` holds `METHOD path` of all that came.
+ * sandbox, whose id is `fake`; `connect(websocket, path)` gets what wants to be a websocket; `requests`
+ * holds `METHOD path` of all that came.
  */
-export async function startFake(answer) {
+export async function startFake(answer, connect) {
   const requests = []
   const server = http.createServer((request, response) => {
     const { pathname } = new URL(request.url, 'http://fake')
@@ -63,6 +65,12 @@ export async function startFake(answer) {
       return
     }
     answer(request, response, pathname)
+  })
+  server.on('upgrade', (request, socket) => {
+    const { pathname } = new URL(request.url, 'http://fake')
+    requests.push(`${request.method} ${pathname}`)
+    if (connect) connect(websocket(request, socket), pathname)
+    else socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n')
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -78,6 +86,33 @@ export async function startFake(answer) {
       server.close()
       await once(server, 'close')
     },
+  }
+}
+
+/** The server's end of a websocket. `closed` is when the client's connection has ended. */
+function websocket(request, socket) {
+  const key = `${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`
+  const accept = createHash('sha1').update(key).digest('base64')
+  socket.write(
+    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+  )
+  const send = (opcode, payload) => {
+    const { length } = payload
+    const head = Buffer.from([0x80 | opcode, 126, length >> 8, length & 255])
+    return socket.write(Buffer.concat([length < 126 ? Buffer.from([head[0], length]) : head, payload]))
+  }
+  const CLOSE = 8
+  // A client sends one frame at a time here, and reads on until the close frame is answered.
+  socket.on('data', ([first]) => (first & 15) === CLOSE && socket.end())
+  socket.on('end', () => socket.end())
+  socket.on('error', () => {})
+  return {
+    binary: (payload) => send(2, Buffer.from(payload)),
+    text: (payload) => send(1, Buffer.from(payload)),
+    close: (code = 1000) => send(CLOSE, Buffer.from([code >> 8, code & 255])),
+    destroy: () => socket.destroy(),
+    closed: new Promise((resolve) => socket.once('close', resolve)),
+    socket,
   }
 }
 

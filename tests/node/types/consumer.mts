@@ -2,6 +2,7 @@
 import { createReadStream } from 'node:fs'
 import type { Readable } from 'node:stream'
 import {
+  ChartType,
   CodeLanguage,
   CodeRunParams,
   Daytona,
@@ -9,22 +10,39 @@ import {
   DaytonaError,
   DaytonaFileNotFoundError,
   DaytonaNotFoundError,
+  PtyHandle,
   SandboxListSortField,
   SandboxState,
   SOURCE_DAEMON,
 } from 'daytona-native'
 import type {
+  BarChart,
+  Chart,
+  Command,
   CreateSandboxFromImageParams,
   CreateSandboxFromSnapshotParams,
   DaytonaConfig,
   DownloadProgress,
+  ExecStream,
   ExecuteResponse,
+  ExecutionResult,
   FileDownloadResponse,
   FileInfo,
+  InterpreterContext,
+  LineChart,
   ListSandboxesQuery,
+  LogStream,
   Match,
+  OutputMessage,
+  PtyCreateOptions,
+  PtyResult,
+  PtySessionInfo,
   Resources,
+  RunCodeOptions,
   Sandbox,
+  Session,
+  SessionCommandLogsResponse,
+  SessionExecuteResponse,
   UploadSource,
   UploadStreamOptions,
   VolumeMount,
@@ -85,6 +103,58 @@ async function* pieces() {
 const sources: UploadSource[] = ['local', content, createReadStream('local'), new Blob([]).stream(), pieces()]
 for (const source of sources) await sandbox.fs.uploadFileStream(source, 'a', uploadOptions)
 
+const { process: commands, codeInterpreter } = sandbox
+const charts: Chart[] = (await commands.codeRun('plot()')).artifacts?.charts ?? []
+for (const chart of charts) {
+  if (chart.type === ChartType.LINE) void [(chart as LineChart).x_ticks, chart.elements?.[0]?.points?.[0]?.[1]]
+  if (chart.type === ChartType.BAR) void (chart as BarChart).elements
+}
+
+await commands.createSession('s')
+const session: Session = await commands.getSession('s', { timeout: 5 })
+const first: Command | undefined = session.commands[0]
+const run: SessionExecuteResponse = await commands.executeSessionCommand('s', { command: 'ls', runAsync: true }, 5)
+const logs: SessionCommandLogsResponse = await commands.getSessionCommandLogs('s', run.cmdId)
+const ended: void = await commands.getSessionCommandLogs(
+  's',
+  run.cmdId,
+  (chunk: string) => void chunk,
+  (chunk: string) => void chunk,
+)
+const only: void = await commands.getEntrypointLogs((chunk) => void chunk.length, undefined, { signal })
+const log: LogStream = await commands.followSessionCommandLogs('s', run.cmdId, { signal })
+for await (const { stream, text, data } of log) {
+  const known: 'stdout' | 'stderr' = stream
+  const size: number = text.length + data.byteLength
+  void [known, size]
+}
+{
+  await using stream: ExecStream = await commands.executeCommandStream('cat', '/tmp', { A: '1' }, 5, { signal })
+  await stream.writeStdin('text')
+  await stream.writeStdin(new Uint8Array(1))
+  await stream.closeStdin()
+  await stream.signal('SIGINT')
+  await stream.signal(2)
+  for await (const chunk of stream) void chunk.text
+  const exit: number = await stream.wait()
+  const known: number | undefined = stream.exitCode
+  void [exit, known]
+}
+
+const create: PtyCreateOptions = { id: 'p', cols: 80, rows: 24 }
+const pty: PtyHandle = await commands.createPty({ ...create, onData: async (data: Uint8Array) => void data })
+await commands.connectPty('p', { replay: true })
+await pty.sendInput(new Uint8Array([3]))
+const resized: PtySessionInfo = await pty.resize(100, 30)
+const result: PtyResult = await pty.wait({ timeout: 5 })
+for await (const data of pty) void data.byteLength
+
+const context: InterpreterContext = await codeInterpreter.createContext('/tmp')
+const how: RunCodeOptions = { context, timeout: 5, onStdout: ({ output }: OutputMessage) => output, results: true }
+const outcome: ExecutionResult = await codeInterpreter.runCode('1', how)
+const shown: string | undefined = outcome.results?.[0]?.text
+void [first, logs, ended, only, resized, result, shown, outcome.error?.traceback]
+
 const labels: Record<string, string> = await sandbox.setLabels({ a: 'b' })
 await sandbox.stop(60, true, { signal })
 await sandbox.delete(60, true)
@@ -108,6 +178,10 @@ try {
 await sandbox.process.executeCommand(5)
 // @ts-expect-error sandboxes come from a client
 new (sandbox.constructor as typeof import('daytona-native').Sandbox)()
+// @ts-expect-error terminals come from a process
+new PtyHandle()
+// @ts-expect-error a session's request is an object
+await commands.executeSessionCommand('s', 'ls')
 // @ts-expect-error no such setting
 const wrong: DaytonaConfig = { key: 'key' }
 
