@@ -9,6 +9,7 @@ use daytona_wire::process::{CodeRunRequest, CodeRunResponse};
 
 use crate::App;
 use crate::body::Json;
+use crate::chart::Charts;
 use crate::error::{Error, Result};
 use crate::process::{self, ARGUMENT_LIMIT, Outcome, Program};
 use crate::typescript;
@@ -28,9 +29,12 @@ pub(crate) async fn code_run(
             "the code or an argument holds a NUL byte; remove it, or write it as an escape",
         ));
     }
-    let env = process::environment(&app, request.envs)?;
+    let mut env = process::environment(&app, request.envs)?;
+    let language = request.language.to_ascii_lowercase();
+    let charts =
+        (language == "python" && Charts::wanted(&request.code)).then(|| Charts::prepare(&mut env)).transpose()?;
     let path = search_path(&env);
-    let command = match request.language.to_ascii_lowercase().as_str() {
+    let command = match language.as_str() {
         "python" => python(path, request.code, argv),
         "javascript" => javascript(path, request.code, argv),
         "typescript" => {
@@ -61,7 +65,11 @@ pub(crate) async fn code_run(
         }
         Err(missing) => missing,
     };
-    Ok(axum::Json(CodeRunResponse { exit_code: outcome.exit_code, result: outcome.result, artifacts: None }))
+    let artifacts = match charts {
+        Some(charts) => tokio::task::spawn_blocking(|| charts.collect()).await.unwrap_or_default(),
+        None => None,
+    };
+    Ok(axum::Json(CodeRunResponse { exit_code: outcome.exit_code, result: outcome.result, artifacts }))
 }
 
 /// An interpreter, told what to run.

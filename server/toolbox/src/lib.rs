@@ -5,6 +5,7 @@
 //! signed URLs before it passes a request on.
 
 mod body;
+mod chart;
 mod code;
 mod error;
 mod exec_stream;
