@@ -13,7 +13,6 @@ use crate::call::{self, Mode};
 use crate::convert::{self, Fields, value};
 use crate::error::raise;
 use crate::sandbox::Sandbox;
-use crate::telemetry;
 
 /// A client. `asynchronous` decides what all its methods, and those of its sandboxes, return.
 #[pyclass(frozen, module = "daytona_native._native")]
@@ -39,9 +38,6 @@ impl Daytona {
         let config = Config { source, server_binary, local_data_dir: data_dir, ..given };
         let inner = daytona_core::Daytona::new(&config).map_err(|error| raise(py, &error))?;
         warn(py, &inner)?;
-        if inner.settings().otel_enabled {
-            telemetry::turn_on();
-        }
         Ok(Self { inner, mode })
     }
 

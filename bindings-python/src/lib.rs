@@ -19,7 +19,6 @@ mod pty;
 mod runtime;
 mod sandbox;
 mod session;
-mod telemetry;
 mod transfer;
 
 use pyo3::prelude::*;

@@ -21,6 +21,8 @@ use crate::output::{OutputChunk, Pipe};
 use crate::process::{ExecOptions, Process, check_env, non_empty, refuse_nul};
 
 use client::{Client, Ended};
+#[cfg(any(test, fuzzing))]
+pub(crate) use client::{Heard, parse};
 use fallback::Fallback;
 use shared::{Owner, Running, Shared, Signal};
 

@@ -243,7 +243,7 @@ async fn drive(mut socket: Socket, sandbox: &Sandbox, line: &Line, mut interrupt
 }
 
 /// One message; `None` for a type of a newer server.
-fn parse(message: &Message) -> Result<Option<RunMessage>> {
+pub(crate) fn parse(message: &Message) -> Result<Option<RunMessage>> {
     #[derive(Deserialize)]
     struct Kind {
         #[serde(rename = "type")]

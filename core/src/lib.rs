@@ -15,6 +15,8 @@ mod error;
 mod events;
 mod exec_stream;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod inbox;
 mod interpreter;
 mod local;

@@ -27,6 +27,8 @@ use crate::transport::{Call, seconds};
 use crate::watch;
 use crate::ws::Open;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use drive::read_control;
 use drive::{Line, drive};
 
 /// What a server may take to say that the terminal is there.

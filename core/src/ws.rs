@@ -1,6 +1,7 @@
 //! Websockets over the HTTP client: its TLS, proxies, headers and time limits are theirs too.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use http::header::{CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderMap, header};
 use reqwest::{Upgraded, Url};
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
 pub(crate) use tokio_tungstenite::tungstenite::Message;
@@ -83,19 +85,23 @@ impl Transport {
                 .with_operation(operation));
         }
         let upgraded = answer.response.upgrade().await.map_err(|error| broken(error).with_operation(operation))?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .max_message_size(Some(MAX_MESSAGE))
-            .max_frame_size(Some(MAX_MESSAGE));
         Ok(Socket {
-            stream: WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await,
+            stream: WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config())).await,
             operation,
             host,
             queued: 0,
+            drained: Arc::default(),
             ping: Box::pin(tokio::time::sleep(PING)),
             is_answered: true,
         })
     }
+}
+
+pub(crate) fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE))
 }
 
 fn value(text: &str) -> Result<HeaderValue> {
@@ -109,6 +115,7 @@ pub(crate) struct Socket {
     operation: Operation,
     host: String,
     queued: usize,
+    drained: Arc<Notify>,
     ping: Pin<Box<Sleep>>,
     /// Something came since the last ping.
     is_answered: bool,
@@ -186,6 +193,11 @@ impl Socket {
         self.queued
     }
 
+    /// Notified when all that was queued is written, for who waits with more meanwhile.
+    pub(crate) fn drained(&self) -> Arc<Notify> {
+        Arc::clone(&self.drained)
+    }
+
     /// Writes all that is queued. Cancel safe. Only for where the server is known to read.
     pub(crate) async fn flush(&mut self) -> Result<()> {
         std::future::poll_fn(|cx| self.poll_flush(cx)).await
@@ -197,6 +209,7 @@ impl Socket {
         }
         let result = std::task::ready!(self.stream.poll_flush_unpin(cx));
         self.queued = 0;
+        self.drained.notify_one();
         Poll::Ready(result.map_err(|error| self.broken(error)))
     }
 

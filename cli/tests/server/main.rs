@@ -5,7 +5,6 @@ mod ends;
 mod events;
 mod lease;
 mod list;
-mod shell;
 mod start;
 mod support;
 mod toolbox;

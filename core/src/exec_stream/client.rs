@@ -34,8 +34,6 @@ const ACK_DELAY: Duration = Duration::from_millis(20);
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Bytes of stdin in one message.
 const STDIN_FRAME: usize = 64 << 10;
-/// Bytes that wait in the socket before more is added.
-const QUEUED: usize = 256 << 10;
 
 pub(super) enum Ended {
     Done,
@@ -341,7 +339,7 @@ fn send_input(socket: &mut Socket, shared: &Shared, sending: &mut Sending) {
         socket.queue(text(&ToServer::Signal { signal: KILL.to_string() }));
     }
     sending.stdin = sending.stdin.max(input.begin);
-    while sending.stdin < input.end() && socket.queued() < QUEUED {
+    while sending.stdin < input.end() {
         let begin = usize::try_from(sending.stdin - input.begin).unwrap_or(usize::MAX);
         let bytes = &input.waiting[begin..];
         let bytes = &bytes[..bytes.len().min(STDIN_FRAME)];

@@ -58,11 +58,13 @@ pub(super) async fn drive(mut socket: Socket, sandbox: &Sandbox, line: &Line, mu
     let _filling = line.output.filling();
     let mut died = std::pin::pin!(watch::ended(sandbox));
     let mut closes = None;
+    let drained = socket.drained();
     loop {
         let event = tokio::select! {
             biased;
             () = line.leave.notified() => Event::Left,
             part = typed.recv(), if socket.queued() < INPUT_WINDOW => Event::Typed(part),
+            () = drained.notified(), if socket.queued() >= INPUT_WINDOW => continue,
             message = inbox::receive(&mut socket, &line.output) => Event::Received(message),
             error = &mut died => Event::Died(error),
             () = sleep_until(closes.unwrap_or_else(Instant::now)), if closes.is_some() => Event::Late,
@@ -178,4 +180,14 @@ fn ended(line: &Line, end: End) -> Result<()> {
             })
         }
     }
+}
+
+/// What [`crate::fuzzing`] runs.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_control(text: &str, code: u16) {
+    let line = Line::default();
+    if let Some(control) = control(text) {
+        note(&line, control);
+    }
+    let _ = ended(&line, End::Closed { code: Some(code), reason: text.to_owned() });
 }

@@ -1,5 +1,6 @@
 //! A server whose every answer is given by the test.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ pub(crate) enum Step {
     Close(u16, &'static str),
     /// Goes on when the test says so.
     Wait(Arc<tokio::sync::Notify>),
+    Tell(Arc<tokio::sync::Notify>),
+    /// Counted once it is sent.
+    Counted(Vec<u8>, Arc<AtomicUsize>),
 }
 
 pub(crate) enum Reply {
@@ -177,6 +181,15 @@ async fn play(mut socket: WebSocketStream<TcpStream>, steps: Vec<Step>, ear: &mp
                     let _ = ear.send(message);
                 }
                 Ok(())
+            }
+            Step::Tell(told) => {
+                told.notify_one();
+                Ok(())
+            }
+            Step::Counted(bytes, count) => {
+                let sent = socket.send(Message::binary(bytes)).await;
+                count.fetch_add(1, Ordering::SeqCst);
+                sent
             }
             Step::Wait(go) => {
                 go.notified().await;

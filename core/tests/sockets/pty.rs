@@ -308,3 +308,21 @@ async fn output_nobody_takes_is_held_back_and_input_goes_on() {
     go.notify_one();
     assert_eq!(pty.wait(Some(LIMIT.as_secs_f64())).await.unwrap(), exit(9));
 }
+
+#[tokio::test]
+async fn input_of_many_windows_arrives_whole() {
+    let mut fake = Fake::serve(|_| Reply::Socket(vec![Step::Text(CONNECTED), Step::HearAll])).await;
+    let pty = fake.sandbox.process().connect_pty_session("p", false).await.unwrap();
+    let typing = tokio::spawn(async move {
+        for _ in 0..64 {
+            pty.send_input(vec![b'i'; 256 << 10].into()).await.unwrap();
+        }
+        pty
+    });
+    let mut length = 0;
+    while length < 16 << 20 {
+        length += fake.heard().await.len();
+    }
+    assert_eq!(length, 16 << 20);
+    drop(typing.await.unwrap());
+}
