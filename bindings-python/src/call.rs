@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daytona_core::Error;
+use futures_util::future::BoxFuture;
 use pyo3::prelude::*;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -13,6 +14,7 @@ use crate::completion::{Awaitable, Outcome};
 use crate::error::Failure;
 use crate::host::{Host, Job};
 use crate::runtime::{self, Process};
+use crate::telemetry;
 
 /// How often signals are looked for while a call is under way.
 const SIGNAL_TICK: Duration = Duration::from_millis(50);
@@ -29,6 +31,26 @@ pub(crate) enum Mode {
 impl Mode {
     /// Runs what needs nothing from Python while it runs.
     pub(crate) fn run<T, C>(
+        self,
+        py: Python<'_>,
+        future: impl Future<Output = Result<T, Error>> + Send + 'static,
+        convert: C,
+    ) -> PyResult<Py<PyAny>>
+    where
+        T: Send + 'static,
+        C: FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+    {
+        match telemetry::parent(py)? {
+            None => self.run_as_is(py, future, convert),
+            parent => {
+                // Boxed, so that the usual way does not move it about.
+                let future: BoxFuture<'static, Result<T, Error>> = Box::pin(telemetry::within(parent, future));
+                self.run_as_is(py, future, convert)
+            }
+        }
+    }
+
+    fn run_as_is<T, C>(
         self,
         py: Python<'_>,
         future: impl Future<Output = Result<T, Error>> + Send + 'static,
@@ -64,11 +86,12 @@ impl Mode {
         match self {
             Self::Sync => {
                 let (host, jobs) = Host::of_caller();
-                let value = block_on(py, make(py, host)?, Some(jobs))?.map_err(|failure| failure.raise(py))?;
+                let future = telemetry::within(telemetry::parent(py)?, make(py, host)?);
+                let value = block_on(py, future, Some(jobs))?.map_err(|failure| failure.raise(py))?;
                 convert(py, value)
             }
             Self::Async => Awaitable::make(py, |py, host| {
-                let future = make(py, host)?;
+                let future = telemetry::within(telemetry::parent(py)?, make(py, host)?);
                 Ok(async move { outcome(future.await, convert) })
             }),
         }

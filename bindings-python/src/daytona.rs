@@ -13,6 +13,7 @@ use crate::call::{self, Mode};
 use crate::convert::{self, Fields, value};
 use crate::error::raise;
 use crate::sandbox::Sandbox;
+use crate::telemetry;
 
 /// A client. `asynchronous` decides what all its methods, and those of its sandboxes, return.
 #[pyclass(frozen, module = "daytona_native._native")]
@@ -38,6 +39,9 @@ impl Daytona {
         let config = Config { source, server_binary, local_data_dir: data_dir, ..given };
         let inner = daytona_core::Daytona::new(&config).map_err(|error| raise(py, &error))?;
         warn(py, &inner)?;
+        if inner.settings().otel_enabled {
+            telemetry::turn_on();
+        }
         Ok(Self { inner, mode })
     }
 

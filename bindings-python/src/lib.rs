@@ -19,6 +19,7 @@ mod pty;
 mod runtime;
 mod sandbox;
 mod session;
+mod telemetry;
 mod transfer;
 
 use pyo3::prelude::*;

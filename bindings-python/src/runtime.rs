@@ -129,10 +129,11 @@ impl Drop for Returning {
 #[pyfunction]
 pub(crate) fn interpreter_ends(py: Python<'_>) {
     let process = Process::current();
+    process.ending.store(true, Ordering::SeqCst);
     if crate::exec_stream::close_all() {
         process.settle(py);
     }
-    process.ending.store(true, Ordering::SeqCst);
+    crate::telemetry::end(py);
     let limit = Instant::now() + END_LIMIT;
     while process.returning.load(Ordering::SeqCst) > 0 && Instant::now() < limit {
         py.detach(|| std::thread::sleep(Duration::from_millis(1)));

@@ -1,4 +1,6 @@
-//! The `daytona-native` binary: `serve`, and the hidden role `launcher`.
+//! The `daytona-native` binary: `serve`, `shell`, and the hidden role `launcher`.
+
+mod shell;
 
 use std::io::{self, Write as _};
 use std::net::IpAddr;
@@ -25,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run the local server.
     Serve(Box<Serve>),
+    /// Open a shell in a sandbox, or attach to a session again.
+    Shell(shell::Shell),
     /// The server's helper that starts the sandboxes; not for use by hand.
     #[command(hide = true)]
     Launcher,
@@ -90,6 +94,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Launcher => daytona_runtime::launcher_main(),
         Command::Serve(serve) => run(*serve),
+        Command::Shell(args) => shell::main(&args),
     }
 }
 

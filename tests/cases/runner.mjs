@@ -202,6 +202,8 @@ class Terminal {
     while (this.#script.length > 0 && this.#shown.includes(this.#script[0].until ?? '')) {
       const action = this.#script.shift()
       this.#actions = this.#actions.then(() => this.#act(action))
+      // Told by `run`, unless the terminal's end is.
+      this.#actions.catch(() => {})
     }
   }
 

@@ -67,11 +67,10 @@ test('calls that change a sandbox refresh it', async () => {
 })
 
 test('what fails leaves the sandbox as the server sees it', async () => {
-  let state = 'starting'
   const fake = await startFake((request, response) => {
     request.resume()
-    state = 'error'
-    json(response, 200, { id: 'fake', state, errorReason: 'no disk', toolboxProxyUrl: fake.base })
+    Object.assign(fake.data, { state: 'error', errorReason: 'no disk' })
+    json(response, 200, { id: 'fake', ...fake.data, toolboxProxyUrl: fake.base })
   })
   try {
     await assert.rejects(fake.sandbox.start(5), (error) => {

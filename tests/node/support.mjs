@@ -51,17 +51,18 @@ export async function startServer() {
 /**
  * A server whose answers the test decides. `answer(request, response)` gets what is not about the one
  * sandbox, whose id is `fake`; `connect(websocket, path)` gets what wants to be a websocket; `requests`
- * holds `METHOD path` of all that came.
+ * holds `METHOD path` of all that came; `data` is changed to change what is said of the sandbox.
  */
 export async function startFake(answer, connect) {
   const requests = []
+  const data = {}
   const server = http.createServer((request, response) => {
     const { pathname } = new URL(request.url, 'http://fake')
     requests.push(`${request.method} ${pathname}`)
     if (request.method === 'GET' && pathname === '/api/sandbox/fake') {
       request.resume()
       response.setHeader('content-type', 'application/json')
-      response.end(JSON.stringify(sandboxData(base)))
+      response.end(JSON.stringify({ ...sandboxData(base), ...data }))
       return
     }
     answer(request, response, pathname)
@@ -78,6 +79,7 @@ export async function startFake(answer, connect) {
   const daytona = new Daytona({ apiUrl: `${base}/api`, apiKey: 'fake-key' })
   return {
     base,
+    data,
     daytona,
     requests,
     sandbox: await daytona.get('fake'),

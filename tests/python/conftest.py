@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +89,7 @@ class Fake(http.server.ThreadingHTTPServer):
         self.blocked = threading.Semaphore(0)
         self.left = threading.Semaphore(0)
         self.requests: list[str] = []
+        self.traced: list[tuple[str, str | None]] = []
         self._connections: list[socket.socket] = []
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -100,6 +102,12 @@ class Fake(http.server.ThreadingHTTPServer):
         connection, address = super().get_request()
         self._connections.append(connection)
         return connection, address
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[str]:
+        """Give the URL of a server that never answers."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
     def drop(self) -> None:
         """Break all connections."""
@@ -118,6 +126,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
+    def _note(self) -> None:
+        request = f"{self.command} {self.path}"
+        self.server.requests.append(request)
+        self.server.traced.append((request, self.headers.get("traceparent")))
+
     def answer(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(body).encode()
         self.send_response(status)
@@ -129,7 +142,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_GET(self) -> None:
-        self.server.requests.append(f"GET {self.path}")
+        self._note()
         sandbox = self.path.rpartition("/")[2]
         if sandbox == "missing":
             body = {"statusCode": 404, "message": "no such sandbox", "source": "DAYTONA_API"}
@@ -139,9 +152,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200, {"id": sandbox, "name": sandbox, "state": "started", "cpu": 2, "toolboxProxyUrl": toolbox})
 
     def do_POST(self) -> None:
-        self.server.requests.append(f"POST {self.path}")
-        length = int(self.headers.get("Content-Length") or 0)
-        body: dict[str, Any] = json.loads(self.rfile.read(length) or b"{}")
+        self._note()
+        data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path.startswith("/v1/"):
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        body: dict[str, Any] = json.loads(data or b"{}")
         if body.get("command") != "block":
             self.answer(200, {"exitCode": 0, "result": body.get("command", "")})
             return
@@ -200,6 +218,8 @@ def forked(work: Callable[[], bool]) -> bool:
         try:
             signal.alarm(20)
             status = 0 if work() else 1
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -250,7 +250,7 @@ def test_a_fork_may_not_use_it(shared_sandbox: Sandbox) -> None:
     terminal = shared_sandbox.process.create_pty_session(name())
 
     def child() -> bool:
-        for use in (lambda: next(terminal), terminal.wait, lambda: terminal.send_input("child\n"), terminal.kill):
+        for use in (lambda: next(terminal), terminal.wait, lambda: terminal.send_input("child\n")):
             with pytest.raises(DaytonaError, match="fork"):
                 use()
         terminal.disconnect()

@@ -5,6 +5,7 @@ mod ends;
 mod events;
 mod lease;
 mod list;
+mod shell;
 mod start;
 mod support;
 mod toolbox;
