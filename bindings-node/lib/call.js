@@ -2,6 +2,7 @@
 
 const { setInterval } = require('node:timers')
 const { native } = require('./native')
+const telemetry = require('./telemetry')
 const { classes, invalid, toError } = require('./errors')
 
 /** How a call of the bridge ends, or that it moves: the kinds of `completion.rs`. */
@@ -128,6 +129,8 @@ function call(start, options) {
     const entry = { id: nextId(), resolve, reject, options }
     if (signal != null) entry.unwatch = onAbort(signal, () => abandon(entry.id, reasonOf(options)))
     register(entry)
+    const parent = telemetry.parent()
+    if (parent !== undefined) calls.setParent(parent)
     try {
       start(entry.id)
     } catch (error) {

@@ -22,7 +22,10 @@ export interface DaytonaConfig {
   serverUrl?: string
   /** Region of new sandboxes. */
   target?: string
-  /** Sends OpenTelemetry spans and metrics. */
+  /**
+   * Shows calls to OpenTelemetry: spans and durations go where the `OTEL_EXPORTER_OTLP_...` variables say,
+   * the last ones when the process exits. A call is a child of the program's own active span.
+   */
   otelEnabled?: boolean
   /** @deprecated Wait for states by polling only. */
   useDeprecatedPolling?: boolean
@@ -162,7 +165,7 @@ export declare class Daytona implements AsyncDisposable {
    */
   static local(options?: LocalOptions): Daytona
 
-  /** Does nothing: there is nothing to close. */
+  /** There is nothing to close; what OpenTelemetry is to be shown is sent, for two seconds at most. */
   [Symbol.asyncDispose](): Promise<void>
 
   /**

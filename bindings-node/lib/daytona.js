@@ -4,6 +4,7 @@ const { call, calls, result } = require('./call')
 const { native, serverBinary } = require('./native')
 const { invalid, toError } = require('./errors')
 const { Sandbox } = require('./sandbox')
+const telemetry = require('./telemetry')
 const { json, limit, object, text } = require('./arguments')
 
 /** Where `Daytona.local` puts what is no part of the configuration. */
@@ -48,6 +49,7 @@ class Daytona {
     const made = native.newClient(calls, settings(object('config', config)))
     if (typeof made === 'string') throw toError(made)
     this.#native = made
+    if (made.isObserved()) telemetry.turnOn()
     for (const { deprecation, message } of made.warnings()) {
       process.emitWarning(message, deprecation ? 'DeprecationWarning' : 'DaytonaWarning')
     }
@@ -113,7 +115,9 @@ class Daytona {
   }
 
   /** Nothing has to be released: connections and the local server end with the process. */
-  async [Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')]() {}
+  async [Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')]() {
+    if (this.#native.isObserved()) result(await call((id) => this.#native.flush(id)))
+  }
 }
 
 module.exports = { Daytona }

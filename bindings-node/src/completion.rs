@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::files::NativeDownload;
 use crate::sandbox::NativeSandbox;
+use crate::telemetry::within;
 
 /// What a call gives: two values, which the JavaScript method that started it knows how to read.
 pub(crate) enum Outcome {
@@ -156,6 +157,8 @@ static RUNTIME: LazyLock<Handle> = LazyLock::new(|| {
 pub(crate) struct Calls {
     queue: Arc<Queue>,
     tasks: Rc<RefCell<HashMap<u32, JoinHandle<()>>>>,
+    /// The program's span of the next call.
+    parent: Rc<RefCell<Option<String>>>,
 }
 
 impl Calls {
@@ -163,7 +166,10 @@ impl Calls {
     pub(crate) fn spawn(&self, id: u32, work: impl Future<Output = Result<Outcome>> + Send + 'static) {
         let ticket = Ticket { id, queue: Arc::clone(&self.queue), answered: false };
         // Not an async block, which would hold the call's future twice.
-        let task = RUNTIME.spawn(work.map(|outcome| ticket.answer(outcome)));
+        let task = match self.parent.take() {
+            None => RUNTIME.spawn(work.map(|outcome| ticket.answer(outcome))),
+            Some(parent) => RUNTIME.spawn(within(parent, work).map(|outcome| ticket.answer(outcome))),
+        };
         self.tasks.borrow_mut().insert(id, task);
     }
 
@@ -199,10 +205,16 @@ impl NativeCalls {
     pub fn new(env: Env, wake: ThreadsafeFunction<(), (), (), Status, false, true>) -> napi::Result<Self> {
         daytona_core::set_background(|| RUNTIME.clone());
         let queue = Queue { done: Mutex::default(), woken: AtomicBool::new(false), wake };
-        let calls = Calls { queue: Arc::new(queue), tasks: Rc::default() };
+        let calls = Calls { queue: Arc::new(queue), tasks: Rc::default(), parent: Rc::default() };
         // A worker that is terminated takes its calls along.
         env.add_env_cleanup_hook(calls.clone(), |calls| calls.cancel_all())?;
         Ok(Self { calls })
+    }
+
+    /// The span that the next call is a part of, as the header `traceparent`.
+    #[napi]
+    pub fn set_parent(&self, parent: Option<String>) {
+        *self.calls.parent.borrow_mut() = parent;
     }
 
     /// Drops a call: its request is cancelled and its answer, if there is one, is of no use.

@@ -92,8 +92,8 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<Outcome> {
 /// A client.
 #[napi]
 pub struct NativeClient {
-    calls: Calls,
-    daytona: Daytona,
+    pub(crate) calls: Calls,
+    pub(crate) daytona: Daytona,
 }
 
 /// What the user should know.

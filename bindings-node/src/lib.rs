@@ -13,3 +13,4 @@ pub mod process;
 pub mod pty;
 pub mod sandbox;
 pub mod session;
+pub mod telemetry;
