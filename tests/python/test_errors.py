@@ -40,7 +40,11 @@ def test_the_classes_are_those_of_the_core(name: str, parent: str, code: str | N
 
 
 def test_no_class_is_missing_in_the_core() -> None:
-    ours = {getattr(daytona_native, name) for name in daytona_native.__all__ if name.endswith("Error")}
+    ours = {
+        getattr(daytona_native, name)
+        for name in daytona_native.__all__
+        if name.startswith("Daytona") and name.endswith("Error")
+    }
     assert ours == {getattr(daytona_native, name) for name, _, _ in TABLE}
 
 

@@ -265,8 +265,8 @@ def test_control_c_and_the_end_of_the_program(server: Server, shared_sandbox: Sa
     code = """
 terminal = box.process.create_pty_session(ID)
 other = box.process.create_pty_session(ID + "b")
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     for data in terminal:
         pass
 except KeyboardInterrupt:
