@@ -63,7 +63,8 @@ pub struct AgentConfig {
 pub struct Patience {
     /// A command on a websocket whose connection is lost is ended after this.
     pub reconnect: Duration,
-    /// A client of a terminal that takes nothing for so long, while others wait for it, is cut off.
+    /// A client of a terminal that takes nothing for so long, while others wait for it, is cut off; without others
+    /// after six times as long.
     pub slow_client: Duration,
 }
 

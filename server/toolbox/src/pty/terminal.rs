@@ -26,6 +26,9 @@ use crate::{process, ring};
 const SCROLLBACK: usize = 256 << 10;
 /// How far a client may be behind before the others, and the program, wait for it.
 const BACKLOG: usize = 1 << 20;
+/// How much more patience there is with a client that nobody but the program waits for. Buffers on the way hide for
+/// seconds that a slow client reads.
+const ALONE: u32 = 6;
 /// The most bytes of output in one message.
 pub(super) const FRAME: usize = 32 << 10;
 
@@ -248,6 +251,7 @@ impl Terminal {
         let (waker, cut) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let client = Client { offset, progress: Instant::now(), waker: Arc::clone(&waker), cut: Arc::clone(&cut) };
         state.clients.insert(number, client);
+        self.room.notify_one();
         Seat { number, waker, cut }
     }
 
@@ -307,8 +311,9 @@ impl Terminal {
                 let room = |client: &Client| {
                     usize::try_from(end - client.offset).map_or(0, |behind| BACKLOG.saturating_sub(behind))
                 };
+                let patience = if state.clients.len() > 1 { self.patience } else { self.patience * ALONE };
                 state.clients.retain(|_, client| {
-                    let stays = room(client) > 0 || now < client.progress + self.patience;
+                    let stays = room(client) > 0 || now < client.progress + patience;
                     if !stays {
                         client.cut.notify_one();
                     }
@@ -319,7 +324,7 @@ impl Terminal {
                     return least;
                 }
                 let full = state.clients.values().filter(|client| room(client) == 0);
-                full.map(|client| client.progress + self.patience).min().unwrap_or(now)
+                full.map(|client| client.progress + patience).min().unwrap_or(now)
             };
             tokio::select! {
                 () = self.room.notified() => {}
