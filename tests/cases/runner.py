@@ -514,8 +514,14 @@ class Terminal:
         self._script = script
         for action in self._due():
             self._act(action)
-        result = self.handle.wait(on_data=self._on_data)
-        return self._result(result)
+        if not any("disconnect" in action for action in script):
+            return self._result(self.handle.wait(on_data=self._on_data))
+        # The official client's wait does not notice that its own connection is closed.
+        for data in self.handle:
+            self._on_data(data)
+            if not self._script:
+                break
+        return self._result(self.handle)
 
     async def run_async(self, script: list[Json]) -> Json:
         await self.handle.wait_for_connection()
