@@ -16,7 +16,7 @@ use crate::error::Error;
 pub(crate) const REASON_LIMIT: usize = 123;
 
 /// Subprotocols that clients offer in place of a header.
-const SDK_VERSION: &str = "X-Daytona-SDK-Version~";
+pub(crate) const SDK_VERSION: &str = "X-Daytona-SDK-Version~";
 
 /// What a connection is closed with.
 pub(crate) mod code {

@@ -54,6 +54,21 @@ fn large_output_takes_little_memory() {
     common::send_head(&mut answer, "GET", &format!("{large}/logs"), &headers);
     // Each NUL is `\u0000`, once in `output` and once in `stdout`.
     assert!(usize::try_from(std::io::copy(&mut answer, &mut std::io::sink()).unwrap()).unwrap() > 12 * OUTPUT);
+    drop((answer, socket));
     let grown = peak() - before;
     assert!(grown < 8 << 20, "{grown} bytes");
+
+    // Commands keep no descriptor, nor do clients that left.
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = descriptors();
+    for i in 0..200 {
+        let body = json!({"command": format!("echo {i}; echo {i} >&2")});
+        assert_eq!(agent.post(&format!("{path}/s/exec"), &body).json()["stdout"], format!("{i}\n"));
+    }
+    let reading = exec("cat");
+    for _ in 0..20 {
+        drop(agent.websocket(&format!("{reading}/logs?follow=true"), &[]));
+    }
+    assert_eq!(agent.send("DELETE", &format!("{path}/s"), &[], b"").status, 204);
+    eventually("descriptors are closed", || descriptors() < before);
 }

@@ -119,7 +119,7 @@ impl Source {
             Ok(0) => self.pipe = None,
             Ok(size) => {
                 self.owed = self.owed.saturating_sub(size as u64);
-                command.append(self.stream, &mut record[..HEAD + size]);
+                command.grow(command.log.append(self.stream, &mut record[..HEAD + size]));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => self.pipe = None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{Message, WebSocket};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::log::{Cursor, Stream};
 use super::text::{self, Format, PIECE, Text};
 use super::{Command, Progress};
+use crate::websocket::{self, Upgrade};
 
 /// Between signs of life that an idle client is asked for.
 const PING: Duration = Duration::from_secs(30);
@@ -83,34 +84,21 @@ pub(super) fn text(command: Arc<Command>, marked: bool) -> Response {
 }
 
 /// The log as binary messages, each of one stream and starting with its marker.
-pub(super) fn websocket(
-    upgrade: WebSocketUpgrade,
-    command: Arc<Command>,
-    follow: bool,
-    headers: &HeaderMap,
-) -> Response {
+pub(super) fn websocket(upgrade: Upgrade, command: Arc<Command>, follow: bool, headers: &HeaderMap) -> Response {
     let marked = Format::of_websocket(headers) == Format::Marked;
-    upgrade
-        // A client that offers subprotocols wants one of them chosen.
-        .protocols(text::version_protocol(headers))
-        .read_buffer_size(4 << 10)
-        .write_buffer_size(0)
-        .max_message_size(64 << 10)
-        .on_upgrade(async move |mut socket| {
-            let frame = match send(&mut socket, &command, follow, marked).await {
-                Ok(()) => CloseFrame { code: close_code::NORMAL, reason: "".into() },
-                Err(End::Gone) => return,
-                Err(End::Failed(error)) => CloseFrame {
-                    code: close_code::ERROR,
-                    // At most 123 bytes.
-                    reason: format!("cannot read the stored log ({:?})", error.kind()).into(),
-                },
-            };
-            if socket.send(Message::Close(Some(frame))).await.is_ok() {
-                let answered = async { while let Some(Ok(_)) = socket.recv().await {} };
-                let _ = timeout(CLOSE, answered).await;
+    upgrade.run(&[], async move |mut socket| {
+        let close = match send(&mut socket, &command, follow, marked).await {
+            Ok(()) => websocket::close(websocket::code::NORMAL, ""),
+            Err(End::Gone) => return,
+            Err(End::Failed(error)) => {
+                websocket::close(websocket::code::INTERNAL, &format!("cannot read the stored log: {error}"))
             }
-        })
+        };
+        if socket.send(close).await.is_ok() {
+            let answered = async { while let Some(Ok(_)) = socket.recv().await {} };
+            let _ = timeout(CLOSE, answered).await;
+        }
+    })
 }
 
 /// Why the log was not sent to its end.

@@ -251,3 +251,75 @@ impl Cursor {
         Ok(more)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything after what was read before, stream by stream.
+    fn read(cursor: &mut Cursor, end: u64, max: usize) -> [Vec<u8>; 2] {
+        let mut streams = [Vec::new(), Vec::new()];
+        let mut piece = Vec::new();
+        while let Some(stream) = cursor.next(end, max, &mut piece).unwrap() {
+            assert!((1..=max).contains(&piece.len()));
+            streams[stream as usize - 1].append(&mut piece);
+        }
+        streams
+    }
+
+    #[test]
+    fn logs_in_one_file_are_read_as_they_were_written() {
+        let spool = Arc::new(Spool::default());
+        let logs = [(); 2].map(|()| Arc::new(Log::new(Arc::clone(&spool))));
+        let mut written = [(); 2].map(|()| [Vec::new(), Vec::new()]);
+        let mut lengths = [0; 2];
+        // One cursor keeps up, in pieces of varying size; others start later.
+        let mut keeping = logs.clone().map(Cursor::new);
+        let mut kept = written.clone();
+        let mut random = 1_u32;
+        let mut next = |below: u32| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 8) % below
+        };
+        for round in 0..3000_u32 {
+            let log = next(2) as usize;
+            let stream = if next(3) == 0 { Stream::Stderr } else { Stream::Stdout };
+            let size = if next(50) == 0 { 200_000 } else { next(40) + 1 };
+            let bytes: Vec<u8> = (0..size).map(|i| (i + round).to_le_bytes()[0]).collect();
+            lengths[log] += logs[log].append_bytes(stream, &bytes);
+            written[log][stream as usize - 1].extend(bytes);
+            if next(4) == 0 {
+                let max = 1 + next(70_000) as usize;
+                for (kept, new) in kept[log].iter_mut().zip(read(&mut keeping[log], lengths[log], max)) {
+                    kept.extend(new);
+                }
+                assert_eq!(kept[log], written[log]);
+            }
+        }
+        for log in 0..2 {
+            assert_eq!(read(&mut Cursor::new(Arc::clone(&logs[log])), lengths[log], 1000), written[log]);
+        }
+    }
+
+    #[test]
+    fn pieces_of_one_stream_are_given_together() {
+        let log = Arc::new(Log::new(Arc::default()));
+        let end = (0..100).map(|_| log.append_bytes(Stream::Stdout, b"line\n")).sum();
+        let mut piece = Vec::new();
+        assert_eq!(Cursor::new(log).next(end, 1000, &mut piece).unwrap(), Some(Stream::Stdout));
+        assert_eq!(piece.len(), 500);
+    }
+
+    #[test]
+    fn a_log_on_a_full_disk_says_so_once() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let spool = Spool { inner: Mutex::new(Inner { file: Some(Arc::new(full)), ..Inner::default() }) };
+        let log = Arc::new(Log::new(Arc::new(spool)));
+        let end = log.append_bytes(Stream::Stdout, b"lost");
+        assert_eq!(log.append_bytes(Stream::Stdout, b"lost too"), 0);
+        let [stdout, stderr] = read(&mut Cursor::new(log), end, 1000);
+        assert!(stdout.is_empty());
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert!(stderr.contains("the log ends here") && stderr.contains("No space left"), "{stderr}");
+    }
+}

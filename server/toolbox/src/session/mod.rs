@@ -17,6 +17,7 @@ use axum::http::StatusCode;
 use daytona_wire::error::code;
 use daytona_wire::session::{self as wire, ENTRYPOINT};
 use rustix::process::{Pid, Signal};
+use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::{mpsc, watch};
 
@@ -109,9 +110,7 @@ impl Sessions {
     }
 
     fn get(&self, id: &str) -> Result<Arc<Session>> {
-        self.lock().get(id).cloned().ok_or_else(|| {
-            not_found(format!("there is no session {id:?}; create it first, or list the sessions to see what is there"))
-        })
+        self.lock().get(id).cloned().ok_or_else(|| no_session(id))
     }
 
     fn all(&self) -> Vec<wire::Session> {
@@ -123,8 +122,7 @@ impl Sessions {
         if id == ENTRYPOINT {
             return Err(Error::bad_request("the session \"entrypoint\" cannot be deleted; stop the sandbox instead"));
         }
-        let session = self.get(id)?;
-        self.lock().remove(id);
+        let session = self.lock().remove(id).ok_or_else(|| no_session(id))?;
         let work = tokio::spawn(async move {
             if let Some(shell) = session.shell {
                 let ended = session.lock().ended.is_some();
@@ -134,6 +132,10 @@ impl Sessions {
         });
         work.await.map_err(|_| Error::internal("ending the session broke off; its processes may still run"))
     }
+}
+
+fn no_session(id: &str) -> Error {
+    not_found(format!("there is no session {id:?}; create it first, or list the sessions to see what is there"))
 }
 
 fn not_found(message: String) -> Error {
@@ -266,9 +268,8 @@ impl Command {
         });
     }
 
-    /// Adds to the log.
-    fn append(&self, stream: Stream, record: &mut [u8]) {
-        let added = self.log.append(stream, record);
+    /// Tells followers how much longer the log is.
+    fn grow(&self, added: u64) {
         if added > 0 {
             self.progress.send_modify(|progress| progress.length += added);
         }
@@ -309,15 +310,10 @@ impl Command {
         let mut stdin = self.stdin.lock().await;
         let Some(pipe) = stdin.as_mut() else { return Err(done()) };
         if self.echo {
-            for piece in data.chunks(text::PIECE) {
-                let mut record = vec![0; log::HEAD];
-                record.extend_from_slice(piece);
-                self.append(Stream::Stdout, &mut record);
-            }
+            self.grow(self.log.append_bytes(Stream::Stdout, &data));
         }
-        let write = async { tokio::io::AsyncWriteExt::write_all(pipe, &data).await };
         tokio::select! {
-            written = write => written.map_err(|error: io::Error| {
+            written = pipe.write_all(&data) => written.map_err(|error: io::Error| {
                 Error::internal(format!("cannot write to the command's stdin: {error}"))
             }),
             _ = progress.wait_for(|now| now.ending) => Err(done()),

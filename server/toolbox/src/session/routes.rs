@@ -3,8 +3,6 @@
 use std::io;
 
 use axum::Router;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +17,7 @@ use super::{Command, Sessions, follow};
 use crate::App;
 use crate::body::{Json, Query};
 use crate::error::{Error, Result};
+use crate::websocket::Upgrade;
 
 pub(crate) fn routes() -> Router<App> {
     Router::new()
@@ -105,14 +104,12 @@ struct LogsQuery {
     follow: bool,
 }
 
-type Upgrade = std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
-
 async fn command_logs(
     State(app): State<App>,
     Path((id, command)): Path<(String, String)>,
     Query(query): Query<LogsQuery>,
     headers: HeaderMap,
-    upgrade: Upgrade,
+    upgrade: std::result::Result<Upgrade, Response>,
 ) -> Result<Response> {
     let command = app.sessions.get(&id)?.command(&command)?;
     logs(command, &query, &headers, upgrade)
@@ -122,7 +119,7 @@ async fn entrypoint_logs(
     State(app): State<App>,
     Query(query): Query<LogsQuery>,
     headers: HeaderMap,
-    upgrade: Upgrade,
+    upgrade: std::result::Result<Upgrade, Response>,
 ) -> Result<Response> {
     let session = app.sessions.get(ENTRYPOINT).ok();
     let command = session.and_then(|session| session.lock().commands.first().cloned());
@@ -133,7 +130,7 @@ fn logs(
     command: std::sync::Arc<Command>,
     query: &LogsQuery,
     headers: &HeaderMap,
-    upgrade: Upgrade,
+    upgrade: std::result::Result<Upgrade, Response>,
 ) -> Result<Response> {
     if let Ok(upgrade) = upgrade {
         return Ok(follow::websocket(upgrade, command, query.follow, headers));

@@ -146,7 +146,19 @@ pub(super) struct Files {
 impl Files {
     /// The folder, the writing end of the command's stdin, and what reads its output.
     pub(super) fn new(command: &str) -> Result<(Self, Sender, Outputs)> {
-        Self::make(command).map_err(|error| Error::io(&error, "write the command to a folder in", std::env::temp_dir()))
+        Self::make(command).map_err(|error| {
+            let folder = std::env::temp_dir();
+            match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Error::io(&error, "write the command to a folder in", folder)
+                }
+                _ => Error::internal(format!(
+                    "cannot write the command to a folder in {}: {error}; it has to be a directory that the \
+                     sandbox's user may write to",
+                    folder.display()
+                )),
+            }
+        })
     }
 
     fn make(command: &str) -> io::Result<(Self, Sender, Outputs)> {

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use daytona_wire::session::{STDERR_MARKER, STDOUT_MARKER};
 
 use super::log::{Cursor, Log, Stream};
+use crate::websocket;
 
 /// Bytes of a log in one piece of an answer.
 pub(super) const PIECE: usize = 32 << 10;
 
-/// The header with the client's version, and the prefix of the websocket subprotocol for those
-/// that cannot set headers.
+/// The client's version; those that cannot set headers offer it as a subprotocol.
 const VERSION: &str = "x-daytona-sdk-version";
-const VERSION_PROTOCOL: &str = "X-Daytona-SDK-Version~";
+/// Asks for markers.
 const SPLIT: &str = "x-daytona-split-output";
 
 /// The form in which a client takes output.
@@ -60,8 +60,8 @@ fn asks_for_split(headers: &HeaderMap) -> bool {
 /// The client's version. A development version counts as the newest.
 fn version(headers: &HeaderMap) -> Option<[u64; 3]> {
     let text = match headers.get(VERSION) {
-        Some(value) => value.to_str().ok()?.to_owned(),
-        None => version_protocol(headers)?[VERSION_PROTOCOL.len()..].to_owned(),
+        Some(value) => value.to_str().ok()?,
+        None => version_protocol(headers)?,
     };
     if text.contains("dev") {
         return Some([u64::MAX; 3]);
@@ -74,16 +74,10 @@ fn version(headers: &HeaderMap) -> Option<[u64; 3]> {
     Some([major, parts.next().flatten().unwrap_or(0), parts.next().flatten().unwrap_or(0)])
 }
 
-/// The offered subprotocol that names a version.
-pub(super) fn version_protocol(headers: &HeaderMap) -> Option<String> {
-    headers
-        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .find(|name| name.get(..VERSION_PROTOCOL.len()).is_some_and(|p| p.eq_ignore_ascii_case(VERSION_PROTOCOL)))
-        .map(str::to_owned)
+/// The version in an offered subprotocol.
+fn version_protocol(headers: &HeaderMap) -> Option<&str> {
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    offered.flat_map(|value| value.split(',')).find_map(|name| name.trim().strip_prefix(websocket::SDK_VERSION))
 }
 
 /// A stream's marker.
@@ -273,6 +267,27 @@ impl Iterator for Body {
             match self.piece().transpose()? {
                 Ok(piece) if piece.is_empty() => {}
                 other => return Some(other.map(Bytes::from)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_the_same_wherever_its_bytes_are_split() {
+        let bytes = b"a\xe2\x82\xac\xf0\x9f\x98\x80\xff\xe2\x82x\xf0\x9f\x98\xc3\xa9\xed\xa0\x80\xc3";
+        let whole = String::from_utf8_lossy(bytes);
+        for first in 0..=bytes.len() {
+            for second in first..=bytes.len() {
+                let (mut decoder, mut out) = (Decoder::default(), String::new());
+                for piece in [&bytes[..first], &bytes[first..second], &bytes[second..]] {
+                    decoder.push(piece, &mut out);
+                }
+                decoder.finish(&mut out);
+                assert_eq!(out, whole, "{first} {second}");
             }
         }
     }

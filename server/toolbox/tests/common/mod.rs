@@ -16,7 +16,6 @@ use daytona_toolbox::AgentConfig;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio_tungstenite::tungstenite::{self, WebSocket, client::IntoClientRequest};
 
 /// Far more than anything here takes; a test that hangs fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -116,15 +115,6 @@ impl Agent {
 
     pub(crate) fn post(&self, target: &str, body: &Value) -> Answer {
         self.send("POST", target, &[], body.to_string().as_bytes())
-    }
-
-    /// A websocket, open.
-    pub(crate) fn websocket(&self, target: &str, headers: &[(&'static str, &str)]) -> WebSocket<UnixStream> {
-        let mut request = format!("ws://agent{target}").into_client_request().unwrap();
-        for &(name, value) in headers {
-            request.headers_mut().insert(name, value.parse().unwrap());
-        }
-        tungstenite::client::client(request, self.connect()).unwrap().0
     }
 
     pub(crate) fn exec(&self, body: &Value) -> (i64, String) {

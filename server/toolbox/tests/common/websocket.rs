@@ -46,6 +46,15 @@ impl Agent {
         Socket { inner, protocol }
     }
 
+    /// A plain websocket, asked for with `headers`.
+    pub(crate) fn websocket(&self, target: &str, headers: &[(&'static str, &str)]) -> WebSocket<UnixStream> {
+        let mut request = format!("ws://agent{target}").into_client_request().unwrap();
+        for &(name, value) in headers {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        client(request, self.connect()).unwrap().0
+    }
+
     /// The answer to a request for a websocket that is refused.
     pub(crate) fn refused_socket(&self, target: &str) -> Answer {
         let mut stream = self.connect();
