@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use daytona_wire::interpreter::{RunMessage, RunRequest};
@@ -25,6 +26,9 @@ const SOURCE: &str = concat!(include_str!("../after_import.py"), include_str!("w
 /// The longest message: a result with several representations.
 const LINE_LIMIT: usize = 256 << 20;
 const CHUNK: usize = 64 << 10;
+/// After so many small pieces of output more of it is gathered: a message for each line is dear for the client.
+const BURST: u32 = 32;
+const GATHER: Duration = Duration::from_millis(1);
 /// Output that comes while nobody runs anything is kept for the next run, as much as this.
 const KEPT: usize = 64 << 10;
 
@@ -59,6 +63,8 @@ pub(super) struct Worker {
     /// Output that nobody has asked for yet.
     kept: VecDeque<RunMessage>,
     kept_len: usize,
+    /// Small pieces of output of this run.
+    pieces: u32,
 }
 
 impl Worker {
@@ -99,6 +105,7 @@ impl Worker {
             next: None,
             kept: VecDeque::new(),
             kept_len: 0,
+            pieces: 0,
         })
     }
 
@@ -106,6 +113,7 @@ impl Worker {
     pub(super) fn run(&mut self, request: &RunRequest) {
         let request = Request { code: &request.code, envs: request.envs.as_ref(), results: request.results };
         let line = serde_json::to_vec(&request).unwrap_or_default();
+        self.pieces = 0;
         self.outgoing.extend_from_slice(&line);
         self.outgoing.extend_from_slice(b"\n");
     }
@@ -145,6 +153,10 @@ impl Worker {
     }
 
     async fn new_event(&mut self) -> Event {
+        if self.pieces > BURST {
+            tokio::time::sleep(GATHER).await;
+        }
+        self.pieces = self.pieces.saturating_add(1);
         loop {
             if self.next.is_none() {
                 self.take_line();
