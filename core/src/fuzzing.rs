@@ -18,6 +18,9 @@ fn cut(data: &[u8]) -> (&[u8], impl Iterator<Item = &[u8]>) {
 }
 
 /// The markers of a log: any split gives what the whole gives.
+///
+/// # Panics
+/// If that does not hold.
 pub fn demux(data: &[u8]) {
     let (data, pieces) = cut(data);
     let whole = crate::output::demux_in_pieces([data]);
@@ -27,6 +30,9 @@ pub fn demux(data: &[u8]) {
 }
 
 /// A download's answer: any split gives the same parts, and the same refusal.
+///
+/// # Panics
+/// If that does not hold.
 pub fn multipart(data: &[u8]) {
     let (data, pieces) = cut(data);
     let whole = parts([data]);
@@ -56,7 +62,11 @@ fn parts<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Event>, bool) {
     (events, true)
 }
 
-/// Frames of a websocket, and the messages and close reasons of all that is said over one.
+/// Frames of a websocket, and the messages and close reasons of all that is said over one: what is read is what was
+/// sent.
+///
+/// # Panics
+/// If that does not hold.
 pub fn messages(data: &[u8]) {
     let mut socket = WebSocket::from_raw_socket(Wire(data), Role::Client, Some(config()));
     // More calls than there can be frames.
@@ -109,7 +119,10 @@ impl Write for Wire<'_> {
     }
 }
 
-/// Packets of the event stream.
+/// Packets of the event stream: the same text is always the same packet.
+///
+/// # Panics
+/// If that does not hold.
 pub fn events(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         let packet = events::parse(text);

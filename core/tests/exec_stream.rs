@@ -3,19 +3,24 @@
 #[path = "cases/server.rs"]
 mod server;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use daytona_core::{Config, CreateOptions, CreateParams, Daytona, ExecOptions, ExecStream, OutputStream, Sandbox};
+use memchr::memmem;
 use server::Server;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Hands connections on to a server and, while told to, cuts each after some bytes of an answer.
+#[derive(Clone)]
 struct Network {
     url: String,
     cuts: Arc<AtomicBool>,
+    /// The server does not know streamed commands.
+    is_old: Arc<AtomicBool>,
     count: Arc<AtomicUsize>,
 }
 
@@ -26,8 +31,9 @@ impl Network {
         let (_, rest) = server.url.split_once("://").unwrap();
         let (target, path) = rest.split_once('/').unwrap();
         let url = format!("http://{own}/{path}");
-        let (cuts, count) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
-        let (target, switch, counter) = (target.to_owned(), Arc::clone(&cuts), Arc::clone(&count));
+        let (cuts, is_old, count) = <(Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
+        let network = Self { url, cuts, is_old, count };
+        let (target, way) = (target.to_owned(), network.clone());
         tokio::spawn(async move {
             // Any sequence that is the same each time.
             let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -37,40 +43,58 @@ impl Network {
                 state ^= state >> 7;
                 state ^= state << 17;
                 let most = usize::try_from(state % 3_000_000).unwrap();
-                tokio::spawn(carry(near, far, most, Arc::clone(&switch), Arc::clone(&counter)));
+                tokio::spawn(way.clone().carry(near, far, most));
             }
         });
-        Self { url, cuts, count }
+        network
     }
-}
 
-async fn carry(near: TcpStream, far: TcpStream, most: usize, cuts: Arc<AtomicBool>, count: Arc<AtomicUsize>) {
-    let (mut near_in, mut near_out) = near.into_split();
-    let (mut far_in, mut far_out) = far.into_split();
-    let up = tokio::spawn(async move {
-        let _ = tokio::io::copy(&mut near_in, &mut far_out).await;
-    });
-    let mut buffer = vec![0; 16 << 10];
-    let mut carried = 0;
-    while let Ok(length @ 1..) = far_in.read(&mut buffer).await {
-        carried += length;
-        // The last piece arrives in part, as it may.
-        if cuts.load(Ordering::SeqCst) && carried > most {
-            let _ = near_out.write_all(&buffer[..length / 2]).await;
-            count.fetch_add(1, Ordering::SeqCst);
-            break;
+    async fn carry(self, near: TcpStream, far: TcpStream, most: usize) {
+        let (mut near_in, mut near_out) = near.into_split();
+        let (mut far_in, mut far_out) = far.into_split();
+        let up = tokio::spawn(async move {
+            let mut buffer = vec![0; 16 << 10];
+            while let Ok(length @ 1..) = near_in.read(&mut buffer).await {
+                let sent = &mut buffer[..length];
+                let is_start = memmem::find(sent, b"/process/execute/stream?id=");
+                if let Some(at) = is_start.filter(|_| self.is_old.load(Ordering::SeqCst)) {
+                    sent[at + 9..at + 16].copy_from_slice(b"unknown");
+                }
+                if far_out.write_all(sent).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let mut buffer = vec![0; 16 << 10];
+        let mut carried = 0;
+        while let Ok(length @ 1..) = far_in.read(&mut buffer).await {
+            carried += length;
+            // The last piece arrives in part, as it may.
+            if self.cuts.load(Ordering::SeqCst) && carried > most {
+                let _ = near_out.write_all(&buffer[..length / 2]).await;
+                self.count.fetch_add(1, Ordering::SeqCst);
+                break;
+            }
+            if near_out.write_all(&buffer[..length]).await.is_err() {
+                break;
+            }
         }
-        if near_out.write_all(&buffer[..length]).await.is_err() {
-            break;
-        }
+        up.abort();
     }
-    up.abort();
 }
 
 async fn sandbox(url: &str, key: &str) -> Sandbox {
     let config = Config { api_key: Some(key.into()), api_url: Some(url.to_owned()), ..Config::default() };
     let client = Daytona::new(&config).unwrap();
     client.create(CreateParams::default(), &CreateOptions::default()).await.unwrap()
+}
+
+fn hex(hash: Sha256) -> String {
+    let mut text = String::new();
+    for byte in hash.finalize() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// Digests of both streams.
@@ -81,7 +105,7 @@ async fn digests(stream: &ExecStream) -> [String; 2] {
             hashes[chunk.stream as usize].update(&chunk.bytes);
         }
     }
-    hashes.map(|hash| hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    hashes.map(hex)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,8 +116,8 @@ async fn nothing_is_lost_or_doubled_however_often_connections_break() {
     assert!(sandbox.data().toolbox_proxy_url.starts_with(network.url.split("/api").next().unwrap()));
     network.cuts.store(true, Ordering::SeqCst);
 
-    let command = "seq 1 2000000 | tee /tmp/out.$$; seq 5 1000000 >&2; sha256sum < /tmp/out.$$ > /tmp/digest; \
-                   seq 5 1000000 | sha256sum >> /tmp/digest; rm /tmp/out.$$; exit 7";
+    let command = "seq 1 2000000 | tee out.$$; seq 5 1000000 >&2; sha256sum < out.$$ > digest; \
+                   seq 5 1000000 | sha256sum >> digest; rm out.$$; exit 7";
     let stream = sandbox.process().exec_stream(command, ExecOptions::default()).await.unwrap();
     let seen = digests(&stream).await;
     assert_eq!(stream.wait().await.unwrap(), 7);
@@ -101,7 +125,7 @@ async fn nothing_is_lost_or_doubled_however_often_connections_break() {
 
     let echo = sandbox.process().exec_stream("tee /dev/stderr | sha256sum", ExecOptions::default()).await.unwrap();
     let sent: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
-    let wanted: String = Sha256::digest(&sent).iter().map(|byte| format!("{byte:02x}")).collect();
+    let wanted = hex(Sha256::new_with_prefix(&sent));
     let writer = tokio::spawn({
         let echo = echo.clone();
         async move {
@@ -122,13 +146,84 @@ async fn nothing_is_lost_or_doubled_however_often_connections_break() {
         }
     }
     writer.await.unwrap();
-    let copy: String = copy.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let copy = hex(copy);
     assert_eq!((copy.as_str(), digest.trim_end_matches([' ', '-', '\n'])), (&wanted[..], &wanted[..]));
     network.cuts.store(false, Ordering::SeqCst);
     assert!(broken >= 5 && network.count.load(Ordering::SeqCst) > broken, "{broken} connections were cut");
 
-    let wanted = sandbox.process().exec("cat /tmp/digest", ExecOptions::default()).await.unwrap().result;
+    let wanted = sandbox.process().exec("cat digest", ExecOptions::default()).await.unwrap().result;
     let wanted: Vec<&str> = wanted.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(wanted, seen);
+    sandbox.delete(None, true).await.unwrap();
+}
+
+async fn text(stream: &ExecStream) -> [String; 2] {
+    let mut texts = [String::new(), String::new()];
+    while let Some(chunks) = stream.next().await.unwrap() {
+        for chunk in chunks {
+            texts[chunk.stream as usize].push_str(&chunk.text);
+        }
+    }
+    texts
+}
+
+/// Waits until a command no longer runs; its number stands in the file.
+async fn is_gone(sandbox: &Sandbox, file: &str) {
+    let command = format!("while kill -0 $(cat {file}); do sleep 0.02; done 2>/dev/null");
+    let options = ExecOptions { timeout: Some(15.0), ..ExecOptions::default() };
+    assert_eq!(sandbox.process().exec(&command, options).await.unwrap().exit_code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_know_them_runs_them_in_a_session() {
+    let server = Server::start();
+    let network = Network::to(&server).await;
+    let sandbox = sandbox(&network.url, &server.api_key).await;
+    let process = sandbox.process();
+    network.is_old.store(true, Ordering::SeqCst);
+
+    let options = ExecOptions {
+        cwd: Some("/tmp".into()),
+        env: Some([("A".to_owned(), "it's\n$HOME".to_owned())].into()),
+        ..ExecOptions::default()
+    };
+    let stream =
+        process.exec_stream("pwd; echo \"$A\"; read x; echo \"<$x>\" >&2; exit 4 # end", options).await.unwrap();
+    assert_eq!(process.list_sessions(None).await.unwrap().len(), 1);
+    assert!(stream.next().await.unwrap().unwrap()[0].text.starts_with("/tmp"));
+    stream.write_stdin("a line\n".into()).await.unwrap();
+    let [stdout, stderr] = text(&stream).await;
+    assert!("/tmp\nit's\n$HOME\n".ends_with(&stdout), "{stdout}");
+    assert_eq!((&stderr[..], stream.wait().await.unwrap()), ("<a line>\n", 4));
+
+    for by_drop in [false, true] {
+        let command = "echo $$ > pid; echo ready; exec sleep 1000";
+        let stream = process.exec_stream(command, ExecOptions::default()).await.unwrap();
+        assert_eq!(stream.next().await.unwrap().unwrap()[0].text, "ready\n");
+        if by_drop {
+            drop(stream);
+        } else {
+            stream.kill().await.unwrap();
+            assert_eq!(stream.wait().await.unwrap(), 137);
+        }
+        is_gone(&sandbox, "pid").await;
+    }
+    while !process.list_sessions(None).await.unwrap().is_empty() {}
+    sandbox.delete(None, true).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_ends_with_its_last_handle() {
+    let server = Server::start();
+    let sandbox = sandbox(&server.url, &server.api_key).await;
+    let command = "echo $$ > pid; echo ready; sleep 1000";
+    let stream = sandbox.process().exec_stream(command, ExecOptions::default()).await.unwrap();
+    assert_eq!(stream.next().await.unwrap().unwrap()[0].text, "ready\n");
+    let last = stream.clone();
+    drop(stream);
+    last.write_stdin("still there\n".into()).await.unwrap();
+    assert_eq!(last.exit_code(), None);
+    drop(last);
+    is_gone(&sandbox, "pid").await;
     sandbox.delete(None, true).await.unwrap();
 }
