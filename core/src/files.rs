@@ -10,6 +10,7 @@ use crate::process::refuse_nul;
 use crate::sandbox::Sandbox;
 use crate::transfer::{self, Download, DownloadStream, DownloadTarget, Downloaded, Transfer, Upload};
 use crate::transport::{Call, Transport, seconds};
+use crate::watch;
 
 /// The files of one sandbox. Relative paths start from its work directory.
 #[derive(Clone)]
@@ -159,7 +160,7 @@ impl FileSystem {
             let body = ReplaceRequest { files, pattern, new_value };
             let (transport, url) = self.url("replace", &[]).await?;
             let limit = seconds("request_timeout", timeout)?;
-            transport.json(Call::post(operation, url).json(&body)?.limit(limit)).await
+            watch::guard(&self.sandbox, transport.json(Call::post(operation, url).json(&body)?.limit(limit))).await
         };
         self.sandbox.observe(operation, work).await
     }
@@ -206,7 +207,12 @@ impl FileSystem {
     /// `InvalidArgument` for a local file that cannot be read; `FileAccessDenied`; `Connection`.
     pub async fn upload_file(&self, file: Upload, options: Transfer) -> Result<()> {
         let operation = Operation::UPLOAD_FILE;
-        self.sandbox.observe(operation, transfer::upload(&self.sandbox, operation, vec![file], options)).await
+        self.sandbox
+            .observe(
+                operation,
+                watch::guard(&self.sandbox, transfer::upload(&self.sandbox, operation, vec![file], options)),
+            )
+            .await
     }
 
     /// Writes many files in one request.
@@ -215,7 +221,9 @@ impl FileSystem {
     /// As [`FileSystem::upload_file`]; those that could be written are written.
     pub async fn upload_files(&self, files: Vec<Upload>, options: Transfer) -> Result<()> {
         let operation = Operation::UPLOAD_FILES;
-        self.sandbox.observe(operation, transfer::upload(&self.sandbox, operation, files, options)).await
+        self.sandbox
+            .observe(operation, watch::guard(&self.sandbox, transfer::upload(&self.sandbox, operation, files, options)))
+            .await
     }
 
     /// Reads one file into memory (`Some`), or to a local file (`None`) that is replaced as a whole
@@ -231,7 +239,12 @@ impl FileSystem {
     ) -> Result<Option<Vec<u8>>> {
         let operation = Operation::DOWNLOAD_FILE;
         let file = Download { source: path.to_owned(), target };
-        self.sandbox.observe(operation, transfer::download_one(&self.sandbox, operation, file, options)).await
+        self.sandbox
+            .observe(
+                operation,
+                watch::guard(&self.sandbox, transfer::download_one(&self.sandbox, operation, file, options)),
+            )
+            .await
     }
 
     /// Reads many files in one request, each with its own result.
@@ -240,7 +253,12 @@ impl FileSystem {
     /// Only if the request as a whole fails.
     pub async fn download_files(&self, files: Vec<Download>, options: Transfer) -> Result<Vec<Downloaded>> {
         let operation = Operation::DOWNLOAD_FILES;
-        self.sandbox.observe(operation, transfer::download(&self.sandbox, operation, files, options)).await
+        self.sandbox
+            .observe(
+                operation,
+                watch::guard(&self.sandbox, transfer::download(&self.sandbox, operation, files, options)),
+            )
+            .await
     }
 
     /// Opens one file to read it piece by piece.
@@ -270,7 +288,7 @@ impl FileSystem {
     ) -> Result<T> {
         let limit = seconds("request_timeout", timeout)?;
         let (transport, url) = self.url(route, query).await?;
-        transport.json(Call::get(operation, url).limit(limit)).await
+        watch::guard(&self.sandbox, transport.json(Call::get(operation, url).limit(limit))).await
     }
 
     async fn empty(
@@ -283,7 +301,7 @@ impl FileSystem {
     ) -> Result<()> {
         let limit = seconds("request_timeout", timeout)?;
         let (transport, url) = self.url(route, query).await?;
-        transport.empty(Call::new(operation, method, url).limit(limit)).await
+        watch::guard(&self.sandbox, transport.empty(Call::new(operation, method, url).limit(limit))).await
     }
 }
 

@@ -127,7 +127,7 @@ impl CodeInterpreter {
             let limit = seconds("request_timeout", timeout)?;
             let (transport, url) = self.sandbox.toolbox(&["process", "interpreter", "context"]).await?;
             let body = CreateContextRequest { cwd: cwd.map(str::to_owned), language: None };
-            transport.json(Call::post(operation, url).json(&body)?.limit(limit)).await
+            watch::guard(&self.sandbox, transport.json(Call::post(operation, url).json(&body)?.limit(limit))).await
         };
         self.sandbox.observe(operation, work).await
     }
@@ -141,7 +141,8 @@ impl CodeInterpreter {
         let work = async {
             let limit = seconds("request_timeout", timeout)?;
             let (transport, url) = self.sandbox.toolbox(&["process", "interpreter", "context"]).await?;
-            let answer: ListContextsResponse = transport.json(Call::get(operation, url).limit(limit)).await?;
+            let answer: ListContextsResponse =
+                watch::guard(&self.sandbox, transport.json(Call::get(operation, url).limit(limit))).await?;
             Ok(answer.contexts)
         };
         self.sandbox.observe(operation, work).await
@@ -157,7 +158,7 @@ impl CodeInterpreter {
             check_id(id)?;
             let limit = seconds("request_timeout", timeout)?;
             let (transport, url) = self.sandbox.toolbox(&["process", "interpreter", "context", id]).await?;
-            transport.empty(Call::new(operation, Method::DELETE, url).limit(limit)).await
+            watch::guard(&self.sandbox, transport.empty(Call::new(operation, Method::DELETE, url).limit(limit))).await
         };
         self.sandbox.observe(operation, work).await
     }

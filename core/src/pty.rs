@@ -120,7 +120,7 @@ impl Process {
             };
             let (transport, url) = self.sandbox.toolbox(&["process", "pty"]).await?;
             let call = Call::post(Operation::CREATE_PTY_SESSION, url).json(&body)?;
-            transport.json::<PtyCreateResponse>(call).await?;
+            watch::guard(&self.sandbox, transport.json::<PtyCreateResponse>(call)).await?;
             let connected = self.open(Operation::CREATE_PTY_SESSION, id, &[id, "connect"], &[], None).await;
             if connected.is_err() {
                 // The user has no handle of it.
@@ -164,7 +164,8 @@ impl Process {
         let work = async {
             let limit = seconds("request_timeout", timeout)?;
             let (transport, url) = self.sandbox.toolbox(&["process", "pty"]).await?;
-            let answer: PtyListResponse = transport.json(Call::get(operation, url).limit(limit)).await?;
+            let answer: PtyListResponse =
+                watch::guard(&self.sandbox, transport.json(Call::get(operation, url).limit(limit))).await?;
             Ok(answer.sessions)
         };
         self.sandbox.observe(operation, work).await
@@ -206,7 +207,7 @@ impl Process {
             let limit = seconds("request_timeout", timeout)?;
             let (transport, url) = self.sandbox.toolbox(&["process", "pty", id, "resize"]).await?;
             let body = PtyResizeRequest { cols, rows };
-            transport.json(Call::post(operation, url).json(&body)?.limit(limit)).await
+            watch::guard(&self.sandbox, transport.json(Call::post(operation, url).json(&body)?.limit(limit))).await
         };
         self.sandbox.observe(operation, work).await
     }
@@ -215,14 +216,14 @@ impl Process {
         check_id(id)?;
         let limit = seconds("request_timeout", timeout)?;
         let (transport, url) = self.sandbox.toolbox(&["process", "pty", id]).await?;
-        transport.json(Call::get(operation, url).limit(limit)).await
+        watch::guard(&self.sandbox, transport.json(Call::get(operation, url).limit(limit))).await
     }
 
     async fn kill(&self, id: &str, operation: Operation, timeout: Option<f64>) -> Result<()> {
         check_id(id)?;
         let limit = seconds("request_timeout", timeout)?;
         let (transport, url) = self.sandbox.toolbox(&["process", "pty", id]).await?;
-        transport.empty(Call::new(operation, Method::DELETE, url).limit(limit)).await
+        watch::guard(&self.sandbox, transport.empty(Call::new(operation, Method::DELETE, url).limit(limit))).await
     }
 
     /// Opens the websocket and waits until the server says that the terminal is there.

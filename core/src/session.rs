@@ -35,7 +35,7 @@ impl Process {
             check_id("session", session_id)?;
             let body = CreateSessionRequest { session_id: session_id.to_owned() };
             let (transport, call) = self.call(Operation::CREATE_SESSION, Method::POST, &["session"], timeout).await?;
-            transport.empty(call.json(&body)?).await
+            watch::guard(&self.sandbox, transport.empty(call.json(&body)?)).await
         };
         self.sandbox.observe(Operation::CREATE_SESSION, work).await
     }
@@ -49,7 +49,7 @@ impl Process {
         let work = async {
             check_id("session", session_id)?;
             let (transport, call) = self.call(operation, Method::GET, &["session", session_id], timeout).await?;
-            transport.json(call).await
+            watch::guard(&self.sandbox, transport.json(call)).await
         };
         self.sandbox.observe(operation, work).await
     }
@@ -62,7 +62,7 @@ impl Process {
         let operation = Operation::GET_ENTRYPOINT_SESSION;
         let work = async {
             let (transport, call) = self.call(operation, Method::GET, &["session", "entrypoint"], timeout).await?;
-            transport.json(call).await
+            watch::guard(&self.sandbox, transport.json(call)).await
         };
         self.sandbox.observe(operation, work).await
     }
@@ -75,7 +75,7 @@ impl Process {
         let operation = Operation::LIST_SESSIONS;
         let work = async {
             let (transport, call) = self.call(operation, Method::GET, &["session"], timeout).await?;
-            Ok(transport.json::<Option<Vec<Session>>>(call).await?.unwrap_or_default())
+            Ok(watch::guard(&self.sandbox, transport.json::<Option<Vec<Session>>>(call)).await?.unwrap_or_default())
         };
         self.sandbox.observe(operation, work).await
     }
@@ -89,7 +89,7 @@ impl Process {
         let work = async {
             check_id("session", session_id)?;
             let (transport, call) = self.call(operation, Method::DELETE, &["session", session_id], timeout).await?;
-            transport.empty(call).await
+            watch::guard(&self.sandbox, transport.empty(call)).await
         };
         self.sandbox.observe(operation, work).await
     }
@@ -119,7 +119,7 @@ impl Process {
             }
             let path = ["session", session_id, "exec"];
             let (transport, call) = self.call(operation, Method::POST, &path, None).await?;
-            transport.json(call.json(&request)?.limit(limit)).await
+            watch::guard(&self.sandbox, transport.json(call.json(&request)?.limit(limit))).await
         };
         self.sandbox.observe(operation, work).await
     }
@@ -138,7 +138,7 @@ impl Process {
         let work = async {
             let path = command_path(session_id, command_id)?;
             let (transport, call) = self.call(operation, Method::GET, &path, timeout).await?;
-            transport.json(call).await
+            watch::guard(&self.sandbox, transport.json(call)).await
         };
         self.sandbox.observe(operation, work).await
     }
@@ -157,7 +157,7 @@ impl Process {
         let work = async {
             let path = [&command_path(session_id, command_id)?[..], &["logs"]].concat();
             let (transport, call) = self.call(operation, Method::GET, &path, timeout).await?;
-            transport.json(call).await
+            watch::guard(&self.sandbox, transport.json(call)).await
         };
         self.sandbox.observe(operation, work).await
     }
@@ -171,7 +171,7 @@ impl Process {
         let work = async {
             let path = ["session", "entrypoint", "logs"];
             let (transport, call) = self.call(operation, Method::GET, &path, timeout).await?;
-            transport.json(call).await
+            watch::guard(&self.sandbox, transport.json(call)).await
         };
         self.sandbox.observe(operation, work).await
     }
@@ -191,7 +191,8 @@ impl Process {
         let work = async {
             let path = [&command_path(session_id, command_id)?[..], &["input"]].concat();
             let (transport, call) = self.call(operation, Method::POST, &path, timeout).await?;
-            transport.empty(call.json(&SessionInputRequest { data: data.to_owned() })?).await
+            watch::guard(&self.sandbox, transport.empty(call.json(&SessionInputRequest { data: data.to_owned() })?))
+                .await
         };
         self.sandbox.observe(operation, work).await
     }

@@ -1,5 +1,8 @@
 //! From the beginning of a call to its end: what it leaves behind, what ends it early, and who gets to see it.
 
 mod fake;
+mod real;
+#[path = "../cases/server.rs"]
+mod server;
 mod telemetry;
 mod watch;
