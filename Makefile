@@ -88,7 +88,7 @@ fuzz: prerequisites ## Give each fuzz target RUNS inputs (10 million)
 	RUSTFLAGS="$(FUZZ_FLAGS)" cargo build --release --manifest-path core/fuzz/Cargo.toml --target $(HOST) --target-dir target/fuzz
 	for target in demux multipart messages events; do \
 		mkdir -p target/fuzz/corpus/$$target; \
-		target/fuzz/$(HOST)/release/$$target -runs=$(RUNS) -max_len=4096 -rss_limit_mb=2048 -timeout=10 \
+		target/fuzz/$(HOST)/release/$$target -runs=$(RUNS) -max_len=256 -rss_limit_mb=2048 -timeout=10 \
 			-artifact_prefix=target/fuzz/ -print_final_stats=1 target/fuzz/corpus/$$target; \
 	done
 

@@ -29,7 +29,7 @@ const POOL_IDLE: Duration = Duration::from_secs(30);
 /// A peer that is gone without a word is noticed after this much silence and as many unanswered probes.
 /// No limit on unacknowledged data beside it: Linux applies that to a peer that is merely slow to read too.
 const KEEPALIVE: Duration = Duration::from_secs(1);
-const KEEPALIVE_PROBES: u32 = 3;
+const KEEPALIVE_PROBES: u32 = 2;
 const RETRIES: usize = 2;
 /// A server that asks for a longer pause is answered with its own error at once.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
@@ -441,6 +441,8 @@ impl Transport {
             .tcp_keepalive(KEEPALIVE)
             .tcp_keepalive_interval(KEEPALIVE)
             .tcp_keepalive_retries(KEEPALIVE_PROBES)
+            // It would stand for the number of probes, and end connections to a peer that reads slowly.
+            .tcp_user_timeout(None)
             .redirect(reqwest::redirect::Policy::none());
         if self.background {
             builder = builder.http1_only();
@@ -536,6 +538,11 @@ pub(crate) fn broken(error: reqwest::Error) -> Error {
     while let Some(next) = cause {
         reason = next.to_string();
         cause = next.source();
+    }
+    if error.is_timeout() && !error.is_connect() {
+        return Error::new(ErrorKind::Connection, format!("{host} is gone: the connection to it stopped answering"))
+            .with_hint("Check the network")
+            .with_cause(error);
     }
     if error.is_timeout() {
         return Error::new(

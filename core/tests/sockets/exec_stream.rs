@@ -119,9 +119,11 @@ async fn a_start_that_was_lost_is_repeated_and_one_that_arrived_is_not() {
     assert!(fake.lines()[1].ends_with("?offset=0"));
 }
 
+type Refusal = (fn() -> Reply, ErrorKind, &'static str);
+
 #[tokio::test]
 async fn what_cannot_go_on_says_why() {
-    let cases: [(fn() -> Reply, ErrorKind, &str); 4] = [
+    let cases: [Refusal; 4] = [
         (|| Reply::error("404 Not Found", ""), ErrorKind::NotFound, "does not know the command any more"),
         (|| Reply::error("410 Gone", r#"{"message":"it is stopped"}"#), ErrorKind::SandboxDied, "it is stopped"),
         (|| Reply::error("409 Conflict", r#"{"message":"it is stopped"}"#), ErrorKind::SandboxDied, "it is stopped"),

@@ -68,9 +68,11 @@ async fn messages_in_order_without_control_and_unknown_ones() {
     assert_eq!(all, expected);
 }
 
+type Failing = (fn() -> Vec<Step>, ErrorKind, &'static str);
+
 #[tokio::test]
 async fn ways_to_fail() {
-    let cases: [(fn() -> Vec<Step>, ErrorKind, &str); 6] = [
+    let cases: [Failing; 6] = [
         (|| vec![Step::Close(4008, "")], ErrorKind::ProcessExecutionTimeout, "Execution timed out"),
         (
             || vec![Step::Text(r#"{"type":"control","text":"interrupted"}"#), Step::Close(4008, "")],

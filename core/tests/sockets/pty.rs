@@ -214,9 +214,11 @@ async fn ways_to_end() {
     }
 }
 
+type Breaking = (fn() -> Vec<Step>, &'static str);
+
 #[tokio::test]
 async fn what_breaks_is_said_after_the_output_before_it() {
-    let cases: [(fn() -> Vec<Step>, &str); 3] = [
+    let cases: [Breaking; 3] = [
         (|| vec![Step::Text(CONNECTED), Step::Bytes(b"out".into()), Step::Close(1008, "")], "not read fast enough"),
         (
             || vec![Step::Text(CONNECTED), Step::Bytes(b"out".into()), Step::Close(1001, "going")],

@@ -63,9 +63,11 @@ async fn adjacent_frames_of_a_stream_become_one_chunk() {
     assert_eq!(lines.iter().map(|chunk| chunk.bytes.len()).sum::<usize>(), 500);
 }
 
+type Ending = (fn() -> Vec<Step>, &'static str);
+
 #[tokio::test]
 async fn other_ends_are_errors_after_what_came_before() {
-    let failing: [(fn() -> Vec<Step>, &str); 3] = [
+    let failing: [Ending; 3] = [
         (
             || vec![Step::Bytes(b"\x01\x01\x01x".to_vec()), Step::Close(1011, "disk full")],
             "disk full (close code 1011)",
@@ -131,7 +133,7 @@ async fn output_that_nobody_takes_makes_the_server_wait() {
     let sent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counter = Arc::clone(&sent);
     let fake = Fake::serve(move |_| {
-        let piece = [&[1; 3][..], &[b'x'; PIECE]].concat();
+        let piece = [&[1; 3][..], &vec![b'x'; PIECE]].concat();
         let mut steps: Vec<Step> = (0..PIECES).map(|_| Step::Counted(piece.clone(), Arc::clone(&counter))).collect();
         steps.push(Step::Close(1000, ""));
         Reply::Socket(steps)
