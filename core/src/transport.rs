@@ -1,5 +1,7 @@
 //! Sends requests: one connection pool a client, time limits, retries, and errors.
 
+mod failure;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,6 +22,8 @@ use crate::config::{Credential, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
 use crate::telemetry::RequestSpan;
+pub(crate) use failure::broken;
+use failure::{Acted, Failure, retry_after};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// The limit of a request that has none of its own.
@@ -486,79 +490,6 @@ async fn beginning(mut response: Response) -> Vec<u8> {
 
 type Deadline = Option<(Instant, Duration)>;
 
-/// Whether a failed request can have had an effect.
-enum Acted {
-    No,
-    Maybe,
-    /// It has been answered, or must not be repeated for another reason.
-    Final,
-}
-
-struct Failure {
-    error: Error,
-    acted: Acted,
-    retry_after: Option<Duration>,
-}
-
-impl Failure {
-    fn finally(error: Error) -> Self {
-        Self { error, acted: Acted::Final, retry_after: None }
-    }
-
-    fn of_transport(error: reqwest::Error) -> Self {
-        let acted = if error.is_connect() || hyper_error(&error).is_some_and(hyper::Error::is_canceled) {
-            Acted::No
-        } else if error.is_builder() || error.is_body() {
-            Acted::Final
-        } else {
-            Acted::Maybe
-        };
-        Self { error: broken(error), acted, retry_after: None }
-    }
-}
-
-fn hyper_error(error: &reqwest::Error) -> Option<&hyper::Error> {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<hyper::Error>() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
-}
-
-/// The error of a connection that could not be made or broke.
-pub(crate) fn broken(error: reqwest::Error) -> Error {
-    let host = error.url().and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)));
-    let host = host.unwrap_or_else(|| "the server".into());
-    let error = error.without_url();
-    let mut reason = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(next) = cause {
-        reason = next.to_string();
-        cause = next.source();
-    }
-    if error.is_timeout() && !error.is_connect() {
-        return Error::new(ErrorKind::Connection, format!("{host} is gone: the connection to it stopped answering"))
-            .with_hint("Check the network")
-            .with_cause(error);
-    }
-    if error.is_timeout() {
-        return Error::new(
-            ErrorKind::ConnectionTimeout,
-            format!("{host} did not accept a connection in {} s", CONNECT_LIMIT.as_secs()),
-        )
-        .with_cause(error);
-    }
-    if error.is_connect() {
-        return Error::new(ErrorKind::Connection, format!("cannot connect to {host}: {reason}"))
-            .with_hint("Check the API URL, the network and the proxy settings")
-            .with_cause(error);
-    }
-    Error::new(ErrorKind::Connection, format!("the connection to {host} broke: {reason}")).with_cause(error)
-}
-
 fn late(deadline: Deadline) -> Error {
     Error::new(
         ErrorKind::ConnectionTimeout,
@@ -580,16 +511,6 @@ async fn within<F: Future>(deadline: Deadline, future: F) -> Result<F::Output, L
     }
 }
 
-/// Seconds, or an HTTP date.
-fn retry_after(value: &HeaderValue) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(date.duration_since(jiff::Timestamp::now()).try_into().unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -602,14 +523,5 @@ mod tests {
         for bad in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
             assert_eq!(seconds("timeout", Some(bad)).unwrap_err().kind(), ErrorKind::InvalidArgument);
         }
-    }
-
-    #[test]
-    fn retry_after_forms() {
-        let read = |text: &str| retry_after(&HeaderValue::from_str(text).unwrap());
-        assert_eq!(read("1.5"), Some(Duration::from_millis(1500)));
-        assert_eq!(read("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("soon"), None);
-        assert_eq!(read("-3"), None);
     }
 }
