@@ -31,6 +31,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(25);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a client may take to present its key, and to take one message.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the end of the server waits for clients to take what they have not been told yet.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// Clients send nothing that is longer.
 const PACKET_LIMIT: usize = 64 << 10;
 /// Changes that wait for a client; one that is further behind is cut off and comes back.
@@ -73,9 +75,10 @@ impl Events {
         self.send(|| Event::State { record: Arc::new(record()), old });
     }
 
-    /// Ends all connections.
-    pub(crate) fn end(&self) {
+    /// Ends all connections, and waits a moment until all have been told.
+    pub(crate) async fn end(&self) {
         self.send(|| Event::End);
+        let _ = timeout(LAST_WORD, self.0.closed()).await;
     }
 }
 

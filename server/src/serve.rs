@@ -89,7 +89,7 @@ pub async fn serve(
     timers.abort();
     drop(end);
     app.stop_all().await;
-    app.events.end();
+    app.events.end().await;
     let _ = tokio::time::timeout(LAST_ANSWERS, connections).await;
     if let Some(app) = Arc::into_inner(app) {
         app.store.close();
