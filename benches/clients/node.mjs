@@ -91,7 +91,7 @@ const calls = {
       wake?.()
     }
     const shown = async (holds) => { while (!holds()) await new Promise((resolve) => { wake = resolve }) }
-    const handle = await sandbox.process.createPty({ id: 'echo', onData })
+    const handle = await sandbox.process.createPty({ id: `echo-${process.pid}`, onData })
     await handle.waitForConnection()
     await handle.sendInput("stty raw -echo; printf 'REA''DY'; cat\n")
     await shown(() => seen.endsWith('READY'))

@@ -116,7 +116,7 @@ class Client:
 
     async def pty_echo(self, count: int) -> None:
         shown: asyncio.Queue[bytes] = asyncio.Queue()
-        handle = await self.sandbox.process.create_pty_session("echo", on_data=shown.put_nowait)
+        handle = await self.sandbox.process.create_pty_session(f"echo-{os.getpid()}", on_data=shown.put_nowait)
         await handle.wait_for_connection()
         await handle.send_input(ECHO_SETUP)
         seen = b""

@@ -115,7 +115,7 @@ class Client:
         check(length == mb * 1_000_000, f"{length} bytes")
 
     def pty_echo(self, count: int) -> None:
-        handle = self.sandbox.process.create_pty_session("echo")
+        handle = self.sandbox.process.create_pty_session(f"echo-{os.getpid()}")
         handle.wait_for_connection()
         handle.send_input(ECHO_SETUP)
         shown, seen = iter(handle), b""

@@ -220,7 +220,7 @@ impl Subject for Bare {
     }
 
     async fn pty_echo(&self, count: usize) -> Result<()> {
-        let mut socket = self.connect("/process/pty/create-connect?id=echo").await?;
+        let mut socket = self.connect(&format!("/process/pty/create-connect?id=echo-{}", std::process::id())).await?;
         socket.send(Message::binary(ECHO_SETUP)).await?;
         let mut shown = Vec::new();
         while !shown.ends_with(ECHO_READY.as_bytes()) {

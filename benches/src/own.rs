@@ -148,7 +148,11 @@ impl Subject for Own {
     }
 
     async fn pty_echo(&self, count: usize) -> Result<()> {
-        let pty = self.sandbox.process().create_pty_session("echo", PtyOptions::default()).await?;
+        let pty = self
+            .sandbox
+            .process()
+            .create_pty_session(&format!("echo-{}", std::process::id()), PtyOptions::default())
+            .await?;
         pty.send_input(ECHO_SETUP.into()).await?;
         let mut shown = Vec::new();
         while !shown.ends_with(ECHO_READY.as_bytes()) {
