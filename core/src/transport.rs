@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
@@ -18,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use crate::background::PerProcess;
 use crate::config::{Credential, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
@@ -146,7 +146,6 @@ pub(crate) struct Answer {
 
 /// The connections of one process to servers of one scheme, and how many may be in use.
 struct Pool {
-    process: u32,
     http: Client,
     slots: Option<Arc<Semaphore>>,
 }
@@ -159,8 +158,8 @@ pub(crate) struct Transport {
     observed: Option<Source>,
     /// Plain and TLS connections apart: a client that only speaks to a local server never loads
     /// the system's certificates.
-    plain: ArcSwapOption<Pool>,
-    tls: ArcSwapOption<Pool>,
+    plain: PerProcess<Pool>,
+    tls: PerProcess<Pool>,
     slot_count: Option<usize>,
     default_limit: Limit,
     started: Instant,
@@ -208,8 +207,8 @@ impl Transport {
             observed,
             headers,
             background: false,
-            plain: ArcSwapOption::empty(),
-            tls: ArcSwapOption::empty(),
+            plain: PerProcess::new(),
+            tls: PerProcess::new(),
             slot_count: None,
             default_limit,
             started: Instant::now(),
@@ -416,24 +415,12 @@ impl Transport {
     /// The pool of this process: after a fork the child must not touch its parent's sockets.
     fn pool(&self, tls: bool) -> Result<Arc<Pool>> {
         let cell = if tls { &self.tls } else { &self.plain };
-        let process = std::process::id();
-        if let Some(pool) = &*cell.load()
-            && pool.process == process
-        {
-            return Ok(Arc::clone(pool));
+        if let Some(pool) = cell.get() {
+            return Ok(pool);
         }
+        let http = self.build(tls)?;
         let slots = self.slot_count.map(|count| Arc::new(Semaphore::new(count)));
-        let fresh = Arc::new(Pool { process, http: self.build(tls)?, slots });
-        let previous = cell.load_full();
-        let current = cell.compare_and_swap(&previous, Some(Arc::clone(&fresh)));
-        let same =
-            |a: &Option<Arc<Pool>>, b: &Option<Arc<Pool>>| a.as_ref().map(Arc::as_ptr) == b.as_ref().map(Arc::as_ptr);
-        if same(&current, &previous) {
-            // The parent's connections are not this process's to close.
-            std::mem::forget(previous);
-            return Ok(fresh);
-        }
-        Ok(current.clone().filter(|pool| pool.process == process).unwrap_or(fresh))
+        Ok(cell.get_or_make(|| Pool { http, slots }))
     }
 
     fn build(&self, tls: bool) -> Result<Client> {
