@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use crate::background;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
+use crate::output::wait;
 use crate::ws::{End, Message, Socket};
 
 /// A reader that has this much before it gets no more until it takes some.
@@ -86,15 +87,8 @@ impl<T> Inbox<T> {
     }
 
     /// Asks `check` now and whenever something changes until it has an answer.
-    pub(crate) async fn until<R>(&self, mut check: impl FnMut() -> Option<R>) -> R {
-        loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            changed.as_mut().enable();
-            if let Some(answer) = check() {
-                return answer;
-            }
-            changed.await;
-        }
+    pub(crate) async fn until<R>(&self, check: impl FnMut() -> Option<R>) -> R {
+        wait(&self.changed, check).await
     }
 
     /// All there is by now, at least one item; `None` at the end. A failure comes after what came before it,
@@ -159,7 +153,7 @@ struct Filling<'a, T>(&'a Inbox<T>);
 
 impl<T> Drop for Filling<'_, T> {
     fn drop(&mut self) {
-        self.0.end(Err(background_ended()));
+        self.0.end(Err(background::stopped()));
     }
 }
 
@@ -185,19 +179,7 @@ where
             Err(error) => drop(opened.send(Err(error))),
         }
     });
-    is_open.await.unwrap_or_else(|_| Err(background_ended()))
-}
-
-fn background_ended() -> Error {
-    Error::new(ErrorKind::Connection, "the background tasks of this program have ended")
-        .with_hint("Use streams before the program exits")
-}
-
-/// What to say of a close that was not to be expected.
-pub(crate) fn closed(code: Option<u16>, reason: &str) -> Error {
-    let reason = if reason.is_empty() { "the server closed the connection" } else { reason };
-    let code = code.map_or_else(|| "without a close code".to_owned(), |code| format!("close code {code}"));
-    Error::new(ErrorKind::Connection, format!("{reason} ({code})"))
+    is_open.await.unwrap_or_else(|_| Err(background::stopped()))
 }
 
 /// The next message once there is room for it. What is queued is written meanwhile.

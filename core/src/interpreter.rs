@@ -20,9 +20,7 @@ use crate::process::{check_env, non_empty, refuse_nul};
 use crate::sandbox::Sandbox;
 use crate::transport::{Call, Limit, seconds};
 use crate::watch;
-use crate::ws::{End, Message, Open, Socket};
-
-const CLOSE_NORMAL: u16 = 1000;
+use crate::ws::{CLOSE_NORMAL, End, Message, Open, Socket, closed};
 
 /// Runs Python code in one sandbox. What one run defines, later ones in the same context have.
 #[derive(Clone)]
@@ -276,7 +274,7 @@ fn ended(end: End, completed: bool) -> Result<()> {
         End::Closed { code: Some(CLOSE_TIMEOUT), .. } => Err(late()),
         _ if completed => Ok(()),
         End::Closed { code: Some(CLOSE_NORMAL) | None, .. } => Ok(()),
-        End::Closed { code, reason } => Err(inbox::closed(code, &reason)),
+        End::Closed { code, reason } => Err(closed(code, &reason)),
         End::Broken(error) => Err(error),
     }
 }

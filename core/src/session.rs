@@ -11,19 +11,17 @@ use http::Method;
 use tokio::sync::oneshot;
 
 use crate::background::{self, Driven};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::operation::Operation;
 use crate::output::{Batch, Demux, Feed, OutputChunk, Pipe, Seen};
 use crate::process::{Process, refuse_nul};
 use crate::sandbox::Sandbox;
 use crate::transport::{Call, seconds};
 use crate::watch;
-use crate::ws::{End, Open, Socket};
+use crate::ws::{CLOSE_NORMAL, End, Open, Socket, closed};
 
 /// Output that is gathered before it is handed over, while more is there already.
 pub(crate) const RUN: usize = 256 << 10;
-/// Close code of an orderly end.
-const NORMAL: u16 = 1000;
 
 impl Process {
     /// Creates a session: a shell whose directory, variables and background jobs last from command to command.
@@ -342,11 +340,8 @@ pub(crate) async fn read_log(
 /// A close frame with code 1000 or none is a log's end.
 fn orderly(end: End) -> Result<()> {
     match end {
-        End::Closed { code: None | Some(NORMAL), .. } => Ok(()),
-        End::Closed { code: Some(code), reason } => {
-            let reason = if reason.is_empty() { "the server closed the connection".to_owned() } else { reason };
-            Err(Error::new(ErrorKind::Connection, format!("{reason} (close code {code})")))
-        }
+        End::Closed { code: None | Some(CLOSE_NORMAL), .. } => Ok(()),
+        End::Closed { code, reason } => Err(closed(code, &reason)),
         End::Broken(error) => Err(error),
     }
 }

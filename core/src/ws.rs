@@ -40,6 +40,16 @@ pub(crate) enum End {
     Broken(Error),
 }
 
+/// Close code of an orderly end.
+pub(crate) const CLOSE_NORMAL: u16 = 1000;
+
+/// What to say of a close that was not to be expected.
+pub(crate) fn closed(code: Option<u16>, reason: &str) -> Error {
+    let reason = if reason.is_empty() { "the server closed the connection" } else { reason };
+    let code = code.map_or_else(|| "without a close code".to_owned(), |code| format!("close code {code}"));
+    Error::new(ErrorKind::Connection, format!("{reason} ({code})"))
+}
+
 /// How to open a websocket.
 pub(crate) struct Open<'a> {
     pub(crate) operation: Operation,

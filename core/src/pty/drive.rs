@@ -13,13 +13,12 @@ use crate::inbox::{self, Inbox};
 use crate::operation::Operation;
 use crate::sandbox::Sandbox;
 use crate::watch;
-use crate::ws::{End, Message, Socket};
+use crate::ws::{CLOSE_NORMAL, End, Message, Socket, closed};
 
 /// What a server may take to close after it has told of the exit.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Bytes of input that wait in the socket.
 const INPUT_WINDOW: usize = 256 << 10;
-const CLOSE_NORMAL: u16 = 1000;
 const CLOSE_POLICY: u16 = 1008;
 
 /// What a handle shares with the task behind it.
@@ -170,7 +169,7 @@ fn ended(line: &Line, end: End) -> Result<()> {
                 status.over = true;
                 return Ok(());
             }
-            let error = inbox::closed(code, &reason);
+            let error = closed(code, &reason);
             Err(if code == Some(CLOSE_POLICY) {
                 error.with_hint(
                     "The output was not read fast enough: read it all the time. The shell goes on; connect to it again",
