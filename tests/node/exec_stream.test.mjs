@@ -2,18 +2,13 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { after, before, test } from 'node:test'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import {
   DaytonaInvalidArgumentError,
   DaytonaProcessExecutionTimeoutError,
   DaytonaSandboxDiedError,
   ExecStream,
 } from 'daytona-native'
-import { run, startServer } from './support.mjs'
-
-setFlagsFromString('--expose_gc')
-const collect = runInNewContext('gc')
+import { collect, run, startServer } from './support.mjs'
 
 let server
 let daytona

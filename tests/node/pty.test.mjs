@@ -1,8 +1,6 @@
 // Terminals.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import {
   DaytonaConflictError,
   DaytonaConnectionError,
@@ -12,10 +10,7 @@ import {
   DaytonaTimeoutError,
   PtyHandle,
 } from 'daytona-native'
-import { deferred, run, startFake, startServer } from './support.mjs'
-
-setFlagsFromString('--expose_gc')
-const collect = runInNewContext('gc')
+import { collect, deferred, run, startFake, startServer } from './support.mjs'
 
 let server
 let daytona

@@ -3,8 +3,6 @@ import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { Worker } from 'node:worker_threads'
 import {
   DaytonaConnectionError,
@@ -13,10 +11,7 @@ import {
   DaytonaNotFoundError,
   LogStream,
 } from 'daytona-native'
-import { deferred, json, run, startFake, startServer } from './support.mjs'
-
-setFlagsFromString('--expose_gc')
-const collect = runInNewContext('gc')
+import { collect, deferred, json, run, startFake, startServer } from './support.mjs'
 
 const OUT = [1, 1, 1]
 const ERR = [2, 2, 2]

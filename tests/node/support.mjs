@@ -9,9 +9,15 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { Daytona } from 'daytona-native'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..')
+
+setFlagsFromString('--expose_gc')
+/** Collects garbage now. */
+export const collect = runInNewContext('gc')
 
 /** The server's binary: what cargo built, or what `DAYTONA_NATIVE_BINARY` names. */
 export function serverBinary() {
