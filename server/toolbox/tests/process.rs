@@ -193,8 +193,7 @@ fn routes_that_are_not_there_say_so() {
     let agent = Agent::start();
     agent.get("/nothing").error(404, "NOT_FOUND");
     agent.get("/process/execute").error(405, "METHOD_NOT_ALLOWED");
-    agent.get("/process/pty").error(501, "NOT_IMPLEMENTED");
-    agent.post("/git/clone", &json!({})).error(501, "NOT_IMPLEMENTED");
+    agent.get("/computeruse/status").error(501, "NOT_IMPLEMENTED");
 }
 
 #[test]
