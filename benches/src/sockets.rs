@@ -1,11 +1,14 @@
 //! The stub's websockets: logs, a terminal that shows much, one that echoes, an interpreter.
 
+use std::io;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use daytona_core::wire::session::{STDERR_MARKER, STDOUT_MARKER};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
@@ -66,32 +69,31 @@ pub(crate) fn accept(key: &[u8]) -> String {
 }
 
 pub(crate) async fn serve(upgraded: Upgraded, kind: Kind) -> Result<()> {
-    let mut io = TokioIo::new(upgraded);
+    let connection = TokioIo::new(upgraded);
     match kind {
         Kind::Log { mb, lines } => {
-            write_log(&mut io, mb * 1_000_000, lines).await?;
-            finish(io, b"\x03\xe8").await
+            let mut sender = Sender::new(connection);
+            sender.log(mb * 1_000_000, lines).await?;
+            sender.finish(b"\x03\xe8").await
         }
         Kind::Output { mb } => {
-            io.write_all(&frame(1, CONNECTED.as_bytes())).await?;
+            let mut sender = Sender::new(connection);
+            sender.output.write_all(&frame(1, CONNECTED.as_bytes())).await?;
             // The first input starts it; what it says does not matter.
-            let mut scrap = [0; 1024];
-            if io.read(&mut scrap).await? == 0 {
-                return Ok(());
-            }
+            while sender.received.recv().await.ok_or("no input")?.0 != 2 {}
             let block = frame(2, &vec![b'x'; FRAME]).repeat(BLOCK / FRAME);
             let (whole, rest) = (mb * 1_000_000 / BLOCK, mb * 1_000_000 % BLOCK);
             for _ in 0..whole {
-                io.write_all(&block).await?;
+                sender.send(&block).await?;
             }
             if rest > 0 {
-                io.write_all(&frame(2, &vec![b'x'; rest])).await?;
+                sender.send(&frame(2, &vec![b'x'; rest])).await?;
             }
-            finish(io, b"\x03\xe8{\"exitCode\":0}").await
+            sender.finish(b"\x03\xe8{\"exitCode\":0}").await
         }
-        Kind::Echo => echo(io).await,
+        Kind::Echo => echo(connection).await,
         Kind::Interpreter => {
-            let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+            let mut socket = WebSocketStream::from_raw_socket(connection, Role::Server, None).await;
             socket.next().await.ok_or("no request")??;
             for text in [r#"{"type":"stdout","text":"hi\n"}"#, r#"{"type":"control","text":"completed"}"#] {
                 socket.send(Message::Text(Utf8Bytes::from_static(text))).await?;
@@ -122,39 +124,87 @@ fn frame(opcode: u8, content: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// Lines of stdout with one of stderr in sixteen, each behind its marker as the protocol has it.
-async fn write_log(io: &mut (impl AsyncWrite + Unpin), total: usize, lines: bool) -> Result<()> {
-    let mut line = vec![b'l'; LINE - 1];
-    line.push(b'\n');
-    let marked = |index: usize| {
-        let marker = if index % 16 == 15 { STDERR_MARKER } else { STDOUT_MARKER };
-        [&marker[..], &line].concat()
-    };
-    let together = if lines { 1 } else { FRAME / (LINE + 3) / 16 * 16 };
-    let mut block = BytesMut::new();
-    let mut held = 0;
-    while block.len() < BLOCK || held % 16 != 0 {
-        let content: Vec<u8> = (0..together).flat_map(|index| marked(held + index)).collect();
-        block.put_slice(&frame(2, &content));
-        held += together;
-    }
-    let mut left = total / LINE;
-    while left >= held {
-        io.write_all(&block).await?;
-        left -= held;
-    }
-    for index in 0..left {
-        io.write_all(&frame(2, &marked(index))).await?;
-    }
-    Ok(())
+/// Writes ready-made frames, and between them answers the pings of clients that give up on a silent server.
+struct Sender<W> {
+    output: W,
+    received: mpsc::Receiver<(u8, Vec<u8>)>,
 }
 
-/// Closes, and ends the connection when the client has answered: that is the server's part.
-async fn finish(mut io: impl AsyncRead + AsyncWrite + Unpin, close: &[u8]) -> Result<()> {
-    io.write_all(&frame(8, close)).await?;
-    let mut scrap = [0; 1024];
-    let _ = io.read(&mut scrap).await?;
-    Ok(io.shutdown().await?)
+impl Sender<()> {
+    fn new(
+        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Sender<impl AsyncWrite + Send + Unpin + 'static> {
+        let (input, output) = tokio::io::split(io);
+        let (sender, received) = mpsc::channel(16);
+        // However it ends, the other half notices.
+        tokio::spawn(async move { drop(receive(input, sender).await) });
+        Sender { output, received }
+    }
+}
+
+impl<W: AsyncWrite + Unpin> Sender<W> {
+    async fn send(&mut self, frames: &[u8]) -> Result<()> {
+        while let Ok((opcode, content)) = self.received.try_recv() {
+            if opcode == 9 {
+                self.output.write_all(&frame(10, &content)).await?;
+            }
+        }
+        Ok(self.output.write_all(frames).await?)
+    }
+
+    /// Lines of stdout with one of stderr in sixteen, each behind its marker as the protocol has it.
+    async fn log(&mut self, total: usize, lines: bool) -> Result<()> {
+        let mut line = vec![b'l'; LINE - 1];
+        line.push(b'\n');
+        let marked = |index: usize| {
+            let marker = if index % 16 == 15 { STDERR_MARKER } else { STDOUT_MARKER };
+            [&marker[..], &line].concat()
+        };
+        let together = if lines { 1 } else { FRAME / (LINE + 3) / 16 * 16 };
+        let mut block = BytesMut::new();
+        let mut held = 0;
+        while block.len() < BLOCK || held % 16 != 0 {
+            let content: Vec<u8> = (0..together).flat_map(|index| marked(held + index)).collect();
+            block.put_slice(&frame(2, &content));
+            held += together;
+        }
+        let mut left = total / LINE;
+        while left >= held {
+            self.send(&block).await?;
+            left -= held;
+        }
+        for index in 0..left {
+            self.send(&frame(2, &marked(index))).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes, and ends the connection when the client has answered: that is the server's part.
+    async fn finish(mut self, close: &[u8]) -> Result<()> {
+        self.send(&frame(8, close)).await?;
+        while self.received.recv().await.is_some() {}
+        Ok(self.output.shutdown().await?)
+    }
+}
+
+/// Opcode and content of what a client sends, all of it short, until it closes.
+async fn receive(mut input: impl AsyncRead + Unpin, sender: mpsc::Sender<(u8, Vec<u8>)>) -> io::Result<()> {
+    let mut head = [0; 6];
+    loop {
+        input.read_exact(&mut head).await?;
+        let [first, length, mask @ ..] = head;
+        let mut content = vec![0; usize::from(length & 0x7f)];
+        input.read_exact(&mut content).await?;
+        for (byte, mask) in content.iter_mut().zip(mask.iter().cycle()) {
+            *byte ^= mask;
+        }
+        if first & 0xf == 8 {
+            return Ok(());
+        }
+        if sender.send((first & 0xf, content)).await.is_err() {
+            return Ok(());
+        }
+    }
 }
 
 async fn echo(io: impl AsyncRead + AsyncWrite + Unpin) -> Result<()> {
