@@ -29,6 +29,8 @@ const LINGER: Duration = Duration::from_secs(3);
 /// A server that announces no longer silence than this is still given it.
 const LEAST_SILENCE: Duration = Duration::from_secs(5);
 const LONGEST_SILENCE: u64 = 600_000;
+/// Calls watched over are to notice soon that the network is gone; whoever polls instead finds out what is wrong.
+const PING: Duration = Duration::from_millis(400);
 
 /// A client's connection to the events.
 #[derive(Default)]
@@ -170,7 +172,7 @@ async fn follow(shared: &Shared, client: &Weak<Client>) -> Option<Error> {
         Err(error) => return Some(error),
     };
     let limit = Instant::now() + CONNECT_LIMIT;
-    let open = Open { limit: Some(CONNECT_LIMIT), ..Open::new(Operation::EVENTS, url) };
+    let open = Open { limit: Some(CONNECT_LIMIT), ping: PING, ..Open::new(Operation::EVENTS, url) };
     let mut socket = match timeout_at(limit, transport.websocket(open)).await {
         Ok(Ok(socket)) => socket,
         Ok(Err(error)) => return Some(error),

@@ -25,6 +25,7 @@ mod operation;
 mod output;
 mod process;
 mod pty;
+mod reach;
 mod sandbox;
 mod session;
 mod signing;

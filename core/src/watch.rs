@@ -8,28 +8,27 @@
 //!   `stop()` of this client, is taken for a hint and checked first, because it may be older than the call.
 //! - Only if the API cannot be asked is a hint taken at its word.
 //! - An API that is slow, restarts or answers with errors says nothing about a sandbox: the call goes on. So it does
-//!   where the API refuses connections. Of a connection that is silently gone, TCP keepalive tells.
-//! - Where the system reports twice that neither the API nor the sandbox's proxy can be reached at all (no route, no
-//!   network), the call ends with a connection error.
+//!   where the API refuses connections.
+//! - Where the API is slow or out of reach, and nothing at all answers where the sandbox's proxy is, the network is
+//!   gone, and the call ends with a connection error. TCP keepalive tells it too, later.
 
 use std::collections::HashMap;
-use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daytona_wire::sandbox::{self as wire, SandboxState};
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep};
 
 use crate::background::{self, Driven, PerProcess};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{self, Events, Joined};
 use crate::operation::Operation;
+use crate::reach::Reach;
 use crate::sandbox::Sandbox;
 use crate::transport::{Call, Transport};
 
@@ -38,8 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the API is asked without events, and with them.
 const PROBE_PAUSE: Duration = Duration::from_secs(1);
 const QUIET_PAUSE: Duration = Duration::from_secs(10);
-/// After a first sign that the network is gone.
-const SUSPICION: Duration = Duration::from_millis(500);
+/// After so long without an answer it is asked whether there is a network at all.
+const SLOW: Duration = Duration::from_millis(200);
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 /// What checking a hint, or the cause of a failure, may take.
 const CHECK_LIMIT: Duration = Duration::from_millis(750);
@@ -286,12 +285,21 @@ fn watcher(sandbox: &Sandbox) -> Arc<Watcher> {
 async fn watch_over(sandbox: Sandbox, mut seat: Seat, found: watch::Sender<Option<Error>>) {
     let Ok(link) = sandbox.inner.client.link().await else { return };
     let mut events = Events::join(&sandbox.inner.client);
+    let reach = match sandbox.toolbox(&[]).await {
+        Ok((_, url)) => Reach::of(&url).await,
+        Err(_) => None,
+    };
     let mut pace = Pace::default();
     let error = loop {
+        let begin = Instant::now();
         let hint = tokio::select! {
             answer = look(&sandbox, &link.background, PROBE_LIMIT) => {
-                if let Some(error) = pace.judge(&sandbox, answer).await {
+                let is_silent = answer.as_ref().is_err_and(|error| error.status().is_none());
+                if let Some(error) = pace.judge(&sandbox, answer, begin.elapsed()) {
                     break error;
+                }
+                if is_silent && let Some(reach) = &reach && reach.is_lost(pace.usual).await {
+                    break no_network(&sandbox);
                 }
                 tokio::select! {
                     () = sleep(pace.pause(events.as_ref().is_some_and(Joined::is_connected))) => continue,
@@ -300,6 +308,7 @@ async fn watch_over(sandbox: Sandbox, mut seat: Seat, found: watch::Sender<Optio
                 }
             }
             hint = seat.end() => hint,
+            () = lost(reach.as_ref(), pace.usual) => break no_network(&sandbox),
         };
         match check(&sandbox, &link.background).await {
             Checked::Ended(news) => break died(&sandbox, &news),
@@ -310,11 +319,27 @@ async fn watch_over(sandbox: Sandbox, mut seat: Seat, found: watch::Sender<Optio
     found.send_replace(Some(error));
 }
 
+/// Resolves when nothing answers any more; looks again and again.
+async fn lost(reach: Option<&Reach>, usual: Duration) {
+    let Some(reach) = reach else { return std::future::pending().await };
+    loop {
+        sleep(SLOW.max(usual)).await;
+        if reach.is_lost(usual).await {
+            return;
+        }
+    }
+}
+
+fn no_network(sandbox: &Sandbox) -> Error {
+    let text = format!("the connection to Sandbox {} is lost: there is no network to it", sandbox.id());
+    Error::new(ErrorKind::Connection, text).with_hint("Check the network")
+}
+
 /// How the probes went.
 #[derive(Default)]
 struct Pace {
-    /// Probes in a row for which there was no way to the API.
-    unreachable: u32,
+    /// What the last one that was answered took.
+    usual: Duration,
     pause: Option<Duration>,
 }
 
@@ -324,24 +349,14 @@ impl Pace {
     }
 
     /// The error that calls in flight end with, if they do.
-    async fn judge(&mut self, sandbox: &Sandbox, answer: Result<wire::Sandbox>) -> Option<Error> {
+    fn judge(&mut self, sandbox: &Sandbox, answer: Result<wire::Sandbox>, took: Duration) -> Option<Error> {
         match read(answer) {
             Ok(news) => {
-                *self = Self::default();
+                *self = Self { usual: took, pause: None };
                 sandbox.inner.client.tell(sandbox.id(), || Some(news.clone()));
                 news.is_end().then(|| died(sandbox, &news))
             }
-            Err(error) if is_unreachable(&error) => {
-                self.unreachable += 1;
-                self.pause = Some(SUSPICION);
-                if self.unreachable < 2 || proxy_is_reachable(sandbox).await {
-                    return None;
-                }
-                let text = format!("the connection to Sandbox {} is lost: there is no network to it", sandbox.id());
-                Some(Error::new(ErrorKind::Connection, text).with_hint("Check the network").with_cause(error))
-            }
             Err(error) => {
-                self.unreachable = 0;
                 // A server that refuses is not pressed.
                 self.pause = error.status().map(|_| self.pause.map_or(PROBE_PAUSE, |pause| pause * 2).min(QUIET_PAUSE));
                 tracing::debug!(sandbox = sandbox.id(), %error, "no news of the sandbox");
@@ -400,32 +415,6 @@ fn died(sandbox: &Sandbox, news: &News) -> Error {
     let reason = reason.map(|reason| format!(", error reason: {reason}")).unwrap_or_default();
     let text = format!("Sandbox {id} {what} while the call was under way (state: {}{reason})", news.state);
     Error::new(ErrorKind::SandboxDied, text).with_hint(hint).with_sandbox(id)
-}
-
-/// True if the system knows no way to the server; false where it does not know.
-fn is_unreachable(error: &Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return has_no_way(error);
-        }
-        cause = error.source();
-    }
-    false
-}
-
-fn has_no_way(error: &io::Error) -> bool {
-    use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable};
-    matches!(error.kind(), HostUnreachable | NetworkDown | NetworkUnreachable)
-}
-
-async fn proxy_is_reachable(sandbox: &Sandbox) -> bool {
-    let Ok((_, url)) = sandbox.toolbox(&[]).await else { return true };
-    let Some((host, port)) = url.host_str().zip(url.port_or_known_default()) else { return true };
-    match timeout(SUSPICION, TcpStream::connect((host.trim_matches(['[', ']']), port))).await {
-        Ok(Err(error)) => !has_no_way(&error),
-        Ok(Ok(_)) | Err(_) => true,
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -26,7 +26,6 @@ use crate::transport::{Call, Limit, Transport, broken};
 
 const READ_BUFFER: usize = 128 << 10;
 const MAX_MESSAGE: usize = 64 << 20;
-/// How often a ping is sent; a peer that has said nothing since the last one is gone.
 const PING: Duration = Duration::from_secs(20);
 /// What the two close frames may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
@@ -60,18 +59,20 @@ pub(crate) struct Open<'a> {
     pub(crate) limit: Limit,
     /// The request may be sent again after the server may have acted on it.
     pub(crate) idempotent: bool,
+    /// How often a ping is sent; a peer that has said nothing since the last one is gone.
+    pub(crate) ping: Duration,
 }
 
 impl Open<'_> {
     pub(crate) fn new(operation: Operation, url: Url) -> Self {
-        Self { operation, url, protocols: &[], limit: None, idempotent: true }
+        Self { operation, url, protocols: &[], limit: None, idempotent: true, ping: PING }
     }
 }
 
 impl Transport {
     /// Opens a websocket. To be called in a background task, on [`crate::client::Link::background`].
     pub(crate) async fn websocket(&self, open: Open<'_>) -> Result<Socket> {
-        let Open { operation, url, protocols, limit, idempotent } = open;
+        let Open { operation, url, protocols, limit, idempotent, ping } = open;
         let host = format!("{}:{}", url.host_str().unwrap_or("?"), url.port_or_known_default().unwrap_or_default());
         let key = generate_key();
         let mut headers = HeaderMap::new();
@@ -101,7 +102,8 @@ impl Transport {
             host,
             queued: 0,
             drained: Arc::default(),
-            ping: Box::pin(tokio::time::sleep(PING)),
+            every: ping,
+            ping: Box::pin(tokio::time::sleep(ping)),
             is_answered: true,
         })
     }
@@ -126,6 +128,7 @@ pub(crate) struct Socket {
     host: String,
     queued: usize,
     drained: Arc<Notify>,
+    every: Duration,
     ping: Pin<Box<Sleep>>,
     /// Something came since the last ping.
     is_answered: bool,
@@ -178,11 +181,11 @@ impl Socket {
         }
         while self.ping.as_mut().poll(cx).is_ready() {
             if !self.is_answered {
-                let what = format!("{} has not answered for {} s", self.host, PING.as_secs());
+                let what = format!("{} has not answered for {:?}", self.host, self.every);
                 return Poll::Ready(Err(End::Broken(self.error(what))));
             }
             self.is_answered = false;
-            self.ping.as_mut().reset(Instant::now() + PING);
+            self.ping.as_mut().reset(Instant::now() + self.every);
             self.queue(Message::Ping(Bytes::new()));
             if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
                 return Poll::Ready(Err(End::Broken(error)));

@@ -47,6 +47,10 @@ pub(crate) struct Fake {
     pub(crate) finish: watch::Sender<bool>,
     /// Ends executions without an answer.
     pub(crate) cut: watch::Sender<bool>,
+    /// The network behind it: from now on nothing is answered, and events stand still.
+    pub(crate) silent: watch::Sender<bool>,
+    /// Where its toolbox is, if not here.
+    pub(crate) toolbox: watch::Sender<Option<String>>,
 }
 
 impl Fake {
@@ -64,6 +68,8 @@ impl Fake {
             parents: watch::Sender::new(Vec::new()),
             finish: watch::Sender::new(false),
             cut: watch::Sender::new(false),
+            silent: watch::Sender::new(false),
+            toolbox: watch::Sender::new(None),
         });
         let routes = Router::new()
             .route("/api/sandbox/s1", get(look).delete(delete))
@@ -93,7 +99,7 @@ impl Fake {
     }
 
     fn sandbox(&self) -> Value {
-        let toolbox = self.url.replace("/api", "/toolbox");
+        let toolbox = self.toolbox.borrow().clone().unwrap_or_else(|| self.url.replace("/api", "/toolbox"));
         json!({ "id": "s1", "state": *self.state.borrow(), "errorReason": "because", "toolboxProxyUrl": toolbox })
     }
 }
@@ -121,6 +127,9 @@ impl Drop for Counted<'_> {
 
 async fn look(State(fake): State<Arc<Fake>>) -> Response {
     fake.looks.fetch_add(1, Ordering::SeqCst);
+    if *fake.silent.borrow() {
+        std::future::pending::<()>().await;
+    }
     if let Some(status) = *fake.refusal.borrow() {
         return status.into_response();
     }
@@ -188,6 +197,8 @@ async fn tell(fake: Arc<Fake>, mut socket: WebSocket) {
     let mut tick = tokio::time::interval(Duration::from_millis(300));
     loop {
         let packet = tokio::select! {
+            biased;
+            () = until_true(&fake.silent) => std::future::pending().await,
             message = socket.recv() => match message {
                 Some(Ok(Message::Text(text))) if text.starts_with("40") => {
                     fake.greetings.send_modify(|all| all.push(text.to_string()));

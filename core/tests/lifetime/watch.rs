@@ -155,6 +155,66 @@ async fn an_api_that_fails_does_not_end_a_call() {
     assert_eq!(call.await.unwrap().unwrap().result, "done");
 }
 
+/// A port that answers one request with silence, and after that nothing: its queue of connections is full.
+async fn port_of_one_call() -> (String, tokio::net::TcpListener, tokio::net::TcpStream) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = socket.listen(1).unwrap();
+    let first = tokio::net::TcpStream::connect(address).await.unwrap();
+    (format!("http://{address}/toolbox"), listener, first)
+}
+
+#[tokio::test]
+async fn a_network_that_falls_silent_ends_a_call() {
+    for events in [Events::None, Events::Good] {
+        let fake = Fake::start(events).await;
+        let (toolbox, listener, first) = port_of_one_call().await;
+        fake.toolbox.send_replace(Some(toolbox.clone()));
+        let sandbox = sandbox(&fake).await;
+        let (_first, _) = (first, listener.accept().await.unwrap());
+        let call = run(&sandbox);
+        let (_call, _) = listener.accept().await.unwrap();
+        while fake.looks() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if events == Events::Good {
+            until(&fake.greetings, |all| all.iter().any(|text| text == "3")).await;
+        }
+        let address = toolbox.trim_start_matches("http://").trim_end_matches("/toolbox").to_owned();
+        let mut waiting = Vec::new();
+        let connect = || tokio::time::timeout(Duration::from_millis(50), tokio::net::TcpStream::connect(&address));
+        while let Ok(connected) = connect().await {
+            waiting.push(connected.unwrap());
+        }
+        let since = Instant::now();
+        fake.silent.send_replace(true);
+        let error = soon(call, since).await;
+        assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+        assert!(error.message().contains("no network"), "{error}");
+        assert_eq!(error.operation().unwrap().name, "process.exec");
+    }
+}
+
+#[tokio::test]
+async fn an_api_that_falls_silent_does_not_end_a_call() {
+    let fake = Fake::start(Events::Good).await;
+    let sandbox = sandbox(&fake).await;
+    let process = sandbox.process();
+    let call = tokio::spawn(async move { process.exec("make", ExecOptions::default()).await });
+    until(&fake.greetings, |all| all.iter().any(|text| text == "3")).await;
+    let looks = fake.looks();
+    fake.silent.send_replace(true);
+    // The connection of events is given up, and the API asked without an answer.
+    while fake.looks() == looks {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(SOON).await;
+    assert!(!call.is_finished());
+    fake.finish.send_replace(true);
+    assert_eq!(call.await.unwrap().unwrap().result, "done");
+}
+
 #[tokio::test]
 async fn a_call_that_breaks_says_whether_the_sandbox_died() {
     for (state, kind) in [("stopped", ErrorKind::SandboxDied), ("started", ErrorKind::BadGateway)] {
