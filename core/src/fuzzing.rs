@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use daytona_wire::exec_stream::HEAD;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket};
+use tungstenite::protocol::{Role, WebSocket};
 
 use crate::events;
 use crate::exec_stream::{Heard, parse};

@@ -1,24 +1,25 @@
 //! Websockets over the HTTP client: its TLS, proxies, headers and time limits are theirs too.
 
+use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::FutureExt;
 use http::header::{CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderMap, header};
 use reqwest::{Upgraded, Url};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
-use tokio_tungstenite::WebSocketStream;
-pub(crate) use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+pub(crate) use tungstenite::Message;
+use tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
+use tungstenite::handshake::client::generate_key;
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
@@ -97,7 +98,9 @@ impl Transport {
         }
         let upgraded = answer.response.upgrade().await.map_err(|error| broken(error).with_operation(operation))?;
         Ok(Socket {
-            stream: WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config())).await,
+            connection: upgraded,
+            protocol: WebSocketContext::new(Role::Client, Some(config())),
+            has_ended: false,
             operation,
             host,
             queued: 0,
@@ -123,7 +126,9 @@ fn value(text: &str) -> Result<HeaderValue> {
 /// An open websocket. One task owns it: what is queued is written while that task waits in [`Socket::next`], so
 /// that two peers that both have much to say never wait for each other.
 pub(crate) struct Socket {
-    stream: WebSocketStream<Upgraded>,
+    connection: Upgraded,
+    protocol: WebSocketContext,
+    has_ended: bool,
     operation: Operation,
     host: String,
     queued: usize,
@@ -157,22 +162,21 @@ impl Socket {
             _ => None,
         };
         loop {
-            match self.stream.poll_next_unpin(cx) {
-                Poll::Ready(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
+            match self.read(cx) {
+                Poll::Ready(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                     self.is_answered = true;
                     return Poll::Ready(Ok(message));
                 }
-                Poll::Ready(Some(Ok(Message::Close(frame)))) => {
+                Poll::Ready(Ok(Message::Close(frame))) => {
                     // The answer to it is queued; whether it arrives is of no matter.
-                    let _ = self.stream.poll_flush_unpin(cx);
+                    let _ = self.write_out(cx);
                     let (code, reason) = frame.map_or((None, String::new()), |frame| {
                         (Some(u16::from(frame.code)), frame.reason.as_str().to_owned())
                     });
                     return Poll::Ready(Err(End::Closed { code, reason }));
                 }
-                Poll::Ready(Some(Ok(_))) => self.is_answered = true,
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(End::Broken(self.broken(error)))),
-                Poll::Ready(None) => return Poll::Ready(Err(End::Broken(self.broken(WsError::AlreadyClosed)))),
+                Poll::Ready(Ok(_)) => self.is_answered = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Broken(self.broken(error)))),
                 Poll::Pending => break,
             }
         }
@@ -198,7 +202,7 @@ impl Socket {
     pub(crate) fn queue(&mut self, message: Message) {
         self.queued += message.len().max(1);
         // A failure shows again when it is flushed.
-        let _ = self.stream.start_send_unpin(message);
+        let _ = self.protocol.write(&mut Later, message);
     }
 
     /// Bytes that wait to be written, all or in part.
@@ -220,10 +224,23 @@ impl Socket {
         if self.queued == 0 {
             return Poll::Ready(Ok(()));
         }
-        let result = std::task::ready!(self.stream.poll_flush_unpin(cx));
+        let result = ready!(self.write_out(cx));
         self.queued = 0;
         self.drained.notify_one();
         Poll::Ready(result.map_err(|error| self.broken(error)))
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, WsError>> {
+        if self.has_ended {
+            return Poll::Ready(Err(WsError::AlreadyClosed));
+        }
+        let result = ready!(poll(self.protocol.read(&mut Polled { connection: &mut self.connection, cx })));
+        self.has_ended = result.is_err();
+        Poll::Ready(result)
+    }
+
+    fn write_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
+        poll(self.protocol.flush(&mut Polled { connection: &mut self.connection, cx }))
     }
 
     /// Says goodbye and waits shortly until the server has heard it.
@@ -251,5 +268,62 @@ impl Socket {
 
     fn error(&self, what: String) -> Error {
         Error::new(ErrorKind::Connection, what).with_operation(self.operation)
+    }
+}
+
+/// The connection during one poll; where it would wait, that task is woken.
+struct Polled<'a, 'b> {
+    connection: &'a mut Upgraded,
+    cx: &'a mut Context<'b>,
+}
+
+impl Read for Polled<'_, '_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut into = ReadBuf::new(into);
+        blocking(Pin::new(&mut *self.connection).poll_read(self.cx, &mut into))?;
+        Ok(into.filled().len())
+    }
+}
+
+impl Write for Polled<'_, '_> {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        blocking(Pin::new(&mut *self.connection).poll_write(self.cx, from))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        blocking(Pin::new(&mut *self.connection).poll_flush(self.cx))
+    }
+}
+
+/// A connection that takes nothing now: what is written to it stays in the buffer of the protocol.
+struct Later;
+
+impl Read for Later {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        blocking(Poll::Pending)
+    }
+}
+
+impl Write for Later {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        blocking(Poll::Pending)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        blocking(Poll::Pending)
+    }
+}
+
+fn blocking<T>(result: Poll<io::Result<T>>) -> io::Result<T> {
+    match result {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+fn poll<T>(result: Result<T, WsError>) -> Poll<Result<T, WsError>> {
+    match result {
+        Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        result => Poll::Ready(result),
     }
 }
