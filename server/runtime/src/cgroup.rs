@@ -167,6 +167,11 @@ fn make(path: &Path) -> Result<PathBuf, RuntimeError> {
     }
 }
 
+fn write(dir: &Path, file: &str, value: String) -> Result<(), RuntimeError> {
+    let path = dir.join(file);
+    fs::write(&path, value).map_err(|error| RuntimeError::io("write", &path, error))
+}
+
 impl Group {
     /// The v2 directory to be born in.
     pub(crate) fn v2(&self) -> Option<PathBuf> {
@@ -185,18 +190,23 @@ impl Group {
         self.v2_controllers.iter().any(|c| c == controller).then_some(v2)
     }
 
+    fn limit(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
+        self.resize(Some(spec.cpu), Some(spec.memory_gib))?;
+        if let Some(dir) = self.has_v2("pids").or(self.v1.get("pids").map(PathBuf::as_path)) {
+            write(dir, "pids.max", MAX_PIDS.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Sets cores and GiB, each where it is given; 0 is no limit and changes nothing.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "limits were checked to be finite and not negative; fractions of bytes do not matter"
     )]
-    fn limit(&self, spec: &SandboxSpec) -> Result<(), RuntimeError> {
-        let write = |dir: &Path, file: &str, value: String| {
-            let path = dir.join(file);
-            fs::write(&path, value).map_err(|error| RuntimeError::io("write", &path, error))
-        };
-        if spec.cpu > 0.0 {
-            let quota = (spec.cpu * CPU_PERIOD).max(1000.0) as u64;
+    pub(crate) fn resize(&self, cpu: Option<f64>, memory_gib: Option<f64>) -> Result<(), RuntimeError> {
+        if let Some(cpu) = cpu.filter(|cpu| *cpu > 0.0) {
+            let quota = (cpu * CPU_PERIOD).max(1000.0) as u64;
             if let Some(dir) = self.has_v2("cpu") {
                 write(dir, "cpu.max", format!("{quota} {CPU_PERIOD}"))?;
             } else if let Some(dir) = self.v1.get("cpu") {
@@ -204,19 +214,18 @@ impl Group {
                 write(dir, "cpu.cfs_quota_us", quota.to_string())?;
             }
         }
-        if spec.memory_gib > 0.0 {
-            let bytes = (spec.memory_gib * f64::from(1 << 30)) as u64;
+        if let Some(memory) = memory_gib.filter(|memory| *memory > 0.0) {
+            let bytes = (memory * f64::from(1 << 30)) as u64;
             if let Some(dir) = self.has_v2("memory") {
                 write(dir, "memory.max", bytes.to_string())?;
                 // Absent without swap.
                 let _ = write(dir, "memory.swap.max", "0".to_owned());
             } else if let Some(dir) = self.v1.get("memory") {
+                // Memory and swap together may not be less than memory: this is for more, the other for less.
+                let _ = write(dir, "memory.memsw.limit_in_bytes", bytes.to_string());
                 write(dir, "memory.limit_in_bytes", bytes.to_string())?;
                 let _ = write(dir, "memory.memsw.limit_in_bytes", bytes.to_string());
             }
-        }
-        if let Some(dir) = self.has_v2("pids").or(self.v1.get("pids").map(PathBuf::as_path)) {
-            write(dir, "pids.max", MAX_PIDS.to_string())?;
         }
         Ok(())
     }
@@ -287,11 +296,22 @@ impl Group {
     }
 }
 
+/// Thaws one group: what was killed in a frozen one never ends by itself.
+pub(crate) fn thaw(dir: &Path) {
+    for (file, value) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+        let file = dir.join(file);
+        if file.exists() {
+            let _ = fs::write(file, value);
+        }
+    }
+}
+
 /// Removes one group. The kernel may need a moment after the last process.
 pub(crate) fn remove_group(dir: &Path) {
     for _ in 0..200 {
         match fs::remove_dir(dir) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                thaw(dir);
                 std::thread::sleep(Duration::from_millis(1));
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

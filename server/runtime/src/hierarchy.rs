@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::cgroup::{PARENTS, remove_group};
+use crate::cgroup::{PARENTS, remove_group, thaw};
 
 /// The controllers in use.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
@@ -21,9 +21,7 @@ pub(crate) fn clean(data_dir: &Path) {
         }
         let children = fs::read_dir(&parent).into_iter().flatten().flatten();
         for dir in children.map(|child| child.path()).filter(|path| path.is_dir()) {
-            // A group frozen when its server was killed never ends by itself.
-            let _ = fs::write(dir.join("freezer.state"), "THAWED");
-            let _ = fs::write(dir.join("cgroup.freeze"), "0");
+            thaw(&dir);
             let _ = fs::write(dir.join("cgroup.kill"), "1");
             remove_group(&dir);
         }

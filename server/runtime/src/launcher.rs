@@ -265,6 +265,9 @@ impl Forks {
             }
             // The others see the end of their control pipe.
         }
+        for group in &groups {
+            crate::cgroup::thaw(group);
+        }
         let deadline = Instant::now() + Duration::from_secs(5);
         while rustix::process::wait(WaitOptions::NOHANG).is_ok() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));

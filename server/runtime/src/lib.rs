@@ -5,6 +5,8 @@
 
 #![cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "groups and trials are for namespaces"))]
 
+mod archive;
+mod attributes;
 mod cgroup;
 mod child;
 mod destroy;
@@ -22,6 +24,7 @@ mod runtime;
 mod snapshot;
 mod sockets;
 mod stats;
+mod stored;
 mod sys;
 mod types;
 

@@ -32,7 +32,7 @@ pub(crate) const TRIAL: &str = ".trial";
 /// Makes, runs and ends sandboxes; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Runtime {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Inner {
     pub(crate) data_dir: PathBuf,
     cgroups: Cgroups,
     sockets: Sockets,
-    live: Mutex<HashMap<String, Live>>,
+    pub(crate) live: Mutex<HashMap<String, Live>>,
     next: AtomicU64,
     exits: mpsc::UnboundedSender<Exited>,
     /// Set once the trials are over.
@@ -50,14 +50,14 @@ pub(crate) struct Inner {
 
 /// A sandbox that was begun and is not gone yet.
 #[derive(Clone, Debug)]
-struct Live {
+pub(crate) struct Live {
     seq: u64,
     pid: Option<i32>,
     group: Option<Group>,
     /// The start succeeded; before, its end is the start's failure.
     ready: bool,
     stopping: bool,
-    frozen: bool,
+    pub(crate) frozen: bool,
     /// Why it ended, once everything of it is gone.
     gone: watch::Sender<Option<String>>,
 }
@@ -149,40 +149,20 @@ impl Runtime {
         Ok(())
     }
 
-    /// Copies the stored state of a stopped or frozen sandbox to `dest`, a directory that does not
-    /// exist yet.
-    pub async fn snapshot(&self, id: &str, dest: &Path) -> Result<(), RuntimeError> {
-        check_id(id)?;
-        let running = lock(&self.inner.live).get(id).is_some_and(|live| !live.frozen);
-        if running {
-            return Err(RuntimeError::Invalid(format!("sandbox {id} is running: stop or freeze it first")));
-        }
-        let dir = self.inner.sandbox_dir(id);
-        if !dir.is_dir() {
-            return Err(RuntimeError::NotFound { id: id.to_owned() });
-        }
-        let dest = dest.to_owned();
-        blocking(move || crate::snapshot::copy(&dir, &dest)).await
+    /// Ends a sandbox and deletes its stored state and its archive. One that does not exist is fine.
+    pub async fn destroy(&self, id: &str) -> Result<(), RuntimeError> {
+        self.stop(id, true).await?;
+        self.delete_stored(id).await?;
+        self.delete_archive(id).await
     }
 
-    /// Ends a sandbox and deletes its stored state. One that does not exist is fine.
-    pub async fn destroy(&self, id: &str) -> Result<(), RuntimeError> {
-        check_id(id)?;
-        self.stop(id, true).await?;
-        let dir = self.inner.sandbox_dir(id);
-        let trash = self.inner.data_dir.join("trash");
-        blocking(move || {
-            let failed = |error| RuntimeError::io("delete", &dir, error);
-            fs::create_dir_all(&trash).map_err(failed)?;
-            // Gone at once, even when deleting takes long or is interrupted.
-            let trash = trash.join(crate::random_name());
-            match fs::rename(&dir, &trash) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-                result => result.map_err(failed)?,
-            }
-            crate::destroy::remove_tree(&trash).map_err(failed)
-        })
-        .await
+    /// Changes what a running sandbox may use: cores and GiB, each where it is given.
+    pub async fn resize(&self, id: &str, cpu: Option<f64>, memory_gib: Option<f64>) -> Result<(), RuntimeError> {
+        let group = self.inner.get(id)?.group.ok_or_else(|| RuntimeError::Unsupported {
+            op: "resize",
+            reason: "no cgroup limits this sandbox".to_owned(),
+        })?;
+        blocking(move || group.resize(cpu, memory_gib)).await
     }
 
     /// What a running sandbox uses.
@@ -499,7 +479,7 @@ fn joined<T>(result: Result<Result<T, RuntimeError>, tokio::task::JoinError>) ->
     })
 }
 
-fn check_id(id: &str) -> Result<(), RuntimeError> {
+pub(crate) fn check_id(id: &str) -> Result<(), RuntimeError> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if (1..=64).contains(&id.len()) && !id.starts_with('.') && id.chars().all(fine) {
         return Ok(());

@@ -3,18 +3,34 @@
 use std::collections::HashMap;
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
-
 use crate::RuntimeError;
+use crate::attributes::{Attributes, Opened, open_file};
 
 /// What is stored, as opposed to made anew at each start.
-const STORED: [&str; 2] = ["upper", "home"];
+pub(crate) const STORED: [&str; 2] = ["upper", "home"];
 
 /// Copies the stored state in `dir` to the new folder `dest`; complete or not there at all.
 pub(crate) fn copy(dir: &Path, dest: &Path) -> Result<(), RuntimeError> {
+    whole(dest, |partial| copy_stored(dir, partial))
+}
+
+/// Copies the stored state in `dir` into the folder `to`.
+pub(crate) fn copy_stored(dir: &Path, to: &Path) -> io::Result<()> {
+    let mut links = HashMap::new();
+    for name in STORED {
+        let from = dir.join(name);
+        if from.exists() {
+            copy_tree(&from, &to.join(name), &mut links)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the new folder `dest` with what `fill` puts into it, or does not make it.
+pub(crate) fn whole(dest: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), RuntimeError> {
     let failed = |error| RuntimeError::io("copy to", dest, error);
     if dest.exists() {
         return Err(failed(io::ErrorKind::AlreadyExists.into()));
@@ -22,19 +38,14 @@ pub(crate) fn copy(dir: &Path, dest: &Path) -> Result<(), RuntimeError> {
     let mut name = dest.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", crate::random_name()));
     let partial = dest.with_file_name(name);
-    let copied = fs::create_dir(&partial)
+    let filled = dest
+        .parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| fs::create_dir(&partial))
         .and_then(|()| fs::set_permissions(&partial, Permissions::from_mode(0o700)))
-        .and_then(|()| {
-            let mut links = HashMap::new();
-            for name in STORED {
-                let from = dir.join(name);
-                if from.exists() {
-                    copy_tree(&from, &partial.join(name), &mut links)?;
-                }
-            }
-            fs::rename(&partial, dest)
-        });
-    copied.map_err(|error| {
+        .and_then(|()| fill(&partial))
+        .and_then(|()| fs::rename(&partial, dest));
+    filled.map_err(|error| {
         let _ = crate::destroy::remove_tree(&partial);
         failed(error)
     })
@@ -47,15 +58,17 @@ fn copy_tree(from: &Path, to: &Path, links: &mut Links) -> io::Result<()> {
     // Folders get their attributes last: their times change, and they may be read-only.
     let mut folders = vec![(from.to_owned(), to.to_owned())];
     let mut made = Vec::new();
+    let mut opened = Opened::default();
     while let Some((from, to)) = folders.pop() {
         let metadata = fs::symlink_metadata(&from)?;
         if metadata.is_dir() {
             fs::create_dir(&to)?;
+            opened.folder(&from, &metadata)?;
             for entry in fs::read_dir(&from)? {
                 let entry = entry?;
                 folders.push((entry.path(), to.join(entry.file_name())));
             }
-            made.push((from, to, metadata));
+            made.push((Attributes::read(&from, &metadata)?, to));
             continue;
         }
         if metadata.nlink() > 1 {
@@ -66,11 +79,11 @@ fn copy_tree(from: &Path, to: &Path, links: &mut Links) -> io::Result<()> {
             links.insert(metadata.ino(), to.clone());
         }
         if copy_entry(&from, &to, &metadata)? {
-            copy_attributes(&from, &to, &metadata)?;
+            Attributes::read(&from, &metadata)?.apply(&to, metadata.is_symlink())?;
         }
     }
-    for (from, to, metadata) in made.into_iter().rev() {
-        copy_attributes(&from, &to, &metadata)?;
+    for (attributes, to) in made.into_iter().rev() {
+        attributes.apply(&to, false)?;
     }
     Ok(())
 }
@@ -79,31 +92,56 @@ fn copy_tree(from: &Path, to: &Path, links: &mut Links) -> io::Result<()> {
 fn copy_entry(from: &Path, to: &Path, metadata: &fs::Metadata) -> io::Result<bool> {
     let kind = metadata.file_type();
     if kind.is_file() {
-        copy_file(&File::open(from)?, &File::create_new(to)?)?;
+        copy_file(&open_file(from, metadata)?, &File::create_new(to)?)?;
     } else if kind.is_symlink() {
         symlink(fs::read_link(from)?, to)?;
     } else {
-        return copy_special(to, metadata);
+        return match Special::of(metadata) {
+            Some(special) => special.make(to, metadata.mode()).map(|()| true),
+            None => Ok(false),
+        };
     }
     Ok(true)
 }
 
-/// Copies a named pipe, or the character device 0/0, which is how an overlay notes a deleted file.
-#[cfg(target_os = "linux")]
-fn copy_special(to: &Path, metadata: &fs::Metadata) -> io::Result<bool> {
-    use rustix::fs::{FileType, Mode, mknodat};
+/// What is stored besides folders, files and links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Special {
+    Pipe,
+    /// The character device 0/0, which is how an overlay notes a deleted file.
+    Whiteout,
+}
 
-    let kind = FileType::from_raw_mode(metadata.mode());
-    if kind == FileType::Fifo || (kind == FileType::CharacterDevice && metadata.rdev() == 0) {
-        mknodat(CWD, to, kind, Mode::from_raw_mode(metadata.mode() & 0o777), 0)?;
-        return Ok(true);
+#[cfg(target_os = "linux")]
+impl Special {
+    pub(crate) fn of(metadata: &fs::Metadata) -> Option<Self> {
+        match rustix::fs::FileType::from_raw_mode(metadata.mode()) {
+            rustix::fs::FileType::Fifo => Some(Self::Pipe),
+            rustix::fs::FileType::CharacterDevice if metadata.rdev() == 0 => Some(Self::Whiteout),
+            _ => None,
+        }
     }
-    Ok(false)
+
+    pub(crate) fn make(self, to: &Path, mode: u32) -> io::Result<()> {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+        let kind = match self {
+            Self::Pipe => FileType::Fifo,
+            Self::Whiteout => FileType::CharacterDevice,
+        };
+        Ok(mknodat(CWD, to, kind, Mode::from_raw_mode(mode & 0o777), 0)?)
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn copy_special(_to: &Path, _metadata: &fs::Metadata) -> io::Result<bool> {
-    Ok(false)
+impl Special {
+    pub(crate) fn of(_metadata: &fs::Metadata) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn make(self, _to: &Path, _mode: u32) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// Shares the blocks where the file system can, and copies otherwise.
@@ -113,36 +151,4 @@ fn copy_file(mut from: &File, mut to: &File) -> io::Result<()> {
         return Ok(());
     }
     io::copy(&mut from, &mut to).map(drop)
-}
-
-fn copy_attributes(from: &Path, to: &Path, metadata: &fs::Metadata) -> io::Result<()> {
-    if rustix::process::geteuid().is_root() {
-        lchown(to, Some(metadata.uid()), Some(metadata.gid()))?;
-    }
-    copy_xattrs(from, to)?;
-    if !metadata.is_symlink() {
-        fs::set_permissions(to, Permissions::from_mode(metadata.mode() & 0o7777))?;
-    }
-    let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
-    let times = Timestamps {
-        last_access: time(metadata.atime(), metadata.atime_nsec()),
-        last_modification: time(metadata.mtime(), metadata.mtime_nsec()),
-    };
-    Ok(rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
-/// Copies extended attributes: among them what the overlay notes about folders.
-fn copy_xattrs(from: &Path, to: &Path) -> io::Result<()> {
-    let mut names = vec![0_u8; 1 << 16];
-    let length = match rustix::fs::llistxattr(from, &mut names[..]) {
-        Ok(length) => length,
-        Err(rustix::io::Errno::NOTSUP) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let mut value = vec![0_u8; 1 << 16];
-        let length = rustix::fs::lgetxattr(from, name, &mut value[..])?;
-        rustix::fs::lsetxattr(to, name, &value[..length], XattrFlags::empty())?;
-    }
-    Ok(())
 }

@@ -9,8 +9,9 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::etc;
+use super::{etc, names};
 use crate::RuntimeError;
+use crate::stored::UNNAMED;
 
 /// Folders of the host that hold programs. Whichever is a folder is laid under the sandbox as a
 /// layer; whichever is a link is a link in the sandbox.
@@ -169,6 +170,9 @@ impl Base {
         let _ = crate::destroy::remove_tree(&dir.join("upper/root/run"));
         if first {
             step(self.write_names(dir, hostname))?;
+        } else if dir.join(UNNAMED).exists() {
+            step(names::rewrite(&dir.join("upper/root"), hostname))?;
+            step(fs::remove_file(dir.join(UNNAMED)))?;
         }
         step(self.make_home(&dir.join("home"), user))
     }

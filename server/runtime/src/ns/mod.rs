@@ -2,6 +2,7 @@
 
 pub(crate) mod base;
 pub(crate) mod etc;
+mod names;
 mod network;
 mod privileges;
 mod view;
