@@ -69,4 +69,6 @@ export const {
   SandboxListSortDirection,
   SandboxListSortField,
   SandboxState,
+  SnapshotService,
+  SnapshotState,
 } = native

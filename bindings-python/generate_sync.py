@@ -17,6 +17,7 @@ RULES = [
         r"\bAsync(Daytona|Sandbox|FileSystem|Process|Sessions|LogStream|ExecStream|Ptys|PtyHandle|CodeInterpreter)\b",
         r"\1",
     ),
+    (r"\bAsync(Lifecycle|SnapshotService)\b", r"\1"),
     (r"\bAsync(Iterator|UploadReport)\b", r"\1"),
     (r"\basync_(report_download|tell)\b", r"\1"),
     (r"AsyncIterable\[bytes\] \| |\s*\| AsyncIterable\[bytes\]|AsyncIterable, ", ""),

@@ -2,7 +2,8 @@
 
 import type { CallOptions } from './call.js'
 import type { CodeLanguage, GpuType } from './enums.js'
-import type { ListSandboxesQuery, Sandbox, SandboxVolume } from './sandbox.js'
+import type { ForkSandboxParams, ListSandboxesQuery, Sandbox, SandboxVolume } from './sandbox.js'
+import type { SnapshotService } from './snapshot.js'
 
 /**
  * Settings of a client. What is not given is looked up in the process environment
@@ -112,7 +113,7 @@ export type CreateSandboxBaseParams = {
   kvm?: boolean
   /** Region; the client's if there is none. */
   target?: string
-  /** Id or name of a sandbox to share a network with. */
+  /** Id or name of a sandbox to go with; ephemeral sandboxes only. */
   linkedSandbox?: string
   /** Environment variable to name of the secret it holds. */
   secrets?: Record<string, string>
@@ -203,4 +204,18 @@ export declare class Daytona implements AsyncDisposable {
    * @param wait     return only when it is destroyed
    */
   delete(sandbox: Sandbox, timeout?: number, wait?: boolean, options?: CallOptions): Promise<void>
+
+  /** What sandboxes can be made from. */
+  readonly snapshot: SnapshotService
+
+  /** Makes another sandbox with the files of this one: {@link Sandbox.fork}. */
+  fork(sandbox: Sandbox, params?: ForkSandboxParams, timeout?: number, options?: CallOptions): Promise<Sandbox>
+
+  /** @deprecated Use {@link Daytona.fork}. */
+  _experimental_fork(
+    sandbox: Sandbox,
+    params?: ForkSandboxParams,
+    timeout?: number,
+    options?: CallOptions,
+  ): Promise<Sandbox>
 }

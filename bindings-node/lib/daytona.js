@@ -4,6 +4,7 @@ const { call, calls, result } = require('./call')
 const { native, serverBinary } = require('./native')
 const { invalid, toError } = require('./errors')
 const { Sandbox } = require('./sandbox')
+const { SnapshotService } = require('./snapshot')
 const telemetry = require('./telemetry')
 const { json, limit, object, text } = require('./arguments')
 
@@ -44,6 +45,7 @@ function checkDates(query) {
 
 class Daytona {
   #native
+  #snapshot
 
   constructor(config) {
     const made = native.newClient(calls, settings(object('config', config)))
@@ -62,6 +64,10 @@ class Daytona {
       apiUrl: 'local',
       [dataDir]: directory == null ? undefined : text('dataDir', directory),
     })
+  }
+
+  get snapshot() {
+    return (this.#snapshot ??= new SnapshotService(this.#native))
   }
 
   async create(params, options) {
@@ -112,6 +118,14 @@ class Daytona {
 
   async delete(sandbox, timeout, wait, options) {
     return await sandbox.delete(timeout, wait, options)
+  }
+
+  async fork(sandbox, params, timeout, options) {
+    return await sandbox.fork(params, timeout, options)
+  }
+
+  async _experimental_fork(sandbox, params, timeout, options) {
+    return await sandbox.fork(params, timeout, options)
   }
 
   /** Nothing has to be released: connections and the local server end with the process. */

@@ -43,6 +43,20 @@ export declare enum SandboxState {
   UNKNOWN_DEFAULT_OPEN_API = '11184809',
 }
 
+/** Where a snapshot is in its life. */
+export declare enum SnapshotState {
+  BUILDING = 'building',
+  PENDING = 'pending',
+  PULLING = 'pulling',
+  SNAPSHOTTING = 'snapshotting',
+  ACTIVE = 'active',
+  INACTIVE = 'inactive',
+  ERROR = 'error',
+  BUILD_FAILED = 'build_failed',
+  REMOVING = 'removing',
+  UNKNOWN_DEFAULT_OPEN_API = '11184809',
+}
+
 /** What lists of sandboxes are sorted by. */
 export declare enum SandboxListSortField {
   NAME = 'name',

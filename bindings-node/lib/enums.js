@@ -41,6 +41,19 @@ const SandboxState = {
   UNKNOWN_DEFAULT_OPEN_API,
 }
 
+const SnapshotState = {
+  BUILDING: 'building',
+  PENDING: 'pending',
+  PULLING: 'pulling',
+  SNAPSHOTTING: 'snapshotting',
+  ACTIVE: 'active',
+  INACTIVE: 'inactive',
+  ERROR: 'error',
+  BUILD_FAILED: 'build_failed',
+  REMOVING: 'removing',
+  UNKNOWN_DEFAULT_OPEN_API,
+}
+
 const SandboxListSortField = {
   NAME: 'name',
   CPU: 'cpu',
@@ -79,4 +92,5 @@ module.exports = {
   SandboxListSortDirection,
   SandboxListSortField,
   SandboxState,
+  SnapshotState,
 }

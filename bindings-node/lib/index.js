@@ -9,6 +9,7 @@ const { OutputChunk } = require('./output')
 const { PtyHandle } = require('./pty')
 const { LogStream } = require('./session')
 const { Sandbox } = require('./sandbox')
+const { SnapshotService } = require('./snapshot')
 
 module.exports = {
   ...require('./enums'),
@@ -26,4 +27,5 @@ module.exports = {
   SOURCE_DAEMON,
   SOURCE_PROXY,
   Sandbox,
+  SnapshotService,
 }

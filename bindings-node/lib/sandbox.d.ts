@@ -81,6 +81,12 @@ export interface ListSandboxesQuery {
   autoDestroyAtBefore?: Date
 }
 
+/** How to fork a sandbox. */
+export interface ForkSandboxParams {
+  /** Unique name of the fork; one is made where none is given. */
+  name?: string
+}
+
 /**
  * One sandbox. Its properties are what the server said last; calls that change the sandbox refresh
  * them. Sandboxes come from {@link Daytona.create}, {@link Daytona.get} and {@link Daytona.list}.
@@ -173,7 +179,7 @@ export declare class Sandbox {
   outboundProxyUrl?: string
   /** Where its telemetry goes. */
   otelEndpointOverride?: string
-  /** The sandbox it shares a network with. */
+  /** The sandbox it goes with. */
   linkedSandboxId?: string
   /** Kind of machine. */
   sandboxClass?: SandboxClass
@@ -219,6 +225,81 @@ export declare class Sandbox {
    * @param wait     return only when it is destroyed
    */
   delete(timeout?: number, wait?: boolean, options?: CallOptions): Promise<void>
+
+  /**
+   * Freezes everything that runs in it, and waits until it has; {@link Sandbox.start} lets it go on where it was.
+   * Memory is kept, and calls under way are answered when it goes on.
+   *
+   * @param timeout  seconds, default 60; 0 is no limit
+   * @throws {DaytonaBadRequestError} if it is not started
+   * @throws {DaytonaUnsupportedError} where nothing can be frozen
+   */
+  pause(timeout?: number, options?: CallOptions): Promise<void>
+
+  /**
+   * Packs it away, to save room; {@link Sandbox.start} brings it back. Resolves when that has begun.
+   *
+   * @throws {DaytonaBadRequestError} if it is not stopped, or ephemeral
+   */
+  archive(options?: CallOptions): Promise<void>
+
+  /**
+   * Brings it back from an error that it can come back from, and waits until it has started.
+   *
+   * @param timeout  seconds, default 60; 0 is no limit
+   * @throws {DaytonaBadRequestError} if it is in no such error
+   */
+  recover(timeout?: number, options?: CallOptions): Promise<void>
+
+  /**
+   * Gives it more or fewer cores, memory or disk, and waits until it has them. While it runs it can get more cores
+   * and memory; a disk can grow while it is stopped.
+   *
+   * @param resources  cores and GiB, at least 1 each; what is not given stays
+   * @param timeout    seconds, default 60; 0 is no limit
+   * @throws {DaytonaBadRequestError} if its state forbids that
+   * @throws {DaytonaUnsupportedError} if the limit would not hold
+   */
+  resize(
+    resources: { cpu?: number; memory?: number; disk?: number },
+    timeout?: number,
+    options?: CallOptions,
+  ): Promise<void>
+
+  /**
+   * Waits until it is no longer being resized.
+   *
+   * @param timeout  seconds, default 60; 0 is no limit
+   * @throws {DaytonaTimeoutError}
+   */
+  waitForResizeComplete(timeout?: number, options?: CallOptions): Promise<void>
+
+  /**
+   * Makes another sandbox with its files as they are now and its settings, and waits until that has started. Nothing
+   * that runs in it runs in the other one.
+   *
+   * @param timeout  seconds, default 60; 0 is no limit
+   * @throws {DaytonaBadRequestError} if it is not started
+   * @throws {DaytonaConflictError} if the name is taken
+   * @throws {DaytonaUnsupportedError} where nothing can be frozen, for the copy to be whole
+   */
+  fork(params?: ForkSandboxParams, timeout?: number, options?: CallOptions): Promise<Sandbox>
+
+  /** @deprecated Use {@link Sandbox.fork}. */
+  _experimental_fork(params?: ForkSandboxParams, timeout?: number, options?: CallOptions): Promise<Sandbox>
+
+  /**
+   * Makes a snapshot of its files, to create sandboxes from, and waits until it is in its former state again.
+   *
+   * @param name     unique name of the snapshot
+   * @param timeout  seconds, default 60; 0 is no limit
+   * @throws {DaytonaBadRequestError} if it is neither started nor stopped
+   * @throws {DaytonaConflictError} if the name is taken
+   */
+  createSnapshot(name: string, timeout?: number, options?: CallOptions): Promise<void>
+
+  /** @deprecated Use {@link Sandbox.createSnapshot}. */
+  _experimental_createSnapshot(name: string, timeout?: number, options?: CallOptions): Promise<void>
 
   /**
    * Waits until it has started.

@@ -4,7 +4,7 @@ const { call, result } = require('./call')
 const { FileSystem } = require('./files')
 const { CodeInterpreter } = require('./interpreter')
 const { Process } = require('./process')
-const { integer, json, limit, object, text } = require('./arguments')
+const { integer, json, limit, object, optionalText, text } = require('./arguments')
 
 class Sandbox {
   #native
@@ -106,6 +106,54 @@ class Sandbox {
   async delete(timeout, wait = false, options) {
     const seconds = limit(timeout, options)
     return result(await this.#change(options, (id) => this.#native.delete(id, seconds, Boolean(wait))))
+  }
+
+  async pause(timeout, options) {
+    const seconds = limit(timeout, options)
+    return result(await this.#change(options, (id) => this.#native.pause(id, seconds)))
+  }
+
+  async archive(options) {
+    const seconds = limit(undefined, options)
+    return result(await this.#change(options, (id) => this.#native.archive(id, seconds)))
+  }
+
+  async recover(timeout, options) {
+    const seconds = limit(timeout, options)
+    return result(await this.#change(options, (id) => this.#native.recover(id, seconds)))
+  }
+
+  async resize(resources, timeout, options) {
+    const { gpuType, ...rest } = object('resources', resources)
+    const resourcesText = json({ ...rest, gpuType: gpuType == null ? undefined : [gpuType].flat() })
+    const seconds = limit(timeout, options)
+    return result(await this.#change(options, (id) => this.#native.resize(id, resourcesText, seconds)))
+  }
+
+  async waitForResizeComplete(timeout, options) {
+    const seconds = limit(timeout, options)
+    return result(await this.#change(options, (id) => this.#native.waitForResizeComplete(id, seconds)))
+  }
+
+  async fork(params, timeout, options) {
+    const name = optionalText('name', object('params', params).name)
+    const seconds = limit(timeout, options)
+    const convert = (handle, data) => new Sandbox(handle, JSON.parse(data))
+    return result(await call((id) => this.#native.fork(id, name, seconds), { convert, signal: options?.signal }))
+  }
+
+  async _experimental_fork(params, timeout, options) {
+    return await this.fork(params, timeout, options)
+  }
+
+  async createSnapshot(name, timeout, options) {
+    text('name', name)
+    const seconds = limit(timeout, options)
+    return result(await this.#change(options, (id) => this.#native.createSnapshot(id, name, seconds)))
+  }
+
+  async _experimental_createSnapshot(name, timeout, options) {
+    return await this.createSnapshot(name, timeout, options)
   }
 
   async waitUntilStarted(timeout, options) {

@@ -28,7 +28,7 @@ impl NativeSandbox {
     }
 
     /// Starts a call that may change the sandbox; its data comes back whatever becomes of it.
-    fn change<F>(&self, id: u32, work: impl FnOnce(Sandbox) -> F + Send + 'static)
+    pub(crate) fn change<F>(&self, id: u32, work: impl FnOnce(Sandbox) -> F + Send + 'static)
     where
         F: Future<Output = Result<()>> + Send,
     {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use daytona_core::wire::files::{FileInfo, Match, ReplaceResult};
-use daytona_core::wire::sandbox::{Sandbox, SandboxState, SandboxVolume};
+use daytona_core::wire::sandbox::{BuildInfo, Sandbox, SandboxState, SandboxVolume};
 use daytona_core::{CreateParams, Error, ListQuery, Resources};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -56,21 +56,23 @@ fn one_or_many(fields: &Fields<'_, '_>, name: &str) -> PyResult<Option<Vec<Strin
     }
 }
 
+pub(crate) fn resources(object: &Bound<'_, PyAny>) -> PyResult<Resources> {
+    let fields = Fields(object);
+    Ok(Resources {
+        cpu: fields.get("cpu")?,
+        memory: fields.get("memory")?,
+        disk: fields.get("disk")?,
+        gpu: fields.get("gpu")?,
+        gpu_type: one_or_many(&fields, "gpu_type")?,
+    })
+}
+
 pub(crate) fn create_params(params: Option<&Bound<'_, PyAny>>) -> PyResult<CreateParams> {
     let Some(params) = params else { return Ok(CreateParams::default()) };
     let fields = Fields(params);
     let resources = match fields.object("resources")? {
         None => None,
-        Some(resources) => {
-            let fields = Fields(&resources);
-            Some(Resources {
-                cpu: fields.get("cpu")?,
-                memory: fields.get("memory")?,
-                disk: fields.get("disk")?,
-                gpu: fields.get("gpu")?,
-                gpu_type: one_or_many(&fields, "gpu_type")?,
-            })
-        }
+        Some(given) => Some(resources(&given)?),
     };
     let volumes = match fields.get::<Vec<Bound<'_, PyAny>>>("volumes")? {
         None => None,
@@ -158,7 +160,7 @@ fn time(fields: &Fields<'_, '_>, name: &str) -> PyResult<Option<String>> {
 }
 
 /// Whole numbers as `int`, as the API means them.
-fn number(py: Python<'_>, value: f64) -> PyResult<Py<PyAny>> {
+pub(crate) fn number(py: Python<'_>, value: f64) -> PyResult<Py<PyAny>> {
     #[expect(clippy::cast_possible_truncation, reason = "the value is whole and in range")]
     if value.fract() == 0.0 && value.abs() < 9e15 { (value as i64).into_py_any(py) } else { value.into_py_any(py) }
 }
@@ -173,8 +175,8 @@ fn volumes(py: Python<'_>, volumes: Option<&Vec<SandboxVolume>>) -> PyResult<Py<
     volumes.into_py_any(py)
 }
 
-fn build_info(py: Python<'_>, data: &Sandbox) -> PyResult<Py<PyAny>> {
-    let Some(info) = &data.build_info else { return Ok(py.None()) };
+pub(crate) fn build_info(py: Python<'_>, info: Option<&BuildInfo>) -> PyResult<Py<PyAny>> {
+    let Some(info) = info else { return Ok(py.None()) };
     let dict = PyDict::new(py);
     dict.set_item("dockerfile_content", info.dockerfile_content.as_deref())?;
     dict.set_item("context_hashes", info.context_hashes.as_deref())?;
@@ -237,7 +239,7 @@ sandbox_fields! { py, data;
     auto_destroy_at => value(py, data.auto_destroy_at.as_deref()),
     queue_timeout => value(py, data.queue_timeout),
     volumes => volumes(py, data.volumes.as_ref()),
-    build_info => build_info(py, data),
+    build_info => build_info(py, data.build_info.as_ref()),
     created_at => value(py, data.created_at.as_deref()),
     updated_at => value(py, data.updated_at.as_deref()),
     last_activity_at => value(py, data.last_activity_at.as_deref()),

@@ -13,6 +13,7 @@ use crate::call::{self, Mode};
 use crate::convert::{self, Fields, value};
 use crate::error::raise;
 use crate::sandbox::Sandbox;
+use crate::snapshot::SnapshotService;
 use crate::telemetry;
 
 /// A client. `asynchronous` decides what all its methods, and those of its sandboxes, return.
@@ -78,6 +79,10 @@ impl Daytona {
             let items: Vec<_> = page.items.into_iter().map(|sandbox| Sandbox::new(sandbox, mode)).collect();
             value(py, (items, page.next_cursor))
         })
+    }
+
+    fn snapshot(&self) -> SnapshotService {
+        SnapshotService::new(self.inner.snapshot(), self.mode)
     }
 
     /// The base URL of the API; starts the local server if that is what is configured.

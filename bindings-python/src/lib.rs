@@ -19,6 +19,7 @@ mod pty;
 mod runtime;
 mod sandbox;
 mod session;
+mod snapshot;
 mod telemetry;
 mod transfer;
 
@@ -48,6 +49,8 @@ mod _native {
     use super::sandbox::Sandbox;
     #[pymodule_export]
     use super::session::LogStream;
+    #[pymodule_export]
+    use super::snapshot::SnapshotService;
     #[pymodule_export]
     use super::transfer::DownloadStream;
     use super::{Bound, PyAnyMethods, PyModule, PyResult, wrap_pyfunction};

@@ -72,6 +72,49 @@ impl Sandbox {
     }
 
     #[pyo3(signature = (timeout=None))]
+    fn pause(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.pause(timeout).await }, none)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn archive(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.archive(timeout).await }, none)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn recover(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.recover(timeout).await }, none)
+    }
+
+    #[pyo3(signature = (resources, timeout=None))]
+    fn resize(&self, py: Python<'_>, resources: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let resources = convert::resources(resources)?;
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.resize(&resources, timeout).await }, none)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn wait_for_resize_complete(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.wait_for_resize_complete(timeout).await }, none)
+    }
+
+    #[pyo3(signature = (name=None, timeout=None))]
+    fn fork(&self, py: Python<'_>, name: Option<String>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let (sandbox, mode) = (self.inner.clone(), self.mode);
+        mode.run(py, async move { sandbox.fork(name, timeout).await }, move |py, fork| value(py, Self::new(fork, mode)))
+    }
+
+    #[pyo3(signature = (name, timeout=None))]
+    fn create_snapshot(&self, py: Python<'_>, name: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.create_snapshot(&name, timeout).await }, none)
+    }
+
+    #[pyo3(signature = (timeout=None))]
     fn wait_until_started(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let sandbox = self.inner.clone();
         self.mode.run(py, async move { sandbox.wait_until_started(timeout).await }, none)

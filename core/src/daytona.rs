@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daytona_wire::sandbox::{self as wire, CreateBuildInfo, CreateSandbox, SandboxState, SandboxVolume};
+use daytona_wire::sandbox::{self as wire, CreateBuildInfo, CreateSandbox, SandboxVolume};
 use reqwest::Url;
 
 use crate::client::Client;
 use crate::config::{Config, Settings};
 use crate::error::{Error, ErrorKind, Result};
+use crate::lifecycle;
 use crate::local;
 use crate::operation::Operation;
-use crate::sandbox::{self, LANGUAGE_LABEL, Sandbox};
+use crate::sandbox::{LANGUAGE_LABEL, Sandbox};
+use crate::snapshot::SnapshotService;
 use crate::transport::{Call, seconds};
 
 /// What a call to create, start, stop or delete may take where nothing else is said.
@@ -89,7 +91,7 @@ pub struct CreateParams {
     pub ephemeral: Option<bool>,
     /// May be taken back by the provider.
     pub spot: Option<bool>,
-    /// Another sandbox to share a network with.
+    /// Id or name of another sandbox to go with; ephemeral sandboxes only.
     pub linked_sandbox: Option<String>,
     /// Region; the client's target if `None`.
     pub target: Option<String>,
@@ -340,10 +342,10 @@ impl Daytona {
             let data: wire::Sandbox = link.transport.json(call).await?;
             let _ = created.set(data.id.clone());
             let sandbox = self.sandbox(data)?;
-            sandbox.wait_for(&[SandboxState::Started], Operation::CREATE).await?;
+            sandbox.wait_for(lifecycle::STARTED, Operation::CREATE).await?;
             Ok(sandbox)
         };
-        let work = self.inner.observe(Operation::CREATE, sandbox::bounded("create", options.timeout, work));
+        let work = self.inner.observe(Operation::CREATE, lifecycle::bounded("create", options.timeout, work));
         work.await.map_err(|error| match created.get() {
             Some(id) if error.kind() == ErrorKind::Timeout => error.with_sandbox(id).with_hint(format!(
                 "Sandbox {id} was created before the timeout and may still be starting. Use get({id:?}) to follow \
@@ -379,6 +381,11 @@ impl Daytona {
             Ok(ListPage { items, next_cursor: page.next_cursor.filter(|cursor| !cursor.is_empty()) })
         };
         self.inner.observe(Operation::LIST, work).await
+    }
+
+    /// What sandboxes can be made from.
+    pub fn snapshot(&self) -> SnapshotService {
+        SnapshotService::new(Arc::clone(&self.inner))
     }
 
     fn target(&self) -> Option<&str> {

@@ -19,6 +19,7 @@ mod files;
 pub mod fuzzing;
 mod inbox;
 mod interpreter;
+mod lifecycle;
 mod local;
 mod multipart;
 mod operation;
@@ -29,6 +30,7 @@ mod reach;
 mod sandbox;
 mod session;
 mod signing;
+mod snapshot;
 pub mod telemetry;
 mod transfer;
 mod transport;
@@ -49,6 +51,7 @@ pub use process::{ExecOptions, Process};
 pub use pty::{Pty, PtyExit, PtyOptions};
 pub use sandbox::{LANGUAGE_LABEL, Sandbox};
 pub use session::LogStream;
+pub use snapshot::{SnapshotQuery, SnapshotService, is_snapshot_id};
 pub use transfer::{Download, DownloadStream, DownloadTarget, Downloaded, Progress, Transfer, Upload, UploadSource};
 
 /// The version of the protocol this client speaks, sent as `X-Daytona-SDK-Version`.

@@ -28,6 +28,17 @@ operations! {
     START = "sandbox.start", "Failed to start sandbox";
     STOP = "sandbox.stop", "Failed to stop sandbox";
     DELETE = "sandbox.delete", "Failed to remove sandbox";
+    PAUSE = "sandbox.pause", "Failed to pause sandbox";
+    ARCHIVE = "sandbox.archive", "Failed to archive sandbox";
+    RECOVER = "sandbox.recover", "Failed to recover sandbox";
+    RESIZE = "sandbox.resize", "Failed to resize sandbox";
+    WAIT_RESIZE = "sandbox.wait_for_resize_complete", "Failure during waiting for resize to complete";
+    FORK = "sandbox.fork", "Failed to fork sandbox";
+    CREATE_SANDBOX_SNAPSHOT = "sandbox.create_snapshot", "Failed to create snapshot";
+    LIST_SNAPSHOTS = "snapshot.list", "Failed to list snapshots";
+    GET_SNAPSHOT = "snapshot.get", "Failed to get snapshot";
+    DELETE_SNAPSHOT = "snapshot.delete", "Failed to delete snapshot";
+    ACTIVATE_SNAPSHOT = "snapshot.activate", "Failed to activate snapshot";
     WATCH = "sandbox.watch", "Failed to look after the sandbox";
     WAIT_START = "sandbox.wait_for_sandbox_start", "Failure during waiting for sandbox to start";
     WAIT_STOP = "sandbox.wait_for_sandbox_stop", "Failure during waiting for sandbox to stop";

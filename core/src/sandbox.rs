@@ -1,34 +1,26 @@
-//! One sandbox: its data, its life, and the way to its toolbox.
+//! One sandbox: its data, its settings, and the way to its toolbox.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use daytona_wire::sandbox::{self as wire, SandboxLabels, SandboxState};
 use http::Method;
 use reqwest::Url;
-use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, join};
-use crate::daytona::{LIFECYCLE_LIMIT, check_language};
-use crate::error::{Error, ErrorKind, Result};
-use crate::events::{self, Events, Joined};
+use crate::daytona::check_language;
+use crate::error::{Error, Result};
 use crate::files::FileSystem;
 use crate::operation::Operation;
 use crate::process::Process;
 use crate::signing::SigningKey;
 use crate::telemetry::Observed;
 use crate::transport::{Call, Transport, seconds};
-use crate::watch::{News, Seat};
+use crate::watch::News;
 
 /// The label that holds the language of `code_run`.
 pub const LANGUAGE_LABEL: &str = "code-toolbox-language";
-
-const FIRST_POLL: Duration = Duration::from_millis(100);
-const LAST_POLL: Duration = Duration::from_secs(1);
-/// Polls stay quick for this long.
-const QUICK_POLLS: Duration = Duration::from_secs(5);
 
 /// A sandbox. Clones share their data: one that is refreshed refreshes all.
 #[derive(Clone)]
@@ -95,13 +87,13 @@ impl Sandbox {
     }
 
     /// Keeps what the server said, and tells it to all who wait for it on any handle of this client.
-    fn set(&self, data: wire::Sandbox) {
+    pub(crate) fn set(&self, data: wire::Sandbox) {
         let data = Arc::new(data);
         self.inner.client.tell(self.id(), || News::of(&data));
         self.inner.data.store(data);
     }
 
-    fn set_state(&self, state: SandboxState) {
+    pub(crate) fn set_state(&self, state: SandboxState) {
         self.set(wire::Sandbox { state: Some(state), ..wire::Sandbox::clone(&self.data()) });
     }
 
@@ -113,7 +105,7 @@ impl Sandbox {
         self.inner.data.store(data);
     }
 
-    fn state(&self) -> SandboxState {
+    pub(crate) fn state(&self) -> SandboxState {
         self.inner.data.load().state.unwrap_or_default()
     }
 
@@ -127,64 +119,6 @@ impl Sandbox {
             Ok(())
         };
         self.observe(Operation::REFRESH, work).await
-    }
-
-    /// Starts it and waits until it has started.
-    ///
-    /// # Errors
-    /// `Timeout` after `timeout` seconds (default 60, 0 is none); `Other` with the reason if it fails.
-    pub async fn start(&self, timeout: Option<f64>) -> Result<()> {
-        self.lifecycle("start", Operation::START, timeout, async {
-            self.change(Operation::START, Method::POST, &["start"], &[]).await?;
-            self.wait_for(&[SandboxState::Started], Operation::START).await
-        })
-        .await
-    }
-
-    /// Stops it and waits until it has stopped; an ephemeral sandbox is destroyed by that.
-    ///
-    /// # Errors
-    /// As [`Sandbox::start`].
-    pub async fn stop(&self, timeout: Option<f64>, force: bool) -> Result<()> {
-        self.lifecycle("stop", Operation::STOP, timeout, async {
-            let query: &[(&str, &str)] = if force { &[("force", "true")] } else { &[] };
-            self.change(Operation::STOP, Method::POST, &["stop"], query).await?;
-            self.wait_for(&[SandboxState::Stopped, SandboxState::Destroyed], Operation::STOP).await
-        })
-        .await
-    }
-
-    /// Deletes it; with `wait`, returns only when it is destroyed.
-    ///
-    /// # Errors
-    /// As [`Sandbox::start`].
-    pub async fn delete(&self, timeout: Option<f64>, wait: bool) -> Result<()> {
-        self.lifecycle("delete", Operation::DELETE, timeout, async {
-            self.change(Operation::DELETE, Method::DELETE, &[], &[]).await?;
-            self.inner.client.tell(self.id(), || Some(News { state: SandboxState::Destroying, data: None }));
-            if wait { self.wait_for(&[SandboxState::Destroyed], Operation::DELETE).await } else { Ok(()) }
-        })
-        .await
-    }
-
-    /// Waits until it has started.
-    ///
-    /// # Errors
-    /// As [`Sandbox::start`].
-    pub async fn wait_until_started(&self, timeout: Option<f64>) -> Result<()> {
-        let operation = Operation::WAIT_START;
-        self.lifecycle("wait_for_sandbox_start", operation, timeout, self.wait_for(&[SandboxState::Started], operation))
-            .await
-    }
-
-    /// Waits until it has stopped or is destroyed.
-    ///
-    /// # Errors
-    /// As [`Sandbox::start`].
-    pub async fn wait_until_stopped(&self, timeout: Option<f64>) -> Result<()> {
-        let operation = Operation::WAIT_STOP;
-        let states = [SandboxState::Stopped, SandboxState::Destroyed];
-        self.lifecycle("wait_for_sandbox_stop", operation, timeout, self.wait_for(&states, operation)).await
     }
 
     /// Replaces all labels, and returns those in force.
@@ -357,106 +291,7 @@ impl Sandbox {
         Ok(())
     }
 
-    async fn change(&self, operation: Operation, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<()> {
-        let link = self.inner.client.link().await?;
-        let mut url = link.url(&[&["sandbox", self.id()], path].concat())?;
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        // Bounded from outside, together with the waiting.
-        let call = Call::new(operation, method, url).limit(Some(Duration::ZERO));
-        if let Some(data) = link.transport.json_if_any(call).await? {
-            self.set(data);
-        }
-        Ok(())
-    }
-
-    async fn lifecycle<T>(
-        &self,
-        name: &str,
-        operation: Operation,
-        timeout: Option<f64>,
-        work: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        let work = self.observe(operation, bounded(name, timeout, work));
-        work.await.map_err(|error| error.with_sandbox(self.id()))
-    }
-
-    /// Waits until one of the states is reached; the caller bounds the time. Told by events, or by whoever finds out
-    /// first; polled for every second with events, else more often.
-    pub(crate) async fn wait_for(&self, targets: &[SandboxState], operation: Operation) -> Result<()> {
-        if targets.contains(&self.state()) {
-            return Ok(());
-        }
-        let client = &self.inner.client;
-        let mut seat = Seat::take(client, self.id());
-        let mut events = None;
-        let begin = Instant::now();
-        let mut pause = FIRST_POLL;
-        loop {
-            match client.get(self.id(), operation, None).await {
-                Ok(data) => self.set(data),
-                Err(error) if error.kind() == ErrorKind::NotFound => self.set_state(SandboxState::Destroyed),
-                Err(error) => return Err(error),
-            }
-            let has_events = events.as_ref().is_some_and(Joined::is_connected);
-            let next = sleep(if has_events { LAST_POLL } else { pause });
-            tokio::pin!(next);
-            loop {
-                if targets.contains(&self.state()) {
-                    return Ok(());
-                }
-                self.refuse_end(targets)?;
-                tokio::select! {
-                    news = seat.news() => self.learn(&news),
-                    () = events::changed(&mut events) => break,
-                    () = &mut next => break,
-                }
-            }
-            // Most waits are over by now, without a connection for events.
-            events = events.or_else(|| Events::join(client));
-            if begin.elapsed() > QUICK_POLLS {
-                pause = (pause.mul_f64(1.1)).min(LAST_POLL);
-            }
-        }
-    }
-
-    /// A state from which the wanted one will not come.
-    fn refuse_end(&self, targets: &[SandboxState]) -> Result<()> {
-        let data = self.inner.data.load();
-        let id = self.id();
-        match self.state() {
-            state @ (SandboxState::Error | SandboxState::BuildFailed)
-                if !targets.contains(&SandboxState::Destroyed) =>
-            {
-                let reason = data.error_reason.as_deref().unwrap_or("none given");
-                let text = format!("Sandbox {id} entered error state: {state}, error reason: {reason}");
-                Err(Error::new(ErrorKind::Other, text))
-            }
-            SandboxState::Destroyed => Err(if data.queue_timed_out_at.is_some() {
-                Error::new(ErrorKind::QueueTimeout, format!("Sandbox {id} waited too long for capacity"))
-                    .with_hint("Raise queue_timeout or try another target")
-            } else if data.spot_evicted_at.is_some() {
-                Error::new(ErrorKind::SpotEvicted, format!("Sandbox {id} was taken back by the provider"))
-            } else {
-                Error::new(ErrorKind::Other, format!("Sandbox {id} was destroyed meanwhile"))
-            }),
-            _ => Ok(()),
-        }
-    }
-
     pub(crate) fn cached_signing_key(&self) -> std::sync::MutexGuard<'_, Option<SigningKey>> {
         self.inner.signing_key.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Bounds a whole operation to so many seconds, 60 where nothing is said.
-pub(crate) async fn bounded<T>(name: &str, limit: Option<f64>, work: impl Future<Output = Result<T>>) -> Result<T> {
-    match seconds("timeout", limit)?.or(Some(LIFECYCLE_LIMIT)).filter(|limit| !limit.is_zero()) {
-        None => work.await,
-        Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-            let text = format!("Function '{name}' exceeded timeout of {} seconds.", limit.as_secs_f64());
-            Err(Error::new(ErrorKind::Timeout, text))
-        }),
     }
 }

@@ -18,10 +18,15 @@ pub(crate) mod code {
     pub(crate) const BODY_TOO_LARGE: &str = "BODY_TOO_LARGE";
     pub(crate) const REQUEST_TIMEOUT: &str = "REQUEST_TIMEOUT";
     pub(crate) const SNAPSHOT_NOT_FOUND: &str = "SNAPSHOT_NOT_FOUND";
+    pub(crate) const SNAPSHOT_NAME_TAKEN: &str = "SNAPSHOT_NAME_TAKEN";
+    pub(crate) const SNAPSHOT_STATE_INVALID: &str = "SNAPSHOT_STATE_INVALID";
+    pub(crate) const SNAPSHOT_GENERAL: &str = "SNAPSHOT_GENERAL";
     pub(crate) const SANDBOX_NOT_FOUND: &str = "SANDBOX_NOT_FOUND";
     pub(crate) const SANDBOX_NAME_TAKEN: &str = "SANDBOX_NAME_TAKEN";
     pub(crate) const SANDBOX_STATE_INVALID: &str = "SANDBOX_STATE_INVALID";
     pub(crate) const SANDBOX_STATE_CHANGING: &str = "SANDBOX_STATE_CHANGING";
+    pub(crate) const SANDBOX_HAS_FORKS: &str = "SANDBOX_HAS_FORKS";
+    pub(crate) const SANDBOX_NOT_FORKED: &str = "SANDBOX_NOT_FORKED";
     pub(crate) const SANDBOX_START_FAILED: &str = "SANDBOX_START_FAILED";
     pub(crate) const SANDBOX_NOT_RUNNING: &str = "SANDBOX_NOT_RUNNING";
     pub(crate) use daytona_wire::error::code::{SANDBOX_DESTROYED, SANDBOX_STOPPED};

@@ -12,7 +12,9 @@ mod proxy;
 mod record;
 mod sandbox;
 mod serve;
+mod settle;
 mod signing;
+mod snapshot;
 mod store;
 mod time;
 mod timers;
@@ -35,6 +37,7 @@ struct App {
     runtime: Runtime,
     store: store::Store,
     sandboxes: sandbox::Registry,
+    snapshots: snapshot::Snapshots,
     events: events::Events,
     view: record::View,
     defaults: config::Defaults,

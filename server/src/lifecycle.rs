@@ -4,14 +4,19 @@
 //! a task of its own under the sandbox's operation lock, so that it is finished also when the
 //! caller has gone away.
 
+mod archive;
+mod copy;
+mod end;
+mod pause;
+mod resize;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use daytona_runtime::{Exited, Network, RuntimeKind, SandboxSpec};
+use daytona_runtime::{Network, RuntimeError, RuntimeKind, SandboxSpec, Started};
 use daytona_wire::sandbox::SandboxState;
-use tokio::sync::mpsc;
 
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
@@ -28,10 +33,10 @@ impl App {
     pub(crate) async fn create(self: &Arc<Self>, record: Record) -> ApiResult<Arc<Sandbox>> {
         self.refuse_when_stopping()?;
         let sandbox = self.sandboxes.add(record)?;
-        let pending = self.store.put(&sandbox.record());
+        let pending = self.store.put(&*sandbox.record());
         let (app, new) = (Arc::clone(self), Arc::clone(&sandbox));
         finish(async move {
-            let result = app.launch(&new, pending).await;
+            let result = app.launch(&new, pending, SandboxState::Error).await;
             if result.as_ref().is_err_and(|error| error.code == code::STORAGE_FAILED) {
                 // Never acknowledged, so never there.
                 let _ = app.runtime.destroy(&new.id).await;
@@ -48,7 +53,7 @@ impl App {
     pub(crate) async fn create_from_image(self: &Arc<Self>, record: Record) -> ApiResult<Arc<Sandbox>> {
         self.refuse_when_stopping()?;
         let sandbox = self.sandboxes.add(record)?;
-        let pending = self.store.put(&sandbox.record());
+        let pending = self.store.put(&*sandbox.record());
         if let Err(error) = pending.stored().await {
             sandbox.record().state = SandboxState::Destroyed;
             self.sandboxes.remove(&sandbox);
@@ -66,44 +71,154 @@ impl App {
         record.state = SandboxState::BuildFailed;
         record.error_reason = Some(reason.to_owned());
         record.updated_at = now();
-        Some(self.store.put(&record))
+        Some(self.store.put(&*record))
     }
 
-    /// Starts a stopped sandbox.
+    /// Starts a stopped, archived or paused sandbox.
     pub(crate) async fn start(self: &Arc<Self>, sandbox: &Arc<Sandbox>) -> ApiResult<()> {
         self.refuse_when_stopping()?;
-        let pending = {
-            let mut record = sandbox.record();
-            match record.state {
-                SandboxState::Started => return Ok(()),
-                SandboxState::Stopped => other_runtime(&record, self.runtime.kind())?,
-                _ if record.changing() => return Err(changing(&record)),
-                state => {
-                    return Err(ApiError::state(format!(
-                        "Sandbox {} cannot be started: it is {state}{}",
-                        record.id,
-                        reason(&record)
-                    )));
-                }
-            }
-            record.state = SandboxState::Starting;
-            record.desired = Desired::Started;
-            record.error_reason = None;
-            record.updated_at = now();
-            self.store.put(&record)
+        if sandbox.record().state == SandboxState::Archiving {
+            // What is half packed away is packed away first.
+            let _ = tokio::time::timeout(PATIENCE, sandbox.operation.lock()).await;
+        }
+        let state = sandbox.record().state;
+        let to = match state {
+            SandboxState::Started => return Ok(()),
+            SandboxState::Paused => return self.resume(sandbox).await,
+            SandboxState::Archived => SandboxState::Restoring,
+            _ => SandboxState::Starting,
         };
+        let runtime = self.runtime.kind();
+        let pending =
+            self.begin_stored(sandbox, "started", &[SandboxState::Stopped, SandboxState::Archived], to, |record| {
+                other_runtime(record, runtime)?;
+                record.desired = Desired::Started;
+                record.error_reason = None;
+                record.stopped_at = None;
+                Ok(())
+            })?;
         let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
-        finish(async move { app.launch(&sandbox, pending).await }).await
+        finish(async move { app.launch(&sandbox, pending, SandboxState::Stopped).await }).await
     }
 
-    /// Runs the sandbox and stores its record, at the same time.
-    async fn launch(&self, sandbox: &Arc<Sandbox>, pending: Pending) -> ApiResult<()> {
+    /// Brings a sandbox back from an error that another try may get over; `start` it then, or leave it
+    /// stopped.
+    pub(crate) async fn recover(self: &Arc<Self>, sandbox: &Arc<Sandbox>, start: bool) -> ApiResult<()> {
+        self.refuse_when_stopping()?;
+        let runtime = self.runtime.kind();
+        let pending =
+            self.begin_stored(sandbox, "recovered", &[SandboxState::Error], SandboxState::Starting, |record| {
+                if !record.recoverable {
+                    return Err(ApiError::state(format!(
+                        "Sandbox {} cannot be recovered{}; delete it",
+                        record.id,
+                        reason(record)
+                    )));
+                }
+                other_runtime(record, runtime)?;
+                record.desired = if start { Desired::Started } else { Desired::Stopped };
+                record.error_reason = None;
+                record.recoverable = false;
+                Ok(())
+            })?;
+        let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
+        finish(async move {
+            // Whatever is left of it.
+            let ended = {
+                let _operation = sandbox.operation.lock().await;
+                app.runtime.stop(&sandbox.id, true).await
+            };
+            if let Err(error) = ended {
+                app.failed(&sandbox, &error.to_string(), true);
+                return Err(error.into());
+            }
+            if start {
+                return app.launch(&sandbox, pending, SandboxState::Error).await;
+            }
+            if let Some(pending) = app.stopped(&sandbox, SandboxState::Stopped, None) {
+                pending.stored().await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Begins a change of state: refused unless the sandbox is in a state that it can begin in.
+    fn begin(
+        &self,
+        sandbox: &Sandbox,
+        what: &str,
+        from: &[SandboxState],
+        to: SandboxState,
+        check: impl FnOnce(&mut Record) -> ApiResult<()>,
+    ) -> ApiResult<SandboxState> {
+        let mut record = sandbox.record();
+        let state = record.state;
+        if !from.contains(&state) {
+            return Err(if record.changing() { changing(&record) } else { refused(&record, what, from) });
+        }
+        check(&mut record)?;
+        record.state = to;
+        record.updated_at = now();
+        Ok(state)
+    }
+
+    /// The same for a change that the next start of the server has to know of.
+    fn begin_stored(
+        &self,
+        sandbox: &Sandbox,
+        what: &str,
+        from: &[SandboxState],
+        to: SandboxState,
+        check: impl FnOnce(&mut Record) -> ApiResult<()>,
+    ) -> ApiResult<Pending> {
+        self.begin(sandbox, what, from, to, check)?;
+        Ok(self.store.put(&*sandbox.record()))
+    }
+
+    /// Ends a change of state, unless the sandbox is being deleted meanwhile; `None` then.
+    fn settle(&self, sandbox: &Sandbox, state: SandboxState, change: impl FnOnce(&mut Record)) -> Option<Pending> {
+        let mut record = sandbox.record();
+        if record.desired == Desired::Destroyed {
+            return None;
+        }
+        record.state = state;
+        record.updated_at = now();
+        change(&mut record);
+        Some(self.store.put(&*record))
+    }
+
+    /// Notes a failure after which the sandbox is in no good state.
+    fn failed(&self, sandbox: &Sandbox, reason: &str, recoverable: bool) {
+        tracing::warn!(sandbox = %sandbox.id, reason, "failed");
+        drop(self.settle(sandbox, SandboxState::Error, |record| {
+            record.error_reason = Some(reason.to_owned());
+            record.recoverable = recoverable;
+        }));
+    }
+
+    /// Runs the sandbox and stores its record, at the same time. `otherwise` is the state of a sandbox
+    /// that has been made before and fails to start.
+    async fn launch(&self, sandbox: &Arc<Sandbox>, pending: Pending, otherwise: SandboxState) -> ApiResult<()> {
         let _operation = sandbox.operation.lock().await;
+        self.launch_locked(sandbox, pending, otherwise).await
+    }
+
+    /// The same for who holds its operation lock.
+    async fn launch_locked(
+        &self,
+        sandbox: &Arc<Sandbox>,
+        mut pending: Pending,
+        otherwise: SandboxState,
+    ) -> ApiResult<()> {
+        if sandbox.record().state == SandboxState::Restoring {
+            pending = self.restore(sandbox, pending).await?;
+        }
         let (spec, first) = {
             let record = sandbox.record();
             (spec(&record), record.state == SandboxState::Creating)
         };
-        let (started, stored) = tokio::join!(self.runtime.create(spec), pending.stored());
+        let (started, stored) = tokio::join!(self.make(sandbox, spec), pending.stored());
         if let Err(error) = stored {
             // Not acknowledged, so it does not run.
             let _ = self.runtime.stop(&sandbox.id, true).await;
@@ -123,13 +238,16 @@ impl App {
                 record.error_reason = Some(error.to_string());
                 if record.desired != Desired::Destroyed {
                     // What an earlier run stored is still there: it stays startable.
-                    (record.state, record.desired) = if first {
-                        (SandboxState::Error, Desired::Started)
+                    record.state = if first { SandboxState::Error } else { otherwise };
+                    if record.state == SandboxState::Error {
+                        record.recoverable =
+                            !matches!(error, RuntimeError::Unsupported { .. } | RuntimeError::Invalid(_));
                     } else {
-                        (SandboxState::Stopped, Desired::Stopped)
-                    };
+                        record.desired = Desired::Stopped;
+                        record.stopped_at = Some(now());
+                    }
                 }
-                drop(self.store.put(&record));
+                drop(self.store.put(&*record));
                 return Err(ApiError::new(StatusCode::BAD_REQUEST, code::SANDBOX_START_FAILED, message));
             }
         };
@@ -148,19 +266,25 @@ impl App {
         Ok(())
     }
 
-    /// Stops a running sandbox; an ephemeral one is destroyed.
+    /// Runs a sandbox, with the files of its snapshot if it has none of its own yet.
+    async fn make(&self, sandbox: &Sandbox, spec: SandboxSpec) -> Result<Started, RuntimeError> {
+        let snapshot = sandbox.record().snapshot_id.clone();
+        if let Some(id) = snapshot.filter(|_| !self.runtime.sandbox_dir(&sandbox.id).exists()) {
+            let gone = || RuntimeError::Invalid(format!("its snapshot {id} was deleted before its files were copied"));
+            let snapshot = self.snapshots.find(&id).ok_or_else(gone)?;
+            let _files = snapshot.files.read().await;
+            self.runtime.adopt(&snapshot.dir, &sandbox.id).await?;
+            self.snapshot_used(&snapshot);
+        }
+        self.runtime.create(spec).await
+    }
+
+    /// Stops a running or paused sandbox; an ephemeral one is destroyed.
     pub(crate) async fn stop(self: &Arc<Self>, sandbox: &Arc<Sandbox>, force: bool) -> ApiResult<()> {
         {
             let mut record = sandbox.record();
-            match record.state {
-                SandboxState::Started => {}
-                _ if record.changing() => return Err(changing(&record)),
-                state => {
-                    return Err(ApiError::state(format!(
-                        "Sandbox {} cannot be stopped: it is {state}, not started",
-                        record.id
-                    )));
-                }
+            if !matches!(record.state, SandboxState::Started | SandboxState::Paused) {
+                return Err(if record.changing() { changing(&record) } else { refused(&record, "stopped", &[]) });
             }
             if !record.ephemeral() {
                 record.state = SandboxState::Stopping;
@@ -176,11 +300,13 @@ impl App {
         finish(async move {
             let _operation = sandbox.operation.lock().await;
             let result = app.runtime.stop(&sandbox.id, force).await;
-            let (state, reason) = match &result {
-                Ok(()) => (SandboxState::Stopped, None),
-                Err(error) => (SandboxState::Error, Some(error.to_string())),
+            let pending = match &result {
+                Ok(()) => app.stopped(&sandbox, SandboxState::Stopped, None),
+                Err(error) => {
+                    app.failed(&sandbox, &error.to_string(), true);
+                    None
+                }
             };
-            let pending = app.stopped(&sandbox, state, reason);
             app.timers.notify_one();
             if let Some(pending) = pending {
                 pending.stored().await?;
@@ -193,57 +319,13 @@ impl App {
     /// Notes that nothing runs in it any more, or why that is not so.
     fn stopped(&self, sandbox: &Sandbox, state: SandboxState, reason: Option<String>) -> Option<Pending> {
         let activity = sandbox.last_activity();
-        let mut record = sandbox.record();
-        if record.desired == Desired::Destroyed {
-            return None;
-        }
-        record.state = state;
-        record.desired = Desired::Stopped;
-        record.error_reason = reason;
-        record.stopped_at = Some(now());
-        record.updated_at = now();
-        record.last_activity_at = activity;
-        tracing::info!(sandbox = %record.id, "stopped");
-        Some(self.store.put(&record))
-    }
-
-    /// Ends a sandbox and deletes all of it, from any state.
-    pub(crate) async fn destroy(self: &Arc<Self>, sandbox: &Arc<Sandbox>) -> ApiResult<()> {
-        let pending = {
-            let mut record = sandbox.record();
-            record.state = SandboxState::Destroying;
-            record.desired = Desired::Destroyed;
-            record.updated_at = now();
-            self.store.put(&record)
-        };
-        // On a full disk the deletion itself makes the room that its record needs.
-        if let Err(error) = pending.stored().await {
-            tracing::warn!(sandbox = %sandbox.id, %error, "deleting without a record of it");
-        }
-        sandbox.end_live();
-        let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
-        finish(async move { app.destroy_now(&sandbox).await }).await
-    }
-
-    /// Finishes what [`Self::destroy`] has begun.
-    pub(crate) async fn destroy_now(&self, sandbox: &Sandbox) -> ApiResult<()> {
-        let _operation = sandbox.operation.lock().await;
-        if sandbox.record().state == SandboxState::Destroyed {
-            return Ok(());
-        }
-        if let Err(error) = self.runtime.destroy(&sandbox.id).await {
-            tracing::error!(sandbox = %sandbox.id, %error, "a sandbox could not be deleted");
-            let mut record = sandbox.record();
-            record.state = SandboxState::Error;
-            record.error_reason = Some(format!("could not be deleted: {error}"));
-            drop(self.store.put(&record));
-            return Err(error.into());
-        }
-        self.store.delete(&sandbox.id).stored().await?;
-        sandbox.record().state = SandboxState::Destroyed;
-        self.sandboxes.remove(sandbox);
-        tracing::info!(sandbox = %sandbox.id, "destroyed");
-        Ok(())
+        tracing::info!(sandbox = %sandbox.id, "stopped");
+        self.settle(sandbox, state, |record| {
+            record.desired = Desired::Stopped;
+            record.error_reason = reason;
+            record.stopped_at = Some(now());
+            record.last_activity_at = activity;
+        })
     }
 
     /// Changes settings and answers when they are stored.
@@ -256,7 +338,7 @@ impl App {
             let before = record.clone();
             change(&mut record);
             record.updated_at = now();
-            (before, record.updated_at, self.store.put(&record))
+            (before, record.updated_at, self.store.put(&*record))
         };
         let stored = pending.stored().await;
         if stored.is_err() {
@@ -269,36 +351,6 @@ impl App {
         Ok(stored?)
     }
 
-    /// Takes note of sandboxes that end by themselves.
-    pub(crate) async fn watch_exits(self: Arc<Self>, mut exits: mpsc::UnboundedReceiver<Exited>) {
-        while let Some(Exited { id, reason }) = exits.recv().await {
-            let Ok(sandbox) = self.sandboxes.find(&id) else {
-                continue;
-            };
-            let app = Arc::clone(&self);
-            tokio::spawn(async move { app.exited(&sandbox, &reason).await });
-        }
-    }
-
-    async fn exited(self: Arc<Self>, sandbox: &Arc<Sandbox>, reason: &str) {
-        let operation = sandbox.operation.lock().await;
-        let started = sandbox.record().state == SandboxState::Started;
-        if !started || self.runtime.running().contains(&sandbox.id) {
-            return;
-        }
-        tracing::warn!(sandbox = %sandbox.id, reason, "a sandbox ended by itself");
-        let ephemeral = sandbox.record().ephemeral();
-        let reason = format!("ended by itself: {reason}");
-        let pending = self.stopped(sandbox, SandboxState::Stopped, Some(reason));
-        sandbox.end_live();
-        drop(operation);
-        drop(pending);
-        if ephemeral {
-            let _ = self.destroy(sandbox).await;
-        }
-        self.timers.notify_one();
-    }
-
     fn refuse_when_stopping(&self) -> ApiResult<()> {
         if self.stopping.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(ApiError::new(
@@ -308,51 +360,6 @@ impl App {
             ));
         }
         Ok(())
-    }
-
-    /// Ends all sandboxes before the server ends.
-    pub(crate) async fn stop_all(self: &Arc<Self>) {
-        const LIMIT: Duration = Duration::from_secs(5);
-        self.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
-        let sandboxes = self.sandboxes.all();
-        let mut ephemeral = tokio::task::JoinSet::new();
-        for sandbox in &sandboxes {
-            let (is_ephemeral, state) = {
-                let mut record = sandbox.record();
-                let state = record.state;
-                if state == SandboxState::Started && !record.ephemeral() {
-                    record.state = SandboxState::Stopping;
-                }
-                (record.ephemeral(), state)
-            };
-            sandbox.end_live();
-            if is_ephemeral && state == SandboxState::Started {
-                let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
-                ephemeral.spawn(async move { app.destroy(&sandbox).await });
-            }
-        }
-        let done = async {
-            while ephemeral.join_next().await.is_some() {}
-            self.runtime.shutdown().await;
-        };
-        if tokio::time::timeout(LIMIT, done).await.is_err() {
-            tracing::warn!("not all sandboxes ended in time; they end with the server");
-        }
-        let stored: Vec<Pending> = sandboxes
-            .iter()
-            .filter(|sandbox| {
-                matches!(
-                    sandbox.record().state,
-                    SandboxState::Started | SandboxState::Starting | SandboxState::Stopping
-                )
-            })
-            .filter_map(|sandbox| self.stopped(sandbox, SandboxState::Stopped, None))
-            .collect();
-        for pending in stored {
-            if let Err(error) = pending.stored().await {
-                tracing::warn!(%error, "a stop was not stored; the next start finds out");
-            }
-        }
     }
 }
 
@@ -399,6 +406,25 @@ fn spec(record: &Record) -> SandboxSpec {
         network: if record.network_block_all { Network::None } else { Network::Host },
         version: DAEMON_VERSION.to_owned(),
     }
+}
+
+/// What to do first, where the state forbids something.
+fn refused(record: &Record, what: &str, from: &[SandboxState]) -> ApiError {
+    use SandboxState as S;
+    let way_out = match record.state {
+        S::Error if record.recoverable => "; recover it first",
+        S::Error | S::BuildFailed => "; delete it",
+        S::Stopped | S::Archived | S::Paused if from.contains(&S::Started) => "; start it first",
+        S::Archived if from.contains(&S::Stopped) => "; start it first",
+        S::Started | S::Paused if from.contains(&S::Stopped) => "; stop it first",
+        _ => "",
+    };
+    ApiError::state(format!(
+        "Sandbox {} cannot be {what}: it is {}{}{way_out}",
+        record.id,
+        record.state,
+        reason(record)
+    ))
 }
 
 fn changing(record: &Record) -> ApiError {

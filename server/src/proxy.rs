@@ -125,14 +125,14 @@ fn without_token(query: &str) -> String {
 
 /// A sandbox on its way up is worth waiting for: it takes milliseconds.
 async fn wait_for_start(sandbox: &Sandbox) {
-    use daytona_wire::sandbox::SandboxState::{Creating, Starting};
-    if matches!(sandbox.record().state, Creating | Starting) {
+    use daytona_wire::sandbox::SandboxState::{Creating, Restoring, Resuming, Starting};
+    if matches!(sandbox.record().state, Creating | Starting | Restoring | Resuming) {
         let _ = tokio::time::timeout(START_PATIENCE, sandbox.operation.lock()).await;
     }
 }
 
 async fn forward(sandbox: &Arc<Sandbox>, mut request: Request) -> ApiResult<Response> {
-    let Some(live) = sandbox.live() else {
+    let Some(live) = sandbox.reachable() else {
         return Err(sandbox.not_running());
     };
     let skip = request.headers().get(SKIP_ACTIVITY);

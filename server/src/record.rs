@@ -25,6 +25,8 @@ const LABEL_PREFIX: &str = "daytona-native/";
 pub(crate) enum Desired {
     Started,
     Stopped,
+    Paused,
+    Archived,
     Destroyed,
 }
 
@@ -33,6 +35,8 @@ impl Desired {
         match self {
             Self::Started => "started",
             Self::Stopped => "stopped",
+            Self::Paused => "paused",
+            Self::Archived => "archived",
             Self::Destroyed => "destroyed",
         }
     }
@@ -53,6 +57,15 @@ pub(crate) struct Record {
     /// The runtime that has made it; no other one may run it.
     pub(crate) runtime: RuntimeKind,
     pub(crate) snapshot: Option<String>,
+    /// The stored snapshot that its files come from.
+    #[serde(default)]
+    pub(crate) snapshot_id: Option<String>,
+    /// The sandbox it was forked from.
+    #[serde(default)]
+    pub(crate) parent: Option<String>,
+    /// The sandbox it goes with.
+    #[serde(default)]
+    pub(crate) linked: Option<String>,
     pub(crate) user: String,
     pub(crate) env: BTreeMap<String, String>,
     /// The user's own; see [`View::labels`].
@@ -66,8 +79,14 @@ pub(crate) struct Record {
     pub(crate) state: SandboxState,
     pub(crate) desired: Desired,
     pub(crate) error_reason: Option<String>,
+    /// Trying again may help.
+    #[serde(default)]
+    pub(crate) recoverable: bool,
     /// Minutes; 0 is off.
     pub(crate) auto_stop: i64,
+    /// Minutes; 0 is off.
+    #[serde(default)]
+    pub(crate) auto_pause: i64,
     /// Minutes.
     pub(crate) auto_archive: i64,
     /// Minutes; 0 on stop, negative is off.
@@ -77,7 +96,13 @@ pub(crate) struct Record {
     pub(crate) created_at: Millis,
     pub(crate) updated_at: Millis,
     pub(crate) last_activity_at: Millis,
+    /// When it stopped; kept while it is archived.
     pub(crate) stopped_at: Option<Millis>,
+    #[serde(default)]
+    pub(crate) archived_at: Option<Millis>,
+    /// Seconds.
+    #[serde(default)]
+    pub(crate) queue_timeout: Option<i64>,
     pub(crate) signing_key: String,
 }
 
@@ -89,25 +114,37 @@ impl Record {
 
     /// On its way from one state to another.
     pub(crate) fn changing(&self) -> bool {
+        use SandboxState as S;
         matches!(
             self.state,
-            SandboxState::Creating | SandboxState::Starting | SandboxState::Stopping | SandboxState::Destroying
+            S::Creating
+                | S::Starting
+                | S::Stopping
+                | S::Destroying
+                | S::Pausing
+                | S::Resuming
+                | S::Archiving
+                | S::Restoring
+                | S::Resizing
+                | S::Snapshotting
+                | S::Forking
         )
     }
 
     /// When the next timer is due, and what it does. `idle_since` is `None` while a request runs.
     pub(crate) fn next_timer(&self, idle_since: Option<Millis>) -> Option<(Millis, Timer)> {
         let minutes = |count: i64| count.saturating_mul(crate::time::MINUTE);
-        let stop = (self.state == SandboxState::Started && self.auto_stop > 0)
-            .then(|| idle_since.map(|at| at.saturating_add(minutes(self.auto_stop))))
-            .flatten()
-            .map(|at| (at, Timer::Stop));
-        let delete = (self.state == SandboxState::Stopped && self.auto_delete >= 0)
-            .then_some(self.stopped_at)
-            .flatten()
-            .map(|at| (at.saturating_add(minutes(self.auto_delete)), Timer::Destroy));
+        let after = |at: Option<Millis>, count: i64, timer| at.map(|at| (at.saturating_add(minutes(count)), timer));
+        let started = self.state == SandboxState::Started;
+        let stopped = self.state == SandboxState::Stopped;
+        let stop = (started && self.auto_stop > 0).then(|| after(idle_since, self.auto_stop, Timer::Stop));
+        let pause = (started && self.auto_pause > 0).then(|| after(idle_since, self.auto_pause, Timer::Pause));
+        let archive = (stopped && !self.ephemeral() && self.auto_archive > 0)
+            .then(|| after(self.stopped_at, self.auto_archive, Timer::Archive));
+        let delete = ((stopped || self.state == SandboxState::Archived) && self.auto_delete >= 0)
+            .then(|| after(self.stopped_at, self.auto_delete, Timer::Destroy));
         let ttl = self.destroy_at.filter(|_| self.state != SandboxState::Destroying).map(|at| (at, Timer::Destroy));
-        [stop, delete, ttl].into_iter().flatten().min()
+        [stop, pause, archive, delete, Some(ttl)].into_iter().flatten().flatten().min()
     }
 }
 
@@ -115,7 +152,9 @@ impl Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
     Destroy,
+    Archive,
     Stop,
+    Pause,
 }
 
 /// What is the same for all sandboxes of a server.
@@ -185,13 +224,15 @@ impl View {
             state: Some(record.state),
             desired_state: Some(record.desired.as_str().to_owned()),
             error_reason: record.error_reason.clone(),
-            recoverable: Some(false),
-            backup_state: Some("None".to_owned()),
+            recoverable: Some(record.recoverable),
+            backup_state: Some(backup_state(record.state).to_owned()),
+            backup_created_at: record.archived_at.map(rfc3339),
             auto_stop_interval: minutes(record.auto_stop),
-            auto_pause_interval: minutes(0),
+            auto_pause_interval: minutes(record.auto_pause),
             auto_archive_interval: minutes(record.auto_archive),
             auto_delete_interval: minutes(record.auto_delete),
             auto_destroy_at: record.destroy_at.map(rfc3339),
+            queue_timeout: record.queue_timeout,
             created_at: Some(rfc3339(record.created_at)),
             updated_at: Some(rfc3339(record.updated_at)),
             last_activity_at: Some(rfc3339(record.last_activity_at)),
@@ -208,6 +249,7 @@ impl View {
             env: Some(record.env.clone()),
             kvm: Some(false),
             spot: Some(false),
+            linked_sandbox_id: record.linked.clone(),
             volumes: Some(Vec::new()),
             build_info: record.build.as_ref().map(|build| BuildInfo {
                 dockerfile_content: Some(build.dockerfile.clone()),
@@ -218,6 +260,14 @@ impl View {
             }),
             ..self.list_item(record, base)
         }
+    }
+}
+
+fn backup_state(state: SandboxState) -> &'static str {
+    match state {
+        SandboxState::Archiving => "InProgress",
+        SandboxState::Archived | SandboxState::Restoring => "Completed",
+        _ => "None",
     }
 }
 
@@ -243,6 +293,9 @@ mod tests {
                 name: format!("name-{id}"),
                 runtime: RuntimeKind::Process,
                 snapshot: Some("host".to_owned()),
+                snapshot_id: None,
+                parent: None,
+                linked: None,
                 user: "daytona".to_owned(),
                 env: BTreeMap::new(),
                 labels: BTreeMap::new(),
@@ -255,7 +308,9 @@ mod tests {
                 state: SandboxState::Started,
                 desired: Desired::Started,
                 error_reason: None,
+                recoverable: false,
                 auto_stop: 15,
+                auto_pause: 0,
                 auto_archive: 10_080,
                 auto_delete: -1,
                 destroy_at: None,
@@ -264,6 +319,8 @@ mod tests {
                 updated_at: 0,
                 last_activity_at: 0,
                 stopped_at: None,
+                archived_at: None,
+                queue_timeout: None,
                 signing_key: "key".to_owned(),
             }
         }
@@ -279,13 +336,39 @@ mod tests {
     }
 
     #[test]
-    fn stopped_sandboxes_are_deleted() {
+    fn idle_sandboxes_pause() {
+        let mut record = Record::sample("a");
+        (record.auto_stop, record.auto_pause) = (0, 2);
+        assert_eq!(record.next_timer(Some(1000)), Some((121_000, Timer::Pause)));
+        assert_eq!(record.next_timer(None), None);
+        record.state = SandboxState::Paused;
+        assert_eq!(record.next_timer(Some(1000)), None);
+    }
+
+    #[test]
+    fn stopped_sandboxes_are_archived_and_deleted() {
         let mut record = Record::sample("a");
         record.state = SandboxState::Stopped;
         record.stopped_at = Some(500);
-        assert_eq!(record.next_timer(Some(0)), None);
+        record.auto_archive = 3;
+        assert_eq!(record.next_timer(Some(0)), Some((180_500, Timer::Archive)));
         record.auto_delete = 2;
         assert_eq!(record.next_timer(Some(0)), Some((120_500, Timer::Destroy)));
+        record.auto_delete = 4;
+        assert_eq!(record.next_timer(Some(0)), Some((180_500, Timer::Archive)));
+        record.state = SandboxState::Archived;
+        assert_eq!(record.next_timer(Some(0)), Some((240_500, Timer::Destroy)));
+        record.auto_delete = -1;
+        assert_eq!(record.next_timer(Some(0)), None);
+    }
+
+    #[test]
+    fn records_of_earlier_versions_are_read() {
+        let mut old = serde_json::to_value(Record::sample("a")).unwrap();
+        let fields = old.as_object_mut().unwrap();
+        let new = ["snapshot_id", "parent", "linked", "recoverable", "auto_pause", "archived_at", "queue_timeout"];
+        fields.retain(|name, _| !new.contains(&name.as_str()));
+        assert!(serde_json::from_value::<Record>(old).is_ok());
     }
 
     #[test]

@@ -77,6 +77,12 @@ impl Sandbox {
         self.live_slot().clone()
     }
 
+    /// The agent, while requests to it are answered: not while it is frozen.
+    pub(crate) fn reachable(&self) -> Option<Arc<Live>> {
+        let frozen = matches!(self.record().state, SandboxState::Pausing | SandboxState::Paused);
+        self.live().filter(|_| !frozen)
+    }
+
     /// From now on requests go to the agent behind this socket.
     pub(crate) fn go_live(&self, socket: PathBuf) {
         let live = Live { agent: Agent::new(socket), ended: watch::Sender::new(false) };
@@ -114,6 +120,9 @@ impl Sandbox {
             state => {
                 let way_out = match state {
                     SandboxState::Stopped => "; start it first",
+                    SandboxState::Paused => "; start it first: it goes on where it was",
+                    SandboxState::Archived | SandboxState::Archiving => "; start it first, which restores it",
+                    SandboxState::Error if record.recoverable => "; see its errorReason, then recover it",
                     SandboxState::Error | SandboxState::BuildFailed => "; see its errorReason, then delete it",
                     _ => "; wait until it is started",
                 };

@@ -1,29 +1,23 @@
 //! From the options to a listening server, and down again.
 
-use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use daytona_runtime::{Launcher, Runtime};
-use daytona_wire::sandbox::SandboxState;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use secrecy::ExposeSecret as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
-use crate::config::{DataDir, Defaults, choose_key};
-use crate::events::Events;
+use crate::config::{DataDir, choose_key};
 use crate::lease::Leases;
-use crate::record::{Desired, Record, View};
-use crate::sandbox::Registry;
-use crate::store::{Store, StoreError};
-use crate::{App, Options, Ready, ServeError, VERSION, api, auth, time, timers};
+use crate::store::Store;
+use crate::{Options, Ready, ServeError, VERSION, api, auth, settle, timers};
 
 /// How long a client may take to send a request's head; also how long an unused connection is kept.
 const HEAD_TIME: Duration = Duration::from_secs(120);
@@ -69,7 +63,7 @@ pub async fn serve(
         runtime: probe.kind.to_string(),
         version: VERSION,
     };
-    let app = load(&dir, opened, &runtime, auth::Key::new(&key), address).await?;
+    let app = settle::load(&dir, opened, &runtime, auth::Key::new(&key), address).await?;
     let leases = Leases::bind(&dir.path).map_err(ServeError::io("the lease socket"))?;
 
     announce(&ready).map_err(ServeError::Announce)?;
@@ -123,100 +117,6 @@ fn hello(ready: &Ready) -> String {
 async fn listen(host: std::net::IpAddr, port: u16) -> Result<TcpListener, ServeError> {
     let address = SocketAddr::new(host, port);
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address: address.to_string(), source })
-}
-
-/// Brings what was stored in line with what is left after the last server.
-async fn load(
-    dir: &DataDir,
-    opened: Result<(Store, Vec<Record>), StoreError>,
-    runtime: &Runtime,
-    key: auth::Key,
-    address: SocketAddr,
-) -> Result<Arc<App>, ServeError> {
-    let fail = |error: StoreError| ServeError::DataDir {
-        dir: dir.path.clone(),
-        reason: format!("its state cannot be read or written: {error}"),
-    };
-    let (store, mut records) = opened.map_err(fail)?;
-    let changed: Vec<&Record> =
-        records.iter_mut().filter_map(|record| settle(record, runtime).then_some(&*record)).collect();
-    if !changed.is_empty() {
-        store.put_all(changed).stored().await.map_err(fail)?;
-    }
-    let known: HashSet<&str> = records.iter().map(|record| record.id.as_str()).collect();
-    remove_leftovers(dir, runtime, &known).await;
-    let events = Events::new();
-    let app = Arc::new(App {
-        key,
-        runtime: runtime.clone(),
-        store,
-        sandboxes: Registry::new(events.clone()),
-        events,
-        view: View::new(&runtime.probe().limits),
-        defaults: Defaults::of_this_machine(),
-        address,
-        started_at: time::now(),
-        request_ids: api::RequestIds::new().map_err(|error| ServeError::io("random numbers")(error.into()))?,
-        timers: Notify::new(),
-        stopping: AtomicBool::new(false),
-    });
-    for record in records {
-        let destroying = record.state == SandboxState::Destroying;
-        let Ok(sandbox) = app.sandboxes.add(record) else {
-            continue;
-        };
-        if destroying {
-            let app = Arc::clone(&app);
-            tokio::spawn(async move { app.destroy_now(&sandbox).await });
-        }
-    }
-    Ok(app)
-}
-
-/// Nothing runs when a server starts: what was running has stopped, what was changing is decided.
-/// True if that has changed the record.
-fn settle(record: &mut Record, runtime: &Runtime) -> bool {
-    let live = matches!(
-        record.state,
-        SandboxState::Creating | SandboxState::Started | SandboxState::Starting | SandboxState::Stopping
-    );
-    if record.desired == Desired::Destroyed || (live && record.ephemeral()) {
-        record.state = SandboxState::Destroying;
-        record.desired = Desired::Destroyed;
-    } else if live {
-        if runtime.sandbox_dir(&record.id).is_dir() {
-            record.state = SandboxState::Stopped;
-            record.error_reason = None;
-        } else {
-            record.state = SandboxState::Error;
-            record.error_reason = Some("the server ended before the sandbox was made; delete it".to_owned());
-        }
-        record.desired = Desired::Stopped;
-        record.stopped_at = Some(time::now());
-    } else if record.state == SandboxState::PendingBuild {
-        record.state = SandboxState::BuildFailed;
-        record.error_reason = Some("the server ended before the image was built".to_owned());
-    } else {
-        return false;
-    }
-    true
-}
-
-/// Deletes sandboxes that no record knows: their create was never acknowledged.
-async fn remove_leftovers(dir: &DataDir, runtime: &Runtime, known: &HashSet<&str>) {
-    let Ok(entries) = std::fs::read_dir(dir.path.join("sandboxes")) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some(id) = name.to_str().filter(|id| !known.contains(id)) else {
-            continue;
-        };
-        match runtime.destroy(id).await {
-            Ok(()) => tracing::info!(id, "removed a leftover"),
-            Err(error) => tracing::warn!(id, %error, "a leftover could not be removed"),
-        }
-    }
 }
 
 /// Serves connections until the sender of `ended` is dropped, then lets them finish.

@@ -1,4 +1,4 @@
-//! What outlives the server: one record a sandbox, in redb.
+//! What outlives the server: a table of records for each resource, in redb.
 //!
 //! One thread writes. It takes everything that waits into one transaction, so that many requests
 //! share one fsync, and answers each only after its transaction is on disk.
@@ -8,11 +8,45 @@ use std::sync::mpsc;
 use std::thread;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use crate::record::Record;
+use crate::snapshot;
 
-const SANDBOXES: TableDefinition<&str, &[u8]> = TableDefinition::new("sandboxes");
+/// A record of one resource.
+pub(crate) trait Stored: Serialize + DeserializeOwned {
+    /// The table they are in.
+    const TABLE: &'static str;
+
+    /// Its key.
+    fn id(&self) -> &str;
+}
+
+impl Stored for Record {
+    const TABLE: &'static str = "sandboxes";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Stored for snapshot::Record {
+    const TABLE: &'static str = "snapshots";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// All that was stored.
+pub(crate) struct Contents {
+    pub(crate) sandboxes: Vec<Record>,
+    pub(crate) snapshots: Vec<snapshot::Record>,
+}
+
+const TABLES: [&str; 2] = [Record::TABLE, snapshot::Record::TABLE];
 const CACHE_BYTES: usize = 8 << 20;
 
 /// Why the store failed.
@@ -26,9 +60,21 @@ impl StoreError {
     }
 }
 
-enum Change {
-    Put(String, Vec<u8>),
-    Delete(String),
+/// One key's new value; `None` deletes it.
+struct Change {
+    table: &'static str,
+    key: String,
+    value: Option<Vec<u8>>,
+}
+
+impl Change {
+    fn of<R: Stored>(key: &str, value: Option<Vec<u8>>) -> Self {
+        Self { table: R::TABLE, key: key.to_owned(), value }
+    }
+}
+
+fn definition(table: &str) -> TableDefinition<'_, &'static str, &'static [u8]> {
+    TableDefinition::new(table)
 }
 
 struct Write {
@@ -53,38 +99,38 @@ impl Pending {
 
 impl Store {
     /// Opens or makes the store and reads all of it.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Record>), StoreError> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, Contents), StoreError> {
         let database = open(path)?;
-        let records = read_all(&database)?;
+        let contents = Contents { sandboxes: read_all(&database)?, snapshots: read_all(&database)? };
         let (queue, waiting) = mpsc::channel();
         let path = path.to_owned();
         let writer = thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || write_all(&path, database, &waiting))
             .map_err(StoreError::new)?;
-        Ok((Self { queue, writer }, records))
+        Ok((Self { queue, writer }, contents))
     }
 
     /// Stores the record's present value. Changes take effect in the order of the calls.
-    pub(crate) fn put(&self, record: &Record) -> Pending {
+    pub(crate) fn put<R: Stored>(&self, record: &R) -> Pending {
         self.put_all([record])
     }
 
     /// Stores several at once.
-    pub(crate) fn put_all<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> Pending {
+    pub(crate) fn put_all<'a, R: Stored + 'a>(&self, records: impl IntoIterator<Item = &'a R>) -> Pending {
         let changes = records
             .into_iter()
             .filter_map(|record| {
                 let bytes = serde_json::to_vec(record).ok()?;
-                Some(Change::Put(record.id.clone(), bytes))
+                Some(Change::of::<R>(record.id(), Some(bytes)))
             })
             .collect();
         self.send(changes)
     }
 
     /// Removes a record.
-    pub(crate) fn delete(&self, id: &str) -> Pending {
-        self.send(vec![Change::Delete(id.to_owned())])
+    pub(crate) fn delete<R: Stored>(&self, id: &str) -> Pending {
+        self.send(vec![Change::of::<R>(id, None)])
     }
 
     fn send(&self, changes: Vec<Change>) -> Pending {
@@ -108,9 +154,9 @@ fn open(path: &Path) -> Result<Database, StoreError> {
         .map_err(|error| StoreError(format!("{}: {error}", path.display())))
 }
 
-fn read_all(database: &Database) -> Result<Vec<Record>, StoreError> {
+fn read_all<R: Stored>(database: &Database) -> Result<Vec<R>, StoreError> {
     let transaction = database.begin_read().map_err(StoreError::new)?;
-    let table = match transaction.open_table(SANDBOXES) {
+    let table = match transaction.open_table(definition(R::TABLE)) {
         Ok(table) => table,
         // Nothing was ever stored.
         Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
@@ -149,12 +195,13 @@ fn commit(path: &Path, database: &mut Option<Database>, batch: &[Write]) -> Resu
         None => database.insert(open(path)?),
     };
     let transaction = database.begin_write().map_err(StoreError::new)?;
-    {
-        let mut table = transaction.open_table(SANDBOXES).map_err(StoreError::new)?;
-        for change in batch.iter().flat_map(|write| &write.changes) {
-            match change {
-                Change::Put(id, bytes) => table.insert(id.as_str(), bytes.as_slice()),
-                Change::Delete(id) => table.remove(id.as_str()),
+    for name in TABLES {
+        let mut table = transaction.open_table(definition(name)).map_err(StoreError::new)?;
+        let changes = batch.iter().flat_map(|write| &write.changes);
+        for Change { key, value, .. } in changes.filter(|change| change.table == name) {
+            match value {
+                Some(bytes) => table.insert(key.as_str(), bytes.as_slice()),
+                None => table.remove(key.as_str()),
             }
             .map_err(StoreError::new)?;
         }
@@ -170,15 +217,15 @@ mod tests {
     async fn what_is_stored_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.redb");
-        let (store, records) = Store::open(&path).unwrap();
-        assert!(records.is_empty());
+        let (store, contents) = Store::open(&path).unwrap();
+        assert!(contents.sandboxes.is_empty());
         let first = Record::sample("a");
         let second = Record::sample("b");
         store.put_all([&first, &second]).stored().await.unwrap();
-        store.delete("a").stored().await.unwrap();
+        store.delete::<Record>("a").stored().await.unwrap();
         store.close();
-        let (_, records) = Store::open(&path).unwrap();
-        assert_eq!(records.len(), 1);
-        assert_eq!(records[0].id, "b");
+        let (_, contents) = Store::open(&path).unwrap();
+        assert_eq!(contents.sandboxes.len(), 1);
+        assert_eq!(contents.sandboxes[0].id, "b");
     }
 }

@@ -1,4 +1,4 @@
-//! Auto-stop, auto-delete and time to live: one task for all sandboxes.
+//! Auto-stop, auto-pause, auto-archive, auto-delete and time to live: one task for all sandboxes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +41,8 @@ fn look(app: &Arc<App>) -> Duration {
         tokio::spawn(async move {
             let result = match timer {
                 Timer::Stop => app.stop(&sandbox, false).await,
+                Timer::Pause => app.pause(&sandbox).await,
+                Timer::Archive => app.archive(&sandbox).await,
                 Timer::Destroy => app.destroy(&sandbox).await,
             };
             if let Err(error) = result {

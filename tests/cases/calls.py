@@ -36,6 +36,8 @@ class Call:
         holder = self.target if self.part == "sandbox" else getattr(self.target, self.part, None)
         if self.part == "daytona":
             holder = self.session.client
+        if self.part == "snapshot":
+            holder = self._client().snapshot
         return getattr(holder, self.method)(**self.args)
 
     def _client(self) -> Any:
@@ -69,6 +71,9 @@ class Call:
         typed_query = {name: typed(name, value) for name, value in (query or {}).items()}
         found = self._client().list(module.ListSandboxesQuery(**typed_query) if query else None)
         return _collect(found) if hasattr(found, "__aiter__") else list(found)
+
+    def sandbox_resize(self, resources: Json, **options: Any) -> Any:
+        return self.target.resize(self.session.module.Resources(**resources), **options)
 
     def process_code_run(
         self, code: str, argv: list[str] | None = None, env: dict[str, str] | None = None, timeout: int | None = None

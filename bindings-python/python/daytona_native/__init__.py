@@ -20,7 +20,10 @@ _MODULES = {
     "_async.pty": ("AsyncPtyHandle"),
     "_sync.interpreter": ("CodeInterpreter"),
     "_async.interpreter": ("AsyncCodeInterpreter"),
+    "_sync.snapshot": ("SnapshotService"),
+    "_async.snapshot": ("AsyncSnapshotService"),
     "_native": ("OutputChunk"),
+    "_snapshot": ("PaginatedSnapshots Snapshot"),
     "_session": ("Command Session SessionCommandLogsResponse SessionExecuteRequest SessionExecuteResponse"),
     "_pty": ("PtyResult PtySessionInfo PtySize"),
     "_interpreter": ("ExecutionError ExecutionResult InterpreterContext OutputMessage Result"),
@@ -39,7 +42,7 @@ _MODULES = {
     ),
     "_enums": (
         "CodeLanguage GpuType SandboxClass SandboxDesiredState SandboxListSortDirection SandboxListSortField "
-        "SandboxState"
+        "SandboxState SnapshotState"
     ),
     "_errors": (
         "DaytonaA11yUnavailableError DaytonaAuthenticationError DaytonaAuthorizationError "
@@ -69,6 +72,7 @@ __all__ = [
     "AsyncProcess",
     "AsyncPtyHandle",
     "AsyncSandbox",
+    "AsyncSnapshotService",
     "BarChart",
     "BoxAndWhiskerChart",
     "BuildInfo",
@@ -150,6 +154,7 @@ __all__ = [
     "OutputChunk",
     "OutputHandler",
     "OutputMessage",
+    "PaginatedSnapshots",
     "PieChart",
     "Process",
     "PtyHandle",
@@ -172,6 +177,9 @@ __all__ = [
     "SessionCommandLogsResponse",
     "SessionExecuteRequest",
     "SessionExecuteResponse",
+    "Snapshot",
+    "SnapshotService",
+    "SnapshotState",
     "UploadProgress",
     "VolumeMount",
     "parse_chart",

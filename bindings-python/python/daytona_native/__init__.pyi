@@ -22,6 +22,9 @@ from ._async.sandbox import (
 from ._async.session import (
     AsyncLogStream as AsyncLogStream,
 )
+from ._async.snapshot import (
+    AsyncSnapshotService as AsyncSnapshotService,
+)
 from ._chart import (
     BarChart as BarChart,
     BoxAndWhiskerChart as BoxAndWhiskerChart,
@@ -42,6 +45,7 @@ from ._enums import (
     SandboxListSortDirection as SandboxListSortDirection,
     SandboxListSortField as SandboxListSortField,
     SandboxState as SandboxState,
+    SnapshotState as SnapshotState,
 )
 from ._errors import (
     DaytonaA11yUnavailableError as DaytonaA11yUnavailableError,
@@ -140,6 +144,10 @@ from ._session import (
     SessionExecuteRequest as SessionExecuteRequest,
     SessionExecuteResponse as SessionExecuteResponse,
 )
+from ._snapshot import (
+    PaginatedSnapshots as PaginatedSnapshots,
+    Snapshot as Snapshot,
+)
 from ._sync.daytona import (
     Daytona as Daytona,
 )
@@ -164,6 +172,9 @@ from ._sync.sandbox import (
 from ._sync.session import (
     LogStream as LogStream,
 )
+from ._sync.snapshot import (
+    SnapshotService as SnapshotService,
+)
 
 __version__: str
 __all__ = [
@@ -175,6 +186,7 @@ __all__ = [
     "AsyncProcess",
     "AsyncPtyHandle",
     "AsyncSandbox",
+    "AsyncSnapshotService",
     "BarChart",
     "BoxAndWhiskerChart",
     "BuildInfo",
@@ -256,6 +268,7 @@ __all__ = [
     "OutputChunk",
     "OutputHandler",
     "OutputMessage",
+    "PaginatedSnapshots",
     "PieChart",
     "Process",
     "PtyHandle",
@@ -278,6 +291,9 @@ __all__ = [
     "SessionCommandLogsResponse",
     "SessionExecuteRequest",
     "SessionExecuteResponse",
+    "Snapshot",
+    "SnapshotService",
+    "SnapshotState",
     "UploadProgress",
     "VolumeMount",
     "parse_chart",

@@ -69,6 +69,21 @@ class SandboxDesiredState(_ApiEnum):
     UNKNOWN_DEFAULT_OPEN_API = "unknown_default_open_api"
 
 
+class SnapshotState(_ApiEnum):
+    """Where a snapshot is in its life."""
+
+    BUILDING = "building"
+    PENDING = "pending"
+    PULLING = "pulling"
+    SNAPSHOTTING = "snapshotting"
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    ERROR = "error"
+    BUILD_FAILED = "build_failed"
+    REMOVING = "removing"
+    UNKNOWN_DEFAULT_OPEN_API = "unknown_default_open_api"
+
+
 class GpuType(_ApiEnum):
     """Models of GPUs."""
 

@@ -11,6 +11,7 @@ use daytona_core::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::lifecycle;
 use crate::processes::{self, Terminal};
 use crate::values::{Names, Saved, bytes, field, to_bytes};
 
@@ -42,7 +43,7 @@ impl Outcome {
         })
     }
 
-    fn sandbox(sandbox: Sandbox) -> Self {
+    pub(crate) fn sandbox(sandbox: Sandbox) -> Self {
         let value = serde_json::to_value(&*sandbox.data()).unwrap_or_default();
         Self { value, sandboxes: vec![sandbox], ..Self::default() }
     }
@@ -74,7 +75,11 @@ pub(crate) fn create_params(given: &Value) -> std::result::Result<CreateParams, 
         "snapshot",
         "public",
         "ephemeral",
+        "linked_sandbox",
+        "queue_timeout",
+        "ttl_minutes",
         "auto_stop_interval",
+        "auto_pause_interval",
         "auto_archive_interval",
         "auto_delete_interval",
     ];
@@ -91,7 +96,11 @@ pub(crate) fn create_params(given: &Value) -> std::result::Result<CreateParams, 
         snapshot: arg(given, "snapshot"),
         public: arg(given, "public"),
         ephemeral: arg(given, "ephemeral"),
+        linked_sandbox: arg(given, "linked_sandbox"),
+        queue_timeout: arg(given, "queue_timeout"),
+        ttl_minutes: arg(given, "ttl_minutes"),
         auto_stop_interval: arg(given, "auto_stop_interval"),
+        auto_pause_interval: arg(given, "auto_pause_interval"),
         auto_archive_interval: arg(given, "auto_archive_interval"),
         auto_delete_interval: arg(given, "auto_delete_interval"),
         ..CreateParams::default()
@@ -138,6 +147,10 @@ pub(crate) async fn call(
     };
     match name.split_once('.').unwrap_or((name, "")) {
         ("daytona", method) => on_client(method, client, args, names).await,
+        ("snapshot", method) => lifecycle::on_snapshots(method, client, args).await,
+        ("sandbox", method) if lifecycle::CALLS.contains(&method) => {
+            lifecycle::on_sandbox(method, &sandbox(), args).await
+        }
         ("sandbox", method) => on_sandbox(method, &sandbox(), args).await,
         ("process", method) => processes::on_process(method, &sandbox(), args).await,
         ("code_interpreter", method) => processes::on_interpreter(method, &sandbox(), args).await,
@@ -220,6 +233,9 @@ async fn on_sandbox(method: &str, sandbox: &Sandbox, args: &Value) -> Result<Out
             sandbox.set_auto_delete_interval(arg(args, "interval"), None).await.map(Outcome::from)
         }
         "set_ttl" => sandbox.set_ttl(arg(args, "ttl_minutes"), None).await.map(Outcome::from),
+        "set_auto_pause_interval" => {
+            sandbox.set_auto_pause_interval(arg(args, "interval"), None).await.map(Outcome::from)
+        }
         "refresh_activity" => sandbox.refresh_activity(None).await.map(Outcome::from),
         "download_url" => {
             sandbox.download_url(&arg::<String>(args, "path"), arg(args, "ttl_seconds")).await.map(Outcome::from)

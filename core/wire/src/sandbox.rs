@@ -342,9 +342,58 @@ pub struct SandboxLabels {
     pub labels: BTreeMap<String, String>,
 }
 
+/// `POST /sandbox/{idOrName}/fork`
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ForkSandbox {
+    /// Unique name; one is made where none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// `POST /sandbox/{idOrName}/resize`
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct ResizeSandbox {
+    /// Cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<i64>,
+    /// GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<i64>,
+    /// GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<i64>,
+}
+
+/// `POST /sandbox/{idOrName}/snapshot`
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CreateSandboxSnapshot {
+    /// Unique name of the snapshot.
+    pub name: String,
+    /// With what is in memory; virtual machines only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub include_memory: Option<bool>,
+}
+
+/// One page of `GET /sandbox/paginated`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PaginatedSandboxes {
+    /// The sandboxes of this page.
+    pub items: Vec<Sandbox>,
+    /// Of all pages.
+    pub total: u64,
+    /// This page, from 1.
+    pub page: u64,
+    /// Number of pages.
+    pub total_pages: u64,
+}
+
 /// Whole numbers without a fraction: some clients read these fields as integers.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
-fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
     if value.fract() == 0.0 && value.abs() < 1e15 {
         serializer.serialize_i64(*value as i64)

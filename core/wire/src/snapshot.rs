@@ -2,6 +2,52 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::{BuildInfo, null_is_default, number};
+
+/// Where a snapshot is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the API's own")]
+pub enum SnapshotState {
+    Building,
+    Pending,
+    Pulling,
+    Snapshotting,
+    Active,
+    Inactive,
+    Error,
+    BuildFailed,
+    Removing,
+    /// A state this version does not know.
+    #[default]
+    #[serde(other)]
+    UnknownDefaultOpenApi,
+}
+
+impl SnapshotState {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Building => "building",
+            Self::Pending => "pending",
+            Self::Pulling => "pulling",
+            Self::Snapshotting => "snapshotting",
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+            Self::Error => "error",
+            Self::BuildFailed => "build_failed",
+            Self::Removing => "removing",
+            Self::UnknownDefaultOpenApi => "unknown_default_open_api",
+        }
+    }
+}
+
+impl std::fmt::Display for SnapshotState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -12,34 +58,58 @@ pub struct Snapshot {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization_id: Option<String>,
     /// True if every organization may use it.
+    #[serde(deserialize_with = "null_is_default")]
     pub general: bool,
     /// Unique name.
+    #[serde(deserialize_with = "null_is_default")]
     pub name: String,
     /// The image it was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_name: Option<String>,
-    /// `active`, `building`, `pending`, `error`, ...
-    pub state: String,
+    /// Where it is.
+    #[serde(deserialize_with = "null_is_default")]
+    pub state: SnapshotState,
     /// Size in GiB, where known.
     pub size: Option<f64>,
     /// Command that its sandboxes start with.
     pub entrypoint: Option<Vec<String>>,
     /// CPU cores of its sandboxes.
+    #[serde(deserialize_with = "null_is_default", serialize_with = "number")]
     pub cpu: f64,
     /// GPUs of its sandboxes.
+    #[serde(deserialize_with = "null_is_default", serialize_with = "number")]
     pub gpu: f64,
+    /// GPU model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_type: Option<String>,
     /// Memory of its sandboxes in GiB.
+    #[serde(deserialize_with = "null_is_default", serialize_with = "number")]
     pub mem: f64,
     /// Disk of its sandboxes in GiB.
+    #[serde(deserialize_with = "null_is_default", serialize_with = "number")]
     pub disk: f64,
     /// Why it is in an error state.
     pub error_reason: Option<String>,
     /// RFC 3339.
+    #[serde(deserialize_with = "null_is_default")]
     pub created_at: String,
     /// RFC 3339.
+    #[serde(deserialize_with = "null_is_default")]
     pub updated_at: String,
     /// RFC 3339.
     pub last_used_at: Option<String>,
+    /// The image it is built from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build_info: Option<BuildInfo>,
+    /// The regions that have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region_ids: Option<Vec<String>>,
+    /// The machine that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_runner_id: Option<String>,
+    /// What a registry calls it.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     /// The sandbox it was made from.
     pub source_sandbox_id: Option<String>,
     /// `container`, `linux-vm` or `windows`.

@@ -299,12 +299,8 @@ mod tests {
         fs::write(home.join("sparse"), &sparse).unwrap();
         fs::write(home.join("script"), "#!").unwrap();
         fs::set_permissions(home.join("script"), fs::Permissions::from_mode(0o4711)).unwrap();
-        let attribute = rustix::fs::lsetxattr(
-            home.join("script"),
-            "user.odd name",
-            b"\n\0=value",
-            rustix::fs::XattrFlags::empty(),
-        );
+        let attribute =
+            rustix::fs::lsetxattr(home.join("script"), "user.odd name", b"\n\0=value", rustix::fs::XattrFlags::empty());
         fs::set_permissions(home.join("shut"), fs::Permissions::from_mode(0o100)).unwrap();
         let names = [odd, OsStr::new(&long), OsStr::new("same"), OsStr::new("link"), OsStr::new("long-link")];
         let names = names.into_iter().chain([OsStr::new("sparse"), OsStr::new("script"), OsStr::new("shut")]);

@@ -93,6 +93,12 @@ impl Runtime {
         .await
     }
 
+    /// Bytes that a folder of the data directory takes on disk.
+    pub async fn size_of(&self, dir: &Path) -> Result<u64, RuntimeError> {
+        let dir = dir.to_owned();
+        blocking(move || Ok(crate::stats::disk(&dir))).await
+    }
+
     /// Where sandboxes are packed away.
     pub fn archives(&self) -> PathBuf {
         self.inner.data_dir.join("archives")

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::extract::Base;
 use super::settings::MAX_AUTO_ARCHIVE;
-use super::snapshot::DEFAULT_SNAPSHOT;
 use crate::App;
 use crate::record::toolbox_url;
+use crate::snapshot;
 
 pub(super) async fn config(State(app): State<Arc<App>>, Base(base): Base) -> Json<Value> {
     Json(json!({
@@ -20,7 +20,7 @@ pub(super) async fn config(State(app): State<Arc<App>>, Base(base): Base) -> Jso
         "announcements": {},
         "proxyTemplateUrl": "",
         "proxyToolboxUrl": toolbox_url(&base),
-        "defaultSnapshot": DEFAULT_SNAPSHOT,
+        "defaultSnapshot": snapshot::DEFAULT,
         "dashboardUrl": "",
         "maxAutoArchiveInterval": MAX_AUTO_ARCHIVE,
         "maintananceMode": false,

@@ -10,12 +10,12 @@ use daytona_wire::sandbox::{CreateSandbox, Sandbox as Dto, SandboxState};
 
 use super::extract::{Base, Json, at_least};
 use super::sandbox::dto;
-use super::settings::{check_auto_archive, check_auto_pause, destroy_at};
-use super::snapshot::{DEFAULT_SNAPSHOT, is_default};
+use super::settings::{check_auto_archive, check_pauses, destroy_at};
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
 use crate::record::{Build, Desired, REGION, Record, user_labels};
 use crate::signing;
+use crate::snapshot::{self, Snapshot, is_default};
 use crate::time::now;
 
 const NAME_LIMIT: usize = 128;
@@ -70,7 +70,6 @@ fn refuse_unsupported(app: &App, body: &CreateSandbox) -> ApiResult<()> {
             body.secrets.as_ref().is_some_and(|list| !list.is_empty()),
             "secrets: not available locally yet; pass the values in env",
         ),
-        (given(&body.linked_sandbox), "linkedSandbox: not available locally yet; leave it out"),
     ];
     if let Some((_, message)) = refused.into_iter().find(|(refused, _)| *refused) {
         return Err(ApiError::not_implemented(message));
@@ -98,26 +97,25 @@ fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
             return Err(ApiError::invalid(format!("Cannot specify Sandbox resources when using a snapshot: {name}")));
         }
     }
-    let snapshot = match body.snapshot.filter(|name| !name.is_empty()) {
-        _ if build.is_some() => None,
-        None => Some(DEFAULT_SNAPSHOT.to_owned()),
-        Some(name) if is_default(&name) => Some(DEFAULT_SNAPSHOT.to_owned()),
-        Some(name) => {
-            return Err(ApiError::new(
-                StatusCode::BAD_REQUEST,
-                code::SNAPSHOT_NOT_FOUND,
-                format!(
-                    "Snapshot {name} not found. This local server has one snapshot, \
-                     {DEFAULT_SNAPSHOT}, which is used where none is given"
-                ),
-            ));
-        }
+    let snapshot = match body.snapshot.filter(|name| !name.is_empty() && !is_default(name)) {
+        Some(name) => Some(app.snapshots.usable(&name, app.runtime.kind())?),
+        None => None,
     };
-    at_least("queueTimeout", body.queue_timeout.unwrap_or(0), 0)?;
-    check_auto_pause(body.auto_pause_interval.unwrap_or(0))?;
+    let queue_timeout = body.queue_timeout.map(|limit| at_least("queueTimeout", limit, 0)).transpose()?;
+    let auto_delete = body.auto_delete_interval.unwrap_or(-1).max(-1);
+    let auto_pause = at_least("autoPauseInterval", body.auto_pause_interval.unwrap_or(0), 0)?;
+    // A sandbox that pauses does not stop, unless it is asked to.
+    let auto_stop = body.auto_stop_interval.unwrap_or(if auto_pause > 0 { 0 } else { 15 });
+    let auto_stop = at_least("autoStopInterval", auto_stop, 0)?;
+    check_pauses(app, auto_stop, auto_pause, auto_delete)?;
+    let linked = linked(app, body.linked_sandbox, auto_delete)?;
     let ttl = at_least("ttlMinutes", body.ttl_minutes.unwrap_or(0), 0)?;
     let time = now();
     let id = new_id()?;
+    let own = snapshot.as_ref().map(|snapshot| {
+        let record = snapshot.record();
+        (record.cpu, record.memory, record.disk)
+    });
     let size = |value: Option<i64>, default: f64| {
         #[expect(clippy::cast_precision_loss, reason = "sizes are small")]
         value.filter(|value| *value != 0).map_or(default, |value| value as f64)
@@ -126,28 +124,39 @@ fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
         name: name(body.name)?.unwrap_or_else(|| id.clone()),
         id,
         runtime: app.runtime.kind(),
-        snapshot,
-        user: user(app, body.user)?,
+        snapshot: match &snapshot {
+            _ if build.is_some() => None,
+            Some(snapshot) => Some(snapshot.record().name.clone()),
+            None => Some(snapshot::DEFAULT.to_owned()),
+        },
+        snapshot_id: snapshot.as_ref().map(|snapshot| snapshot.id.clone()),
+        parent: None,
+        linked,
+        user: user(app, body.user, snapshot.as_deref())?,
         env: env(body.env.unwrap_or_default())?,
         labels: user_labels(body.labels.unwrap_or_default()),
         public: body.public.unwrap_or(false),
         network_block_all: body.network_block_all.unwrap_or(false),
         target: body.target.filter(|target| !target.is_empty()).unwrap_or_else(|| REGION.to_owned()),
-        cpu: size(body.cpu, app.defaults.cpu),
-        memory: size(body.memory, app.defaults.memory),
-        disk: size(body.disk, app.defaults.disk),
+        cpu: size(body.cpu, own.map_or(app.defaults.cpu, |own| own.0)),
+        memory: size(body.memory, own.map_or(app.defaults.memory, |own| own.1)),
+        disk: size(body.disk, own.map_or(app.defaults.disk, |own| own.2)),
         state: if build.is_some() { SandboxState::PendingBuild } else { SandboxState::Creating },
         desired: Desired::Started,
         error_reason: None,
-        auto_stop: at_least("autoStopInterval", body.auto_stop_interval.unwrap_or(15), 0)?,
+        recoverable: false,
+        auto_stop,
+        auto_pause,
         auto_archive: check_auto_archive(body.auto_archive_interval.unwrap_or(10_080))?,
-        auto_delete: body.auto_delete_interval.unwrap_or(-1).max(-1),
+        auto_delete,
         destroy_at: destroy_at(ttl),
         build,
         created_at: time,
         updated_at: time,
         last_activity_at: time,
         stopped_at: None,
+        archived_at: None,
+        queue_timeout,
         signing_key: new_signing_key()?,
     })
 }
@@ -166,6 +175,59 @@ fn build(body: &CreateSandbox) -> ApiResult<Option<Build>> {
         dockerfile: build.dockerfile_content.clone(),
         context_hashes: build.context_hashes.clone().unwrap_or_default(),
     }))
+}
+
+/// The id of the sandbox that the new one goes with.
+fn linked(app: &App, target: Option<String>, auto_delete: i64) -> ApiResult<Option<String>> {
+    let Some(target) = target.filter(|target| !target.is_empty()) else {
+        return Ok(None);
+    };
+    if auto_delete != 0 {
+        return Err(ApiError::invalid(
+            "linkedSandbox: a linked sandbox must be ephemeral: set autoDeleteInterval to 0",
+        ));
+    }
+    let target = app.sandboxes.find(&target)?;
+    let record = target.record();
+    if record.linked.is_some() {
+        return Err(ApiError::invalid(format!(
+            "linkedSandbox: {} is itself linked to another sandbox; link to that one",
+            record.id
+        )));
+    }
+    if record.desired == Desired::Destroyed {
+        return Err(ApiError::sandbox_not_found(&record.id));
+    }
+    Ok(Some(record.id.clone()))
+}
+
+/// The record of a fork.
+pub(super) fn twin(of: &Record, given_name: Option<String>) -> ApiResult<Record> {
+    let time = now();
+    let id = new_id()?;
+    Ok(Record {
+        name: name(given_name)?.unwrap_or_else(|| id.clone()),
+        id,
+        parent: Some(of.id.clone()),
+        state: SandboxState::Creating,
+        desired: Desired::Started,
+        error_reason: None,
+        recoverable: false,
+        created_at: time,
+        updated_at: time,
+        last_activity_at: time,
+        stopped_at: None,
+        archived_at: None,
+        // Its life is its own.
+        destroy_at: None,
+        signing_key: new_signing_key()?,
+        ..of.clone()
+    })
+}
+
+/// A name for a new snapshot.
+pub(super) fn snapshot_name(given: String) -> ApiResult<String> {
+    name(Some(given))?.ok_or_else(|| ApiError::invalid("name must not be empty"))
 }
 
 fn name(name: Option<String>) -> ApiResult<Option<String>> {
@@ -188,8 +250,20 @@ fn name(name: Option<String>) -> ApiResult<Option<String>> {
     Ok(Some(name))
 }
 
-fn user(app: &App, user: Option<String>) -> ApiResult<String> {
-    match user.filter(|user| !user.is_empty()) {
+fn user(app: &App, user: Option<String>, snapshot: Option<&Snapshot>) -> ApiResult<String> {
+    let user = user.filter(|user| !user.is_empty());
+    if let Some(snapshot) = snapshot {
+        let record = snapshot.record();
+        let differs = user.as_ref().is_some_and(|user| *user != record.user);
+        if differs && record.runtime == RuntimeKind::Ns {
+            return Err(ApiError::invalid(format!(
+                "user: Snapshot {} has the files of {}; leave user out",
+                record.name, record.user
+            )));
+        }
+        return Ok(record.user.clone());
+    }
+    match user {
         None => Ok("daytona".to_owned()),
         Some(user) if user == "daytona" => Ok(user),
         Some(user) if user == "root" && app.runtime.probe().root => Ok(user),
@@ -223,7 +297,7 @@ fn env(env: BTreeMap<String, String>) -> ApiResult<BTreeMap<String, String>> {
     Ok(env)
 }
 
-fn new_id() -> ApiResult<String> {
+pub(super) fn new_id() -> ApiResult<String> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(no_randomness)?;
     bytes[6] = bytes[6] & 0x0f | 0x40;

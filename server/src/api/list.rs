@@ -18,12 +18,15 @@ use crate::error::{ApiError, ApiResult};
 use crate::record::{CLASS, Desired, Record, View};
 use crate::time::{self, Millis};
 
+const DEFAULT_LIMIT: usize = 100;
 const SORT_FIELDS: [&str; 6] = ["name", "cpu", "memoryGib", "diskGib", "lastActivityAt", "createdAt"];
 const CLASSES: [&str; 4] = ["linux-vm", CLASS, "android", "windows"];
 
 /// Which sandboxes are wanted, in which order, from where on.
 #[derive(Default)]
-struct Wanted {
+pub(super) struct Wanted {
+    /// Ids and names are found by any part, not by their beginning.
+    parts: bool,
     id: String,
     name: String,
     labels: BTreeMap<String, String>,
@@ -42,7 +45,7 @@ struct Wanted {
     auto_destroy: Window,
     sort: Field,
     ascending: bool,
-    limit: usize,
+    pub(super) limit: usize,
     after: Option<Cursor>,
 }
 
@@ -111,8 +114,13 @@ impl Cursor {
 }
 
 impl Wanted {
+    /// Of a list by the number of a page: ids and names are found by any part of them.
+    pub(super) fn by_parts() -> Self {
+        Self { parts: true, limit: DEFAULT_LIMIT, ..Self::default() }
+    }
+
     fn from_query(query: &[(String, String)]) -> ApiResult<Self> {
-        let mut wanted = Self { limit: 100, ..Self::default() };
+        let mut wanted = Self { limit: DEFAULT_LIMIT, ..Self::default() };
         let mut cursor = None;
         for (name, value) in query {
             if !value.is_empty() {
@@ -131,7 +139,7 @@ impl Wanted {
         Ok(wanted)
     }
 
-    fn set<'a>(&mut self, name: &str, value: &'a str, cursor: &mut Option<&'a str>) -> ApiResult<()> {
+    pub(super) fn set<'a>(&mut self, name: &str, value: &'a str, cursor: &mut Option<&'a str>) -> ApiResult<()> {
         let list = || value.split(',').map(str::trim).map(str::to_owned);
         let amount = || whole(name, value, 1).map(Some);
         let when = || {
@@ -204,11 +212,12 @@ impl Wanted {
         Ok(())
     }
 
-    fn has(&self, record: &Record, view: &View) -> bool {
+    pub(super) fn has(&self, record: &Record, view: &View) -> bool {
         let one = |list: &[String], value: &str| list.is_empty() || list.iter().any(|v| v == value);
         let errored_deleted = record.state == SandboxState::Error && record.desired == Desired::Destroyed;
-        record.id.starts_with(&self.id)
-            && record.name.to_lowercase().starts_with(&self.name)
+        let matches = |text: &str, part: &str| if self.parts { text.contains(part) } else { text.starts_with(part) };
+        matches(&record.id, &self.id)
+            && matches(&record.name.to_lowercase(), &self.name)
             && (self.include_errored_deleted || !errored_deleted)
             && (self.states.is_empty() || self.states.contains(&record.state))
             && one(&self.snapshots, record.snapshot.as_deref().unwrap_or_default())
@@ -218,15 +227,11 @@ impl Wanted {
             && self.memory.has(record.memory)
             && self.disk.has(record.disk)
             && self.public.is_none_or(|public| record.public == public)
-            // No failure of a local sandbox is recoverable.
-            && self.recoverable != Some(true)
+            && self.recoverable.is_none_or(|recoverable| record.recoverable == recoverable)
             && self.created.has(Some(record.created_at))
             && self.last_event.has(Some(record.last_activity_at))
             && self.auto_destroy.has(record.destroy_at)
-            && self
-                .labels
-                .iter()
-                .all(|(name, value)| view.label(record, name) == Some(value.as_str()))
+            && self.labels.iter().all(|(name, value)| view.label(record, name) == Some(value.as_str()))
     }
 
     fn key(&self, record: &Record) -> Key {

@@ -3,7 +3,9 @@
 mod config;
 mod create;
 mod extract;
+mod lifecycle;
 mod list;
+mod paginated;
 mod sandbox;
 mod settings;
 mod snapshot;
@@ -35,6 +37,16 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/", get(sandbox::get).delete(sandbox::delete))
         .route("/start", post(sandbox::start))
         .route("/stop", post(sandbox::stop))
+        .route("/pause", post(lifecycle::pause))
+        .route("/archive", post(lifecycle::archive))
+        .route("/backup", post(lifecycle::backup))
+        .route("/recover", post(lifecycle::recover))
+        .route("/resize", post(lifecycle::resize))
+        .route("/fork", post(lifecycle::fork))
+        .route("/forks", get(lifecycle::forks))
+        .route("/parent", get(lifecycle::parent))
+        .route("/ancestors", get(lifecycle::ancestors))
+        .route("/snapshot", post(lifecycle::snapshot))
         .route("/build-logs", get(sandbox::build_logs))
         .route("/build-logs-url", get(sandbox::build_logs_url))
         .route("/toolbox-proxy-url", get(sandbox::toolbox_proxy_url))
@@ -52,14 +64,16 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/sandbox", get(list::list).post(create::create))
         .nest("/sandbox/{id}", sandbox)
         .route("/snapshots", get(snapshot::list))
-        .route("/snapshots/{id}", get(snapshot::get))
+        .route("/snapshots/{id}", get(snapshot::get).delete(snapshot::delete))
+        .route("/snapshots/{id}/activate", post(snapshot::activate))
+        .route("/snapshots/{id}/deactivate", post(snapshot::deactivate))
         .route("/config", get(config::config))
         .route("/health", get(config::health))
         .route("/health/ready", get(config::health));
     Router::new()
         .nest("/api", api)
         // Not names of sandboxes.
-        .route("/api/sandbox/paginated", any(unimplemented::answer))
+        .route("/api/sandbox/paginated", get(paginated::list))
         .route("/api/sandbox/for-runner", any(unimplemented::answer))
         .fallback(unimplemented::answer)
         .method_not_allowed_fallback(unimplemented::wrong_method)

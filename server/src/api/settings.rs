@@ -56,6 +56,11 @@ pub(super) async fn auto_stop(
     Value(value): Value,
 ) -> ApiResult<axum::Json<Dto>> {
     let minutes = whole("interval", &value, 0)?;
+    let (pause, delete) = {
+        let record = sandbox.record();
+        (record.auto_pause, record.auto_delete)
+    };
+    check_pauses(&app, minutes, pause, delete)?;
     set(&app, &base, &sandbox, |record| record.auto_stop = minutes).await
 }
 
@@ -65,21 +70,33 @@ pub(super) async fn auto_pause(
     Named(sandbox): Named,
     Value(value): Value,
 ) -> ApiResult<axum::Json<Dto>> {
-    check_auto_pause(whole("interval", &value, 0)?)?;
-    Ok(dto(&app, &sandbox, &base))
+    let minutes = whole("interval", &value, 0)?;
+    let (stop, delete) = {
+        let record = sandbox.record();
+        (record.auto_stop, record.auto_delete)
+    };
+    check_pauses(&app, stop, minutes, delete)?;
+    set(&app, &base, &sandbox, |record| record.auto_pause = minutes).await
 }
 
-/// Sandboxes of this class cannot pause: only "never" is accepted.
-pub(super) fn check_auto_pause(minutes: i64) -> ApiResult<()> {
-    if at_least("autoPauseInterval", minutes, 0)? == 0 {
+/// What pausing after some idle minutes excludes.
+pub(super) fn check_pauses(app: &App, stop: i64, pause: i64, delete: i64) -> ApiResult<()> {
+    if pause == 0 {
         return Ok(());
     }
-    Err(ApiError::new(
-        StatusCode::BAD_REQUEST,
-        code::UNSUPPORTED_BY_RUNTIME,
-        "autoPauseInterval is not supported for sandboxes of class container; use \
-         autoStopInterval, or 0",
-    ))
+    app.can_freeze("autoPauseInterval").map_err(|error| {
+        let message = format!("{error}; use autoStopInterval");
+        ApiError::new(StatusCode::BAD_REQUEST, code::UNSUPPORTED_BY_RUNTIME, message)
+    })?;
+    if stop != 0 {
+        return Err(ApiError::invalid(
+            "autoStopInterval and autoPauseInterval exclude each other: set one of them to 0 first",
+        ));
+    }
+    if delete == 0 {
+        return Err(ApiError::invalid("autoPauseInterval: an ephemeral sandbox cannot pause; set it to 0"));
+    }
+    Ok(())
 }
 
 pub(super) async fn auto_archive(
@@ -108,6 +125,11 @@ pub(super) async fn auto_delete(
     Value(value): Value,
 ) -> ApiResult<axum::Json<Dto>> {
     let minutes = whole("interval", &value, i64::MIN)?.max(-1);
+    let (stop, pause) = {
+        let record = sandbox.record();
+        (record.auto_stop, record.auto_pause)
+    };
+    check_pauses(&app, stop, pause, minutes)?;
     set(&app, &base, &sandbox, |record| record.auto_delete = minutes).await
 }
 

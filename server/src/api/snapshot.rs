@@ -1,73 +1,102 @@
-//! Snapshots: a local server has one, the view of its own machine.
+//! Snapshots: list, get, delete, activate, deactivate.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use daytona_wire::snapshot::{PaginatedSnapshots, Snapshot};
+use daytona_wire::snapshot::{PaginatedSnapshots, Snapshot as Dto, SnapshotState};
 
 use super::extract::{Query, whole};
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
-use crate::record::{CLASS, ORGANIZATION};
-use crate::time::rfc3339;
+use crate::snapshot::{Snapshot, default_dto, is_default};
 
-/// The snapshot used where none is given.
-pub(crate) const DEFAULT_SNAPSHOT: &str = "host";
-const DEFAULT_SNAPSHOT_ID: &str = "00000000-0000-4000-8000-000000000001";
+const PAGE_LIMIT: i64 = 200;
 
-/// Whether this id or name means the default snapshot.
-pub(super) fn is_default(id_or_name: &str) -> bool {
-    id_or_name == DEFAULT_SNAPSHOT || id_or_name == DEFAULT_SNAPSHOT_ID
+/// What of a list is wanted.
+struct Wanted {
+    page: i64,
+    limit: i64,
+    name: String,
+    source: String,
+    sort: String,
+    ascending: bool,
 }
 
-fn default_snapshot(app: &App) -> Snapshot {
-    let time = rfc3339(app.started_at);
-    Snapshot {
-        id: DEFAULT_SNAPSHOT_ID.to_owned(),
-        organization_id: Some(ORGANIZATION.to_owned()),
-        general: true,
-        name: DEFAULT_SNAPSHOT.to_owned(),
-        state: "active".to_owned(),
-        cpu: app.defaults.cpu,
-        mem: app.defaults.memory,
-        disk: app.defaults.disk,
-        created_at: time.clone(),
-        updated_at: time,
-        sandbox_class: Some(CLASS.to_owned()),
-        ..Snapshot::default()
+impl Wanted {
+    fn from_query(query: &[(String, String)]) -> ApiResult<Self> {
+        let mut wanted = Self {
+            page: 1,
+            limit: 100,
+            name: String::new(),
+            source: String::new(),
+            sort: "lastUsedAt".to_owned(),
+            ascending: false,
+        };
+        for (name, value) in query {
+            match name.as_str() {
+                "page" => wanted.page = whole(name, value, 1)?,
+                "limit" => wanted.limit = page_limit(value)?,
+                "name" => wanted.name = value.to_lowercase(),
+                "sourceSandboxId" => wanted.source.clone_from(value),
+                "sort" => {
+                    one_of(name, value, &["name", "state", "lastUsedAt", "createdAt"])?;
+                    wanted.sort.clone_from(value);
+                }
+                "order" => {
+                    one_of(name, value, &["asc", "desc"])?;
+                    wanted.ascending = value == "asc";
+                }
+                _ => {}
+            }
+        }
+        Ok(wanted)
     }
+
+    fn has(&self, snapshot: &Dto) -> bool {
+        snapshot.name.to_lowercase().contains(&self.name)
+            && (self.source.is_empty() || snapshot.source_sandbox_id.as_deref() == Some(&self.source))
+    }
+
+    fn compare(&self, one: &Dto, other: &Dto) -> Ordering {
+        let order = match self.sort.as_str() {
+            "name" => one.name.cmp(&other.name),
+            "state" => one.state.as_str().cmp(other.state.as_str()),
+            "createdAt" => one.created_at.cmp(&other.created_at),
+            _ => one.last_used_at.cmp(&other.last_used_at).then_with(|| one.created_at.cmp(&other.created_at)),
+        };
+        let order = order.then_with(|| one.id.cmp(&other.id));
+        if self.ascending { order } else { order.reverse() }
+    }
+}
+
+/// How many there are on a page.
+pub(super) fn page_limit(value: &str) -> ApiResult<i64> {
+    let limit = whole("limit", value, 1)?;
+    if limit > PAGE_LIMIT {
+        return Err(ApiError::invalid(format!("limit must be at most {PAGE_LIMIT}, not {value}")));
+    }
+    Ok(limit)
+}
+
+/// The items of one page, of how many, and of how many pages.
+pub(super) fn page_of<T>(items: Vec<T>, page: i64, limit: i64) -> (Vec<T>, u64, u64) {
+    let total = items.len() as u64;
+    let (page, limit) = (page.unsigned_abs(), limit.unsigned_abs());
+    let skip = usize::try_from((page - 1).saturating_mul(limit)).unwrap_or(usize::MAX);
+    let take = usize::try_from(limit).unwrap_or(usize::MAX);
+    (items.into_iter().skip(skip).take(take).collect(), total, total.div_ceil(limit))
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>, Query(query): Query) -> ApiResult<Json<PaginatedSnapshots>> {
-    let (mut page, mut limit, mut wanted) = (1, 100, true);
-    for (name, value) in &query {
-        match name.as_str() {
-            "page" => page = whole(name, value, 1)?,
-            "limit" => {
-                limit = whole(name, value, 1)?;
-                if limit > 200 {
-                    return Err(ApiError::invalid("limit must be at most 200"));
-                }
-            }
-            "name" => wanted &= DEFAULT_SNAPSHOT.contains(value.to_lowercase().as_str()),
-            "sourceSandboxId" => wanted &= value.is_empty(),
-            "sort" => one_of(name, value, &["name", "state", "lastUsedAt", "createdAt"])?,
-            "order" => one_of(name, value, &["asc", "desc"])?,
-            _ => {}
-        }
-    }
-    let mut items = Vec::new();
-    if wanted && page == 1 && limit > 0 {
-        items.push(default_snapshot(&app));
-    }
-    Ok(Json(PaginatedSnapshots {
-        items,
-        total: u64::from(wanted),
-        page: page.unsigned_abs(),
-        total_pages: u64::from(wanted),
-    }))
+    let wanted = Wanted::from_query(&query)?;
+    let own = app.snapshots.all().into_iter().map(|record| record.dto());
+    let mut found: Vec<Dto> = own.chain([default_dto(&app)]).filter(|one| wanted.has(one)).collect();
+    found.sort_unstable_by(|one, other| wanted.compare(one, other));
+    let (items, total, total_pages) = page_of(found, wanted.page, wanted.limit);
+    Ok(Json(PaginatedSnapshots { items, total, page: wanted.page.unsigned_abs(), total_pages }))
 }
 
 pub(super) fn one_of(name: &str, value: &str, values: &[&str]) -> ApiResult<()> {
@@ -77,13 +106,50 @@ pub(super) fn one_of(name: &str, value: &str, values: &[&str]) -> ApiResult<()> 
     Err(ApiError::invalid(format!("{name} must be one of {}, not {value:?}", values.join(", "))))
 }
 
-pub(super) async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<Json<Snapshot>> {
+pub(super) async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<Json<Dto>> {
     if is_default(&id) {
-        return Ok(Json(default_snapshot(&app)));
+        return Ok(Json(default_dto(&app)));
     }
-    Err(ApiError::new(
+    let snapshot = app.snapshots.find(&id).ok_or_else(|| not_found(&id))?;
+    let dto = snapshot.record().dto();
+    Ok(Json(dto))
+}
+
+pub(super) async fn delete(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<StatusCode> {
+    let snapshot = own(&app, &id, "deleted")?;
+    app.delete_snapshot(&snapshot).await?;
+    Ok(StatusCode::OK)
+}
+
+pub(super) async fn activate(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<Json<Dto>> {
+    let snapshot = own(&app, &id, "activated")?;
+    app.set_snapshot_state(&snapshot, SnapshotState::Inactive, SnapshotState::Active).await?;
+    let dto = snapshot.record().dto();
+    Ok(Json(dto))
+}
+
+pub(super) async fn deactivate(State(app): State<Arc<App>>, Path(id): Path<String>) -> ApiResult<StatusCode> {
+    let snapshot = own(&app, &id, "deactivated")?;
+    app.set_snapshot_state(&snapshot, SnapshotState::Active, SnapshotState::Inactive).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A snapshot that can be changed.
+fn own(app: &App, id: &str, what: &str) -> ApiResult<Arc<Snapshot>> {
+    if is_default(id) {
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            code::SNAPSHOT_GENERAL,
+            format!("Snapshot {id} cannot be {what}: it is this machine's own view, always there"),
+        ));
+    }
+    app.snapshots.find(id).ok_or_else(|| not_found(id))
+}
+
+fn not_found(id: &str) -> ApiError {
+    ApiError::new(
         StatusCode::NOT_FOUND,
         code::SNAPSHOT_NOT_FOUND,
-        format!("Snapshot {id} not found; this local server has one snapshot, {DEFAULT_SNAPSHOT}"),
-    ))
+        format!("Snapshot {id} not found; GET /api/snapshots lists those of this local server"),
+    )
 }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         DaytonaConfig,
         ListSandboxesQuery,
     )
+    from .snapshot import AsyncSnapshotService
 
 _ASYNCHRONOUS = True
 _SERVER_BINARY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bin", "daytona-native")  # noqa: PTH118, PTH120
@@ -87,6 +88,13 @@ class AsyncDaytona:
 
             raise DaytonaError("the client is closed")
         return self._native
+
+    @property
+    def snapshot(self) -> AsyncSnapshotService:
+        """Its snapshots, which sandboxes are made from."""
+        from .snapshot import AsyncSnapshotService
+
+        return AsyncSnapshotService(self._client().snapshot())
 
     async def create(
         self,

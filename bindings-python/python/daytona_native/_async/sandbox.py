@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .._sandbox_data import SandboxData
 from .files import AsyncFileSystem
+from .lifecycle import AsyncLifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from .process import AsyncProcess
 
 
-class AsyncSandbox(SandboxData):
+class AsyncSandbox(SandboxData, AsyncLifecycle):
     """A sandbox: its data, its life, and the ways into it."""
 
     def __init__(self, native: _native.Sandbox) -> None:

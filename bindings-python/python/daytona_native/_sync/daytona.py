@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         DaytonaConfig,
         ListSandboxesQuery,
     )
+    from .snapshot import SnapshotService
 
 _ASYNCHRONOUS = False
 _SERVER_BINARY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bin", "daytona-native")  # noqa: PTH118, PTH120
@@ -88,6 +89,13 @@ class Daytona:
 
             raise DaytonaError("the client is closed")
         return self._native
+
+    @property
+    def snapshot(self) -> SnapshotService:
+        """Its snapshots, which sandboxes are made from."""
+        from .snapshot import SnapshotService
+
+        return SnapshotService(self._client().snapshot())
 
     def create(
         self,

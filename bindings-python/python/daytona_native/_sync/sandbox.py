@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from .._sandbox_data import SandboxData
 from .files import FileSystem
+from .lifecycle import Lifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from .process import Process
 
 
-class Sandbox(SandboxData):
+class Sandbox(SandboxData, Lifecycle):
     """A sandbox: its data, its life, and the ways into it."""
 
     def __init__(self, native: _native.Sandbox) -> None:

@@ -1,0 +1,5 @@
+"""Snapshots."""
+
+from daytona_native import (
+    AsyncSnapshotService as AsyncSnapshotService,
+)

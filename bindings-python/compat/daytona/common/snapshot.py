@@ -1,0 +1,6 @@
+"""What calls about snapshots take and return."""
+
+from daytona_native import (
+    PaginatedSnapshots as PaginatedSnapshots,
+    Snapshot as Snapshot,
+)

@@ -1,0 +1,179 @@
+//! How sandboxes end: deleted, by themselves, with the server.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use daytona_runtime::Exited;
+use daytona_wire::sandbox::SandboxState;
+use tokio::sync::mpsc;
+
+use super::finish;
+use crate::App;
+use crate::error::{ApiError, ApiResult, code};
+use crate::record::{Desired, Record};
+use crate::sandbox::Sandbox;
+use crate::store::Pending;
+use crate::time::now;
+
+impl App {
+    /// Ends a sandbox and deletes all of it, from any state, and with it those linked to it. Refused
+    /// while forks of it live.
+    pub(crate) async fn destroy(self: &Arc<Self>, sandbox: &Arc<Sandbox>) -> ApiResult<()> {
+        let forks: Vec<String> = self.forks(&sandbox.id).iter().map(|fork| fork.record().name.clone()).collect();
+        if !forks.is_empty() {
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                code::SANDBOX_HAS_FORKS,
+                format!(
+                    "Sandbox {} cannot be deleted while its forks live: delete {} first",
+                    sandbox.id,
+                    forks.join(", ")
+                ),
+            ));
+        }
+        self.destroy_anyway(sandbox).await
+    }
+
+    /// The same whether it has forks or not.
+    async fn destroy_anyway(self: &Arc<Self>, sandbox: &Arc<Sandbox>) -> ApiResult<()> {
+        let pending = {
+            let mut record = sandbox.record();
+            record.state = SandboxState::Destroying;
+            record.desired = Desired::Destroyed;
+            record.updated_at = now();
+            self.store.put(&*record)
+        };
+        // On a full disk the deletion itself makes the room that its record needs.
+        if let Err(error) = pending.stored().await {
+            tracing::warn!(sandbox = %sandbox.id, %error, "deleting without a record of it");
+        }
+        sandbox.end_live();
+        let linked =
+            self.sandboxes.all().into_iter().filter(|other| other.record().linked.as_ref() == Some(&sandbox.id));
+        for other in linked {
+            tokio::spawn(Arc::clone(self).destroy_linked(other));
+        }
+        let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
+        finish(async move { app.destroy_now(&sandbox).await }).await
+    }
+
+    /// Boxed: those linked to a sandbox go the way that it goes.
+    fn destroy_linked(self: Arc<Self>, sandbox: Arc<Sandbox>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            // Its failure is logged, and stays visible on the sandbox.
+            let _ = self.destroy_anyway(&sandbox).await;
+        })
+    }
+
+    /// The sandboxes that were forked from one and live.
+    pub(crate) fn forks(&self, id: &str) -> Vec<Arc<Sandbox>> {
+        let is_fork = |sandbox: &Arc<Sandbox>| {
+            let record = sandbox.record();
+            record.parent.as_deref() == Some(id) && record.desired != Desired::Destroyed
+        };
+        self.sandboxes.all().into_iter().filter(is_fork).collect()
+    }
+
+    /// Finishes what [`Self::destroy`] has begun.
+    pub(crate) async fn destroy_now(&self, sandbox: &Sandbox) -> ApiResult<()> {
+        let _operation = sandbox.operation.lock().await;
+        if sandbox.record().state == SandboxState::Destroyed {
+            return Ok(());
+        }
+        if let Err(error) = self.runtime.destroy(&sandbox.id).await {
+            tracing::error!(sandbox = %sandbox.id, %error, "a sandbox could not be deleted");
+            let mut record = sandbox.record();
+            record.state = SandboxState::Error;
+            record.error_reason = Some(format!("could not be deleted: {error}"));
+            drop(self.store.put(&*record));
+            return Err(error.into());
+        }
+        self.store.delete::<Record>(&sandbox.id).stored().await?;
+        sandbox.record().state = SandboxState::Destroyed;
+        self.sandboxes.remove(sandbox);
+        tracing::info!(sandbox = %sandbox.id, "destroyed");
+        Ok(())
+    }
+
+    /// Takes note of sandboxes that end by themselves.
+    pub(crate) async fn watch_exits(self: Arc<Self>, mut exits: mpsc::UnboundedReceiver<Exited>) {
+        while let Some(Exited { id, reason }) = exits.recv().await {
+            let Ok(sandbox) = self.sandboxes.find(&id) else {
+                continue;
+            };
+            let app = Arc::clone(&self);
+            tokio::spawn(async move { app.exited(&sandbox, &reason).await });
+        }
+    }
+
+    async fn exited(self: Arc<Self>, sandbox: &Arc<Sandbox>, reason: &str) {
+        let operation = sandbox.operation.lock().await;
+        let live = matches!(sandbox.record().state, SandboxState::Started | SandboxState::Paused);
+        if !live || self.runtime.running().contains(&sandbox.id) {
+            return;
+        }
+        tracing::warn!(sandbox = %sandbox.id, reason, "a sandbox ended by itself");
+        let ephemeral = sandbox.record().ephemeral();
+        let reason = format!("ended by itself: {reason}");
+        let pending = self.stopped(sandbox, SandboxState::Stopped, Some(reason));
+        sandbox.end_live();
+        drop(operation);
+        drop(pending);
+        if ephemeral {
+            let _ = self.destroy(sandbox).await;
+        }
+        self.timers.notify_one();
+    }
+
+    /// Ends all sandboxes before the server ends.
+    pub(crate) async fn stop_all(self: &Arc<Self>) {
+        const LIMIT: Duration = Duration::from_secs(5);
+        self.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
+        let sandboxes = self.sandboxes.all();
+        let mut ephemeral = tokio::task::JoinSet::new();
+        for sandbox in &sandboxes {
+            let (is_ephemeral, runs) = {
+                let mut record = sandbox.record();
+                let state = record.state;
+                let runs = matches!(state, SandboxState::Started | SandboxState::Paused);
+                if runs && !record.ephemeral() {
+                    record.state = SandboxState::Stopping;
+                }
+                (record.ephemeral(), runs)
+            };
+            sandbox.end_live();
+            if is_ephemeral && runs {
+                let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
+                ephemeral.spawn(async move { app.destroy_anyway(&sandbox).await });
+            }
+        }
+        let done = async {
+            while ephemeral.join_next().await.is_some() {}
+            self.runtime.shutdown().await;
+        };
+        if tokio::time::timeout(LIMIT, done).await.is_err() {
+            tracing::warn!("not all sandboxes ended in time; they end with the server");
+        }
+        let stored: Vec<Pending> = sandboxes
+            .iter()
+            .filter(|sandbox| {
+                use SandboxState as S;
+                let record = sandbox.record();
+                match record.state {
+                    S::Started | S::Starting | S::Stopping | S::Pausing | S::Paused | S::Resuming | S::Forking => true,
+                    // Of stopped ones too.
+                    S::Snapshotting | S::Resizing => record.stopped_at.is_none(),
+                    _ => false,
+                }
+            })
+            .filter_map(|sandbox| self.stopped(sandbox, SandboxState::Stopped, None))
+            .collect();
+        for pending in stored {
+            if let Err(error) = pending.stored().await {
+                tracing::warn!(%error, "a stop was not stored; the next start finds out");
+            }
+        }
+    }
+}

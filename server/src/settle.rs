@@ -1,0 +1,154 @@
+//! What a server makes of what the one before it has left, however that one ended.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use daytona_runtime::Runtime;
+use daytona_wire::sandbox::SandboxState;
+use tokio::sync::Notify;
+
+use crate::config::{DataDir, Defaults};
+use crate::events::Events;
+use crate::record::{Desired, Record, View};
+use crate::sandbox::Registry;
+use crate::snapshot::{self, Snapshots};
+use crate::store::{Contents, Store, StoreError};
+use crate::{App, ServeError, api, auth, time};
+
+/// Brings what was stored in line with what is left after the last server.
+pub(crate) async fn load(
+    dir: &DataDir,
+    opened: Result<(Store, Contents), StoreError>,
+    runtime: &Runtime,
+    key: auth::Key,
+    address: SocketAddr,
+) -> Result<Arc<App>, ServeError> {
+    let fail = |error: StoreError| ServeError::DataDir {
+        dir: dir.path.clone(),
+        reason: format!("its state cannot be read or written: {error}"),
+    };
+    let (store, Contents { sandboxes: mut records, snapshots }) = opened.map_err(fail)?;
+    let changed: Vec<&Record> =
+        records.iter_mut().filter_map(|record| settle(record, runtime).then_some(&*record)).collect();
+    if !changed.is_empty() {
+        store.put_all(changed).stored().await.map_err(fail)?;
+    }
+    remove_leftovers(dir, runtime, &records, &snapshots).await;
+    let events = Events::new();
+    let app = Arc::new(App {
+        key,
+        runtime: runtime.clone(),
+        store,
+        sandboxes: Registry::new(events.clone()),
+        snapshots: Snapshots::new(&dir.path, snapshots),
+        events,
+        view: View::new(&runtime.probe().limits),
+        defaults: Defaults::of_this_machine(),
+        address,
+        started_at: time::now(),
+        request_ids: api::RequestIds::new().map_err(|error| ServeError::io("random numbers")(error.into()))?,
+        timers: Notify::new(),
+        stopping: AtomicBool::new(false),
+    });
+    for record in records {
+        let destroying = record.state == SandboxState::Destroying;
+        let Ok(sandbox) = app.sandboxes.add(record) else {
+            continue;
+        };
+        if destroying {
+            let app = Arc::clone(&app);
+            tokio::spawn(async move { app.destroy_now(&sandbox).await });
+        }
+    }
+    Ok(app)
+}
+
+/// Nothing runs when a server starts: what was running has stopped, what was changing is decided.
+/// True if that has changed the record.
+fn settle(record: &mut Record, runtime: &Runtime) -> bool {
+    use SandboxState as S;
+    let live = !matches!(
+        record.state,
+        S::Stopped | S::Archived | S::Archiving | S::Restoring | S::PendingBuild | S::BuildFailed | S::Error
+    );
+    if record.desired == Desired::Destroyed || (live && record.ephemeral()) {
+        record.state = S::Destroying;
+        record.desired = Desired::Destroyed;
+        return true;
+    }
+    match record.state {
+        S::Stopped | S::Archived | S::BuildFailed | S::Error => return false,
+        // Its folder is whole until it is archived.
+        S::Archiving => (record.state, record.desired) = (S::Stopped, Desired::Stopped),
+        // And its archive until it starts.
+        S::Restoring => (record.state, record.desired) = (S::Archived, Desired::Archived),
+        S::PendingBuild => {
+            record.state = S::BuildFailed;
+            record.error_reason = Some("the server ended before the image was built".to_owned());
+        }
+        _ if runtime.sandbox_dir(&record.id).is_dir() => {
+            record.error_reason = (record.state == S::Paused)
+                .then(|| "the server ended while it was paused: its files are kept, its memory is lost".to_owned());
+            (record.state, record.desired) = (S::Stopped, Desired::Stopped);
+            record.stopped_at = Some(time::now());
+        }
+        _ => {
+            (record.state, record.desired) = (S::Error, Desired::Stopped);
+            record.recoverable = true;
+            record.error_reason =
+                Some("the server ended before the sandbox was made; recover it or delete it".to_owned());
+        }
+    }
+    true
+}
+
+/// Deletes what no record knows, which was never acknowledged, and what is no longer the truth.
+async fn remove_leftovers(dir: &DataDir, runtime: &Runtime, sandboxes: &[Record], snapshots: &[snapshot::Record]) {
+    let archived = |record: &&Record| record.state == SandboxState::Archived;
+    let known: HashSet<&str> = sandboxes.iter().map(|record| record.id.as_str()).collect();
+    let packed: HashSet<String> =
+        sandboxes.iter().filter(archived).map(|record| file_name(&runtime.archive_file(&record.id))).collect();
+    for name in names_in(&dir.path.join("sandboxes")) {
+        if !known.contains(name.as_str()) {
+            removed(&name, runtime.destroy(&name).await);
+        }
+    }
+    for record in sandboxes.iter().filter(archived) {
+        if runtime.sandbox_dir(&record.id).exists() {
+            removed(&record.id, runtime.delete_stored(&record.id).await);
+        }
+    }
+    for name in names_in(&runtime.archives()) {
+        if !packed.contains(&name) {
+            let path = runtime.archives().join(&name);
+            let gone = std::fs::remove_file(&path);
+            removed(&name, gone);
+        }
+    }
+    let known: HashSet<&str> = snapshots.iter().map(|record| record.id.as_str()).collect();
+    let folder = snapshot::folder(&dir.path);
+    for name in names_in(&folder) {
+        if !known.contains(name.as_str()) {
+            removed(&name, runtime.delete_folder(&folder.join(&name)).await);
+        }
+    }
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn removed<E: std::fmt::Display>(name: &str, result: Result<(), E>) {
+    match result {
+        Ok(()) => tracing::info!(name, "removed a leftover"),
+        Err(error) => tracing::warn!(name, %error, "a leftover could not be removed"),
+    }
+}
