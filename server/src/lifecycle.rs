@@ -143,27 +143,7 @@ impl App {
         .await
     }
 
-    /// Begins a change of state: refused unless the sandbox is in a state that it can begin in.
-    fn begin(
-        &self,
-        sandbox: &Sandbox,
-        what: &str,
-        from: &[SandboxState],
-        to: SandboxState,
-        check: impl FnOnce(&mut Record) -> ApiResult<()>,
-    ) -> ApiResult<SandboxState> {
-        let mut record = sandbox.record();
-        let state = record.state;
-        if !from.contains(&state) {
-            return Err(if record.changing() { changing(&record) } else { refused(&record, what, from) });
-        }
-        check(&mut record)?;
-        record.state = to;
-        record.updated_at = now();
-        Ok(state)
-    }
-
-    /// The same for a change that the next start of the server has to know of.
+    /// [`begin`] for a change that the next start of the server has to know of.
     fn begin_stored(
         &self,
         sandbox: &Sandbox,
@@ -172,7 +152,7 @@ impl App {
         to: SandboxState,
         check: impl FnOnce(&mut Record) -> ApiResult<()>,
     ) -> ApiResult<Pending> {
-        self.begin(sandbox, what, from, to, check)?;
+        begin(sandbox, what, from, to, check)?;
         Ok(self.store.put(&*sandbox.record()))
     }
 
@@ -406,6 +386,25 @@ fn spec(record: &Record) -> SandboxSpec {
         network: if record.network_block_all { Network::None } else { Network::Host },
         version: DAEMON_VERSION.to_owned(),
     }
+}
+
+/// Begins a change of state: refused unless the sandbox is in a state that it can begin in.
+fn begin(
+    sandbox: &Sandbox,
+    what: &str,
+    from: &[SandboxState],
+    to: SandboxState,
+    check: impl FnOnce(&mut Record) -> ApiResult<()>,
+) -> ApiResult<SandboxState> {
+    let mut record = sandbox.record();
+    let state = record.state;
+    if !from.contains(&state) {
+        return Err(if record.changing() { changing(&record) } else { refused(&record, what, from) });
+    }
+    check(&mut record)?;
+    record.state = to;
+    record.updated_at = now();
+    Ok(state)
 }
 
 /// What to do first, where the state forbids something.

@@ -45,7 +45,10 @@ export async function startServer() {
     clearTimeout(late)
     fs.rmSync(directory, { recursive: true, force: true })
   }
-  return { url, apiKey, close }
+  const answer = await fetch(`${url}/config`, { headers: { authorization: `Bearer ${apiKey}` } })
+  const { limits } = (await answer.json()).runtime
+  const holds = new Set(Object.keys(limits).filter((name) => limits[name].state === 'enforced'))
+  return { url, apiKey, holds, close }
 }
 
 const camel = (name) => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase())
@@ -350,6 +353,12 @@ export class Session {
   async close() {
     for (const sandbox of this.#shared.values()) await (await sandbox).delete(60, true)
     await this.client[Symbol.asyncDispose]?.()
+  }
+
+  /** Whether a case is about machines like this one. */
+  applies({ case: one }) {
+    const { holds } = this.server
+    return (one.with ?? []).every((name) => holds.has(name)) && !(one.without ?? []).some((name) => holds.has(name))
   }
 
   /** Runs one case; `changed` replaces members of its steps by their number. */

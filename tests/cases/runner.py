@@ -17,6 +17,8 @@ import subprocess
 import tempfile
 import threading
 import time
+import unittest
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +62,10 @@ class Server:
         ready = json.loads(line)
         self.url: str = ready["url"]
         self.api_key: str = ready["apiKey"]
+        request = urllib.request.Request(f"{self.url}/config", headers={"Authorization": f"Bearer {self.api_key}"})
+        with urllib.request.urlopen(request, timeout=LIMIT) as answer:
+            limits = json.load(answer)["runtime"]["limits"]
+        self.holds: set[str] = {name for name, limit in limits.items() if limit["state"] == "enforced"}
 
     def close(self) -> None:
         self._process.terminate()
@@ -214,6 +220,9 @@ class Session:
 
     def run(self, file: Json, case: Json, changed: Json | None = None) -> None:
         """Runs one case; ``changed`` replaces members of its steps by their number."""
+        holds = self.server.holds
+        if not holds.issuperset(case.get("with", [])) or holds.intersection(case.get("without", [])):
+            raise unittest.SkipTest(f"for machines with {case.get('with', [])} and without {case.get('without', [])}")
         run_id = f"c{os.getpid()}x{next(self._counter)}"
         names: dict[str, Any] = {
             "id": run_id,

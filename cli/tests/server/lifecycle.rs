@@ -290,7 +290,7 @@ async fn the_list_by_page_numbers() {
     let page = list("limit=2&page=2&sort=name&order=asc").await;
     assert_eq!((names(&page), &page["total"], &page["totalPages"]), (vec!["two".to_owned()], &json!(3), &json!(2)));
     assert_eq!(names(&list("name=WO").await), ["two"], "any part of the name");
-    assert_eq!(names(&list("labels={\"n\":\"one\"}").await), ["one"]);
+    assert_eq!(names(&list("labels=%7B%22n%22:%22one%22%7D").await), ["one"]);
     assert_eq!(names(&list("states=stopped").await), [""; 0]);
     assert_eq!(names(&list("page=9").await), [""; 0]);
     assert_eq!(names(&list("sort=createdAt").await), ["three", "two", "one"]);

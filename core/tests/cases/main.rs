@@ -28,6 +28,8 @@ type Checked = Result<(), String>;
 
 struct Session {
     server: Server,
+    /// Which limits hold on this machine.
+    holds: Vec<String>,
     client: Daytona,
     count: AtomicUsize,
 }
@@ -46,8 +48,9 @@ fn main() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads start");
     let server = Server::start();
+    let holds = runtime.block_on(calls::limits_that_hold(&server.url, &server.api_key));
     let client = calls::client(&server.url, &server.api_key).expect("a client is made");
-    let session = Arc::new(Session { server, client, count: AtomicUsize::new(0) });
+    let session = Arc::new(Session { server, holds, client, count: AtomicUsize::new(0) });
     let conclusion = libtest_mimic::run(&arguments, trials(Some((&session, runtime.handle()))));
     runtime.block_on(clean_up(&session.client));
     drop(Arc::into_inner(session).expect("all cases have ended"));
@@ -95,7 +98,18 @@ async fn clean_up(client: &Daytona) {
 }
 
 impl Session {
+    /// Whether the case is about machines like this one.
+    fn applies(&self, case: &Value) -> bool {
+        let names = |member: &str| case[member].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let holds = |name: &str| self.holds.iter().any(|held| held == name);
+        names("with").all(holds) && !names("without").any(holds)
+    }
+
     async fn case(&self, file: &File, case: &Value) -> Checked {
+        if !self.applies(case) {
+            println!("skipped: for machines with {} and without {}", case["with"], case["without"]);
+            return Ok(());
+        }
         let id = format!("r{}x{}", std::process::id(), self.count.fetch_add(1, Ordering::Relaxed));
         let local = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut names = Names::new();

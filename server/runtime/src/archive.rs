@@ -32,7 +32,8 @@ pub(crate) fn pack(dir: &Path, dest: &Path) -> Result<(), RuntimeError> {
     let packed = dest.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
         let file = File::create(&partial)?;
         let mut packer = Packer {
-            to: Builder::new(zstd::Encoder::new(BufWriter::new(file), LEVEL)?),
+            to: Builder::new(encoder(BufWriter::new(file))?),
+            entries: 0,
             links: HashMap::new(),
             opened: Opened::default(),
         };
@@ -41,8 +42,10 @@ pub(crate) fn pack(dir: &Path, dest: &Path) -> Result<(), RuntimeError> {
                 packer.tree(dir, Path::new(name))?;
             }
         }
-        let file = packer.to.into_inner()?.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let Packer { to, entries, .. } = packer;
+        let file = to.into_inner()?.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
+        verify(&partial, entries)?;
         fs::rename(&partial, dest)?;
         dest.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
     });
@@ -68,6 +71,28 @@ pub(crate) fn unpack(file: &Path, dest: &Path) -> Result<(), RuntimeError> {
     })
 }
 
+fn encoder<W: Write>(to: W) -> io::Result<zstd::Encoder<'static, W>> {
+    let mut encoder = zstd::Encoder::new(to, LEVEL)?;
+    encoder.include_checksum(true)?;
+    Ok(encoder)
+}
+
+/// Reads all of an archive: what it was made from is deleted next.
+fn verify(file: &Path, entries: usize) -> io::Result<()> {
+    let mut archive = tar::Archive::new(zstd::Decoder::new(BufReader::new(File::open(file)?))?);
+    let mut seen = 0;
+    for entry in archive.entries()? {
+        io::copy(&mut entry?, &mut io::sink())?;
+        seen += 1;
+    }
+    // Its checksum comes last.
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
+    if seen == entries {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("{seen} of {entries} entries can be read again")))
+}
+
 #[cfg(target_os = "linux")]
 fn sync_around(folder: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(folder)?)?)
@@ -81,6 +106,7 @@ fn sync_around(_folder: &Path) -> io::Result<()> {
 
 struct Packer<W: Write> {
     to: Builder<W>,
+    entries: usize,
     /// Files with several names that were packed already, by inode.
     links: HashMap<u64, PathBuf>,
     opened: Opened,
@@ -104,7 +130,9 @@ impl<W: Write> Packer<W> {
     }
 
     fn entry(&mut self, path: &Path, name: &Path, metadata: &fs::Metadata) -> io::Result<()> {
+        self.entries += 1;
         let mut header = Header::new_gnu();
+        header.set_size(0);
         if !metadata.is_dir() && metadata.nlink() > 1 {
             if let Some(first) = self.links.get(&metadata.ino()) {
                 header.set_entry_type(EntryType::Link);
@@ -127,7 +155,10 @@ impl<W: Write> Packer<W> {
             Some(Special::Pipe) => EntryType::Fifo,
             Some(Special::Whiteout) => EntryType::Char,
             // A socket, say: nobody listens on it any more.
-            None => return Ok(()),
+            None => {
+                self.entries -= 1;
+                return Ok(());
+            }
         });
         self.extensions(&attributes)?;
         if kind.is_file() {

@@ -6,7 +6,7 @@ use daytona_runtime::RuntimeError;
 use daytona_wire::sandbox::SandboxState;
 use daytona_wire::snapshot::SnapshotState;
 
-use super::{finish, sandbox_deleted};
+use super::{begin, finish, sandbox_deleted};
 use crate::App;
 use crate::error::ApiResult;
 use crate::record::{Desired, Record};
@@ -26,7 +26,7 @@ impl App {
         self.refuse_when_stopping()?;
         let can = self.can_freeze("fork");
         let mut fork = None;
-        self.begin(sandbox, "forked", &[SandboxState::Started], SandboxState::Forking, |record| {
+        begin(sandbox, "forked", &[SandboxState::Started], SandboxState::Forking, |record| {
             can?;
             fork = Some(new(record)?);
             Ok(())
@@ -69,7 +69,7 @@ impl App {
         let can = self.can_freeze("a snapshot of a running sandbox");
         let mut record = None;
         let from = [SandboxState::Started, SandboxState::Stopped];
-        let before = self.begin(sandbox, "made a snapshot of", &from, SandboxState::Snapshotting, |sandbox| {
+        let before = begin(sandbox, "made a snapshot of", &from, SandboxState::Snapshotting, |sandbox| {
             if sandbox.state == SandboxState::Started {
                 can?;
             }

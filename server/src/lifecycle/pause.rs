@@ -5,7 +5,7 @@ use std::sync::Arc;
 use daytona_runtime::{Enforcement, RuntimeError};
 use daytona_wire::sandbox::SandboxState;
 
-use super::finish;
+use super::{begin, finish};
 use crate::App;
 use crate::error::ApiResult;
 use crate::record::Desired;
@@ -16,7 +16,7 @@ impl App {
     /// it goes on.
     pub(crate) async fn pause(self: &Arc<Self>, sandbox: &Arc<Sandbox>) -> ApiResult<()> {
         let can = self.can_freeze("pause");
-        self.begin(sandbox, "paused", &[SandboxState::Started], SandboxState::Pausing, |record| {
+        begin(sandbox, "paused", &[SandboxState::Started], SandboxState::Pausing, |record| {
             can?;
             record.desired = Desired::Paused;
             Ok(())
@@ -42,7 +42,7 @@ impl App {
 
     /// Thaws a paused sandbox.
     pub(super) async fn resume(self: &Arc<Self>, sandbox: &Arc<Sandbox>) -> ApiResult<()> {
-        self.begin(sandbox, "resumed", &[SandboxState::Paused], SandboxState::Resuming, |record| {
+        begin(sandbox, "resumed", &[SandboxState::Paused], SandboxState::Resuming, |record| {
             record.desired = Desired::Started;
             Ok(())
         })?;

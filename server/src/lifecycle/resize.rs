@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use daytona_runtime::{Enforcement, RuntimeKind};
 use daytona_wire::sandbox::{ResizeSandbox, SandboxState};
 
-use super::finish;
+use super::{begin, finish};
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
 use crate::record::Record;
@@ -63,7 +63,7 @@ impl App {
         self.can_limit(asked)?;
         let mut change = Change::default();
         let from = [SandboxState::Started, SandboxState::Stopped];
-        let before = self.begin(sandbox, "resized", &from, SandboxState::Resizing, |record| {
+        let before = begin(sandbox, "resized", &from, SandboxState::Resizing, |record| {
             change = Change::checked(asked, record)?;
             Ok(())
         })?;
