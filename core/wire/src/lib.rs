@@ -9,11 +9,14 @@ pub mod error;
 pub mod exec_stream;
 pub mod files;
 pub mod interpreter;
+pub mod preview;
 pub mod process;
 pub mod pty;
 pub mod sandbox;
 pub mod session;
 pub mod snapshot;
+pub mod ssh;
+pub mod tunnel;
 
 /// Base URL plus one path, as several control plane routes answer it.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]

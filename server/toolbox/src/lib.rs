@@ -11,6 +11,8 @@ mod error;
 mod exec_stream;
 mod files;
 mod interpreter;
+mod port;
+mod private;
 mod process;
 mod pty;
 mod ring;
@@ -127,6 +129,8 @@ pub fn router(mut config: AgentConfig) -> Router {
         .merge(exec_stream::routes())
         .merge(files::routes())
         .merge(interpreter::routes())
+        .merge(port::routes())
+        .merge(private::routes())
         .merge(pty::routes())
         .merge(session::routes())
         .merge(missing())
@@ -140,7 +144,7 @@ pub fn router(mut config: AgentConfig) -> Router {
 fn missing() -> Router<App> {
     let mut router = Router::new();
     for path in
-        ["/env", "/init", "/port", "/port/{port}/in-use", "/git/{*rest}", "/lsp/{*rest}", "/computeruse/{*rest}"]
+        ["/env", "/init", "/git/{*rest}", "/lsp/{*rest}", "/computeruse/{*rest}"]
     {
         router = router.route(path, any(error::not_implemented));
     }

@@ -2,12 +2,15 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::server::conn::http1;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::io::{Errno, FdFlags};
@@ -137,4 +140,12 @@ impl AsyncWrite for Connection {
             }
         }
     }
+}
+
+/// The stream of a connection whose protocol was switched, and what came before that was noticed.
+pub(crate) fn raw(upgraded: Upgraded) -> io::Result<(Bytes, UnixStream)> {
+    let parts = upgraded.downcast::<TokioIo<Connection>>().map_err(|_| io::ErrorKind::Unsupported)?;
+    // Whoever is at the other end may take its time, and each direction ends by itself.
+    let stream = parts.io.into_inner().stream.get_ref().as_fd().try_clone_to_owned()?;
+    Ok((parts.read_buf, UnixStream::from_std(stream.into())?))
 }

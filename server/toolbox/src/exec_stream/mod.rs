@@ -5,7 +5,7 @@ mod connection;
 mod output;
 mod reader;
 mod running;
-mod signal;
+pub(crate) mod signal;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

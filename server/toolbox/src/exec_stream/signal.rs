@@ -39,7 +39,7 @@ const SIGNALS: &[(&str, Signal)] = &[
 ];
 
 /// `SIGTERM`, `term` or `15`.
-pub(super) fn parse(text: &str) -> Option<Signal> {
+pub(crate) fn parse(text: &str) -> Option<Signal> {
     if let Ok(number) = text.parse() {
         return Signal::from_named_raw(number);
     }

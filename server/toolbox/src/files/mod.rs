@@ -7,7 +7,7 @@ mod change;
 mod download;
 mod form;
 mod list;
-mod path;
+pub(crate) mod path;
 mod search;
 mod upload;
 mod write;

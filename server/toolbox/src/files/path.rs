@@ -14,7 +14,7 @@ const LINKS: usize = 40;
 
 /// What to do with a symbolic link at the very end of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Last {
+pub(crate) enum Last {
     /// The path means what the link points to.
     Follow,
     /// The path means the link.
@@ -27,7 +27,7 @@ pub(super) enum Last {
 /// the folder. A process of the same user can still swap a directory for a link between this
 /// check and the use: the unisolated runtime guards against mistakes, not against the user, who
 /// could open the file directly.
-pub(super) fn resolve(app: &App, asked: &str, last: Last) -> Result<PathBuf> {
+pub(crate) fn resolve(app: &App, asked: &str, last: Last) -> Result<PathBuf> {
     let path = absolute(app, asked)?;
     let Some(folder) = &app.config.confine else {
         return Ok(path);
@@ -45,7 +45,7 @@ pub(super) fn resolve(app: &App, asked: &str, last: Last) -> Result<PathBuf> {
 }
 
 /// As [`resolve`], with every link resolved: where a write to `asked` lands.
-pub(super) fn resolve_real(app: &App, asked: &str) -> Result<PathBuf> {
+pub(crate) fn resolve_real(app: &App, asked: &str) -> Result<PathBuf> {
     let path = resolve(app, asked, Last::Follow)?;
     if app.config.confine.is_some() {
         return Ok(path);
