@@ -31,6 +31,10 @@ pub(crate) mod code {
     pub(crate) const SANDBOX_NOT_RUNNING: &str = "SANDBOX_NOT_RUNNING";
     pub(crate) use daytona_wire::error::code::{SANDBOX_DESTROYED, SANDBOX_STOPPED};
     pub(crate) const AGENT_UNREACHABLE: &str = "AGENT_UNREACHABLE";
+    pub(crate) use daytona_wire::tunnel::CODE_UNREACHABLE as PORT_UNREACHABLE;
+    pub(crate) const PORT_NO_ANSWER: &str = "PORT_NO_ANSWER";
+    pub(crate) const PREVIEW_TOKEN_INVALID: &str = "PREVIEW_TOKEN_INVALID";
+    pub(crate) const PREVIEW_LOOP: &str = "PREVIEW_LOOP";
     pub(crate) const SIGNATURE_INVALID: &str = "SIGNATURE_INVALID";
     pub(crate) const SIGNATURE_EXPIRED: &str = "SIGNATURE_EXPIRED";
     pub(crate) const STORAGE_FAILED: &str = "STORAGE_FAILED";

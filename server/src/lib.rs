@@ -1,13 +1,16 @@
 //! The local Daytona server: control plane, store and proxy on one loopback port.
 
+mod access;
 mod api;
 mod auth;
 mod body;
 mod config;
+mod credentials;
 mod error;
 mod events;
 mod lease;
 mod lifecycle;
+mod preview;
 mod proxy;
 mod record;
 mod sandbox;
@@ -18,6 +21,7 @@ mod snapshot;
 mod store;
 mod time;
 mod timers;
+mod tunnel;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;

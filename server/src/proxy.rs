@@ -16,20 +16,19 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::net::UnixStream;
 
 use crate::App;
+use crate::credentials::{self, without_token};
 use crate::error::{ApiError, ApiResult, code};
-use crate::sandbox::{Activity, Sandbox};
+use crate::sandbox::{Activity, Live, Sandbox};
 use crate::signing::{self, Signed};
+use crate::tunnel;
 
-/// Credentials a preview URL may carry; the agent never sees them.
-const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-daytona-preview-token");
-const TOKEN_QUERY: &str = "DAYTONA_SANDBOX_AUTH_KEY";
 const SKIP_ACTIVITY: HeaderName = HeaderName::from_static("x-daytona-skip-last-activity-update");
 /// How long a request waits for a sandbox that is just starting.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -38,17 +37,17 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Agent(Client<UnixConnector, Body>);
 
 impl Agent {
-    pub(crate) fn new(socket: PathBuf) -> Self {
+    pub(crate) fn new(socket: Arc<PathBuf>) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(20))
             .pool_max_idle_per_host(64)
-            .build(UnixConnector(Arc::new(socket)));
+            .build(UnixConnector(socket));
         Self(client)
     }
 }
 
-/// `any /toolbox/{*rest}`
+/// `any /toolbox/{*rest}`, and `any /api/toolbox/{id}/toolbox/{*rest}` of older clients.
 pub(crate) async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let answer = match prepare(&app, &mut parts).await {
@@ -58,24 +57,31 @@ pub(crate) async fn handle(State(app): State<Arc<App>>, request: Request) -> Res
     answer.unwrap_or_else(refuse)
 }
 
-fn refuse(error: ApiError) -> Response {
+/// The failure of a proxied request.
+pub(crate) fn refuse(error: ApiError) -> Response {
     axum::response::IntoResponse::into_response(error.by_proxy())
 }
 
 /// Checks the caller, finds the sandbox and rewrites the request for its agent.
 async fn prepare(app: &App, parts: &mut axum::http::request::Parts) -> ApiResult<Arc<Sandbox>> {
     let path = parts.uri.path();
-    let rest = path.strip_prefix("/toolbox/").unwrap_or_default();
-    let (id, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (path, old) = match path.strip_prefix("/api/toolbox/") {
+        Some(path) => (path, true),
+        None => (path.strip_prefix("/toolbox/").unwrap_or_default(), false),
+    };
+    let (id, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+    let rest = if old { rest.strip_prefix("/toolbox").unwrap_or(rest) } else { rest };
     let rest = if rest.is_empty() { "/" } else { rest };
     let id = percent_decode_str(id).decode_utf8_lossy();
     let query = parts.uri.query().unwrap_or_default();
 
-    let (sandbox, query) = if app.key.allows(&parts.headers) {
-        (app.sandboxes.find(&id)?, without_token(query))
-    } else {
-        signed(app, parts.method.as_str(), &id, rest, query)?
+    let named = app.sandboxes.find(&id);
+    let allowed = match &named {
+        Ok(sandbox) => credentials::given(app, sandbox, &parts.headers, query).is_some(),
+        Err(_) => app.key.allows(&parts.headers),
     };
+    let (sandbox, query) =
+        if allowed { (named?, without_token(query)) } else { signed(app, parts.method.as_str(), &id, rest, query)? };
     let target = match query.as_str() {
         "" => rest.to_owned(),
         query => format!("{rest}?{query}"),
@@ -113,25 +119,34 @@ fn signed(app: &App, method: &str, id: &str, path: &str, query: &str) -> ApiResu
     Ok((sandbox, format!("path={path}")))
 }
 
-/// The query without the credential that it may carry.
-fn without_token(query: &str) -> String {
-    if !query.contains(TOKEN_QUERY) {
-        return query.to_owned();
-    }
-    let is_token = |pair: &&str| pair.split('=').next() == Some(TOKEN_QUERY);
-    let rest: Vec<&str> = query.split('&').filter(|pair| !is_token(pair)).collect();
-    rest.join("&")
-}
-
 /// A sandbox on its way up is worth waiting for: it takes milliseconds.
-async fn wait_for_start(sandbox: &Sandbox) {
+pub(crate) async fn wait_for_start(sandbox: &Sandbox) {
     use daytona_wire::sandbox::SandboxState::{Creating, Restoring, Resuming, Starting};
     if matches!(sandbox.record().state, Creating | Starting | Restoring | Resuming) {
         let _ = tokio::time::timeout(START_PATIENCE, sandbox.operation.lock()).await;
     }
 }
 
-async fn forward(sandbox: &Arc<Sandbox>, mut request: Request) -> ApiResult<Response> {
+/// Passes a request on to the agent.
+pub(crate) async fn forward(sandbox: &Arc<Sandbox>, mut request: Request) -> ApiResult<Response> {
+    // These are the server's own.
+    if request.uri().path().starts_with(daytona_wire::tunnel::PREFIX) {
+        let message = "the toolbox has no such route";
+        return Err(ApiError::new(StatusCode::NOT_FOUND, code::NOT_FOUND, message));
+    }
+    request.headers_mut().remove(header::AUTHORIZATION);
+    request.headers_mut().remove(header::COOKIE);
+    request.headers_mut().insert(header::HOST, HeaderValue::from_static("sandbox"));
+    exchange(sandbox, request, |live, request| live.agent.0.request(request), unreachable).await
+}
+
+/// Sends a request into a running sandbox and passes the answer, or the bytes after a switch of protocols, back.
+pub(crate) async fn exchange(
+    sandbox: &Arc<Sandbox>,
+    mut request: Request,
+    send: impl FnOnce(&Live, Request) -> ResponseFuture,
+    failed: impl FnOnce(&Sandbox, &hyper_util::client::legacy::Error) -> ApiError,
+) -> ApiResult<Response> {
     let Some(live) = sandbox.reachable() else {
         return Err(sandbox.not_running());
     };
@@ -142,10 +157,7 @@ async fn forward(sandbox: &Arc<Sandbox>, mut request: Request) -> ApiResult<Resp
     let upgrade = upgrade_of(request.headers());
     let client_side = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     clean(request.headers_mut());
-    request.headers_mut().remove(header::AUTHORIZATION);
-    request.headers_mut().remove(header::COOKIE);
-    request.headers_mut().remove(TOKEN_HEADER);
-    request.headers_mut().insert(header::HOST, HeaderValue::from_static("sandbox"));
+    request.headers_mut().remove(credentials::TOKEN_HEADER);
     if let Some(protocol) = upgrade {
         let headers = request.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -155,12 +167,13 @@ async fn forward(sandbox: &Arc<Sandbox>, mut request: Request) -> ApiResult<Resp
 
     let answer = tokio::select! {
         biased;
-        answer = live.agent.0.request(request) => answer,
+        answer = send(&live, request) => answer,
         () = live.ended() => return Err(sandbox.ended_meanwhile()),
     };
     let mut response = match answer {
         Ok(response) => response,
-        Err(error) => return Err(unreachable(sandbox, &error)),
+        Err(_) if sandbox.live().is_none() => return Err(sandbox.ended_meanwhile()),
+        Err(error) => return Err(failed(sandbox, &error)),
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let agent_side = hyper::upgrade::on(&mut response);
@@ -191,9 +204,6 @@ async fn copy(client: hyper::upgrade::OnUpgrade, agent: hyper::upgrade::OnUpgrad
 
 /// Why the agent gave no answer.
 fn unreachable(sandbox: &Sandbox, error: &hyper_util::client::legacy::Error) -> ApiError {
-    if sandbox.live().is_none() {
-        return sandbox.ended_meanwhile();
-    }
     let cause =
         std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
     tracing::warn!(sandbox = %sandbox.id, cause, "the agent gave no answer");
@@ -279,20 +289,7 @@ impl tower_service::Service<Uri> for UnixConnector {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let path = Arc::clone(&self.0);
-        Box::pin(async move {
-            let mut pause = Duration::from_millis(1);
-            loop {
-                match UnixStream::connect(path.as_path()).await {
-                    Ok(stream) => return Ok(AgentStream(TokioIo::new(stream))),
-                    // The agent has not accepted the connections before this one yet.
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(Duration::from_millis(50));
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        })
+        Box::pin(async move { Ok(AgentStream(TokioIo::new(tunnel::connect(&path).await?))) })
     }
 }
 

@@ -6,6 +6,7 @@ use daytona_runtime::{Limits, RuntimeKind};
 use daytona_wire::sandbox::{BuildInfo, Sandbox, SandboxState};
 use serde::{Deserialize, Serialize};
 
+use crate::access::Access;
 use crate::time::{Millis, rfc3339};
 
 /// The one organization of a local server.
@@ -104,6 +105,8 @@ pub(crate) struct Record {
     #[serde(default)]
     pub(crate) queue_timeout: Option<i64>,
     pub(crate) signing_key: String,
+    #[serde(default)]
+    pub(crate) access: Access,
 }
 
 impl Record {
@@ -322,6 +325,7 @@ mod tests {
                 archived_at: None,
                 queue_timeout: None,
                 signing_key: "key".to_owned(),
+                access: Access::default(),
             }
         }
     }

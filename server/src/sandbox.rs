@@ -10,8 +10,10 @@ use axum::http::StatusCode;
 use daytona_wire::sandbox::SandboxState;
 use tokio::sync::watch;
 
+use crate::access::PreviewToken;
 use crate::error::{ApiError, ApiResult, code};
 use crate::events::Events;
+use crate::preview::Ports;
 use crate::proxy::Agent;
 use crate::record::Record;
 use crate::time::{Millis, now};
@@ -24,6 +26,7 @@ pub(crate) struct Sandbox {
     live: Mutex<Option<Arc<Live>>>,
     /// Held by whatever starts, stops or destroys it.
     pub(crate) operation: tokio::sync::Mutex<()>,
+    pub(crate) preview_token: PreviewToken,
     last_activity: AtomicI64,
     requests: AtomicUsize,
 }
@@ -31,6 +34,8 @@ pub(crate) struct Sandbox {
 /// A running sandbox's agent.
 pub(crate) struct Live {
     pub(crate) agent: Agent,
+    pub(crate) ports: Ports,
+    pub(crate) socket: Arc<PathBuf>,
     ended: watch::Sender<bool>,
 }
 
@@ -50,6 +55,7 @@ impl Sandbox {
             record: Mutex::new(record),
             live: Mutex::new(None),
             operation: tokio::sync::Mutex::new(()),
+            preview_token: PreviewToken::default(),
             requests: AtomicUsize::new(0),
         })
     }
@@ -85,7 +91,14 @@ impl Sandbox {
 
     /// From now on requests go to the agent behind this socket.
     pub(crate) fn go_live(&self, socket: PathBuf) {
-        let live = Live { agent: Agent::new(socket), ended: watch::Sender::new(false) };
+        self.preview_token.rotate();
+        let socket = Arc::new(socket);
+        let live = Live {
+            agent: Agent::new(Arc::clone(&socket)),
+            ports: Ports::new(Arc::clone(&socket)),
+            socket,
+            ended: watch::Sender::new(false),
+        };
         *self.live_slot() = Some(Arc::new(live));
     }
 

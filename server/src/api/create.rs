@@ -158,6 +158,7 @@ fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
         archived_at: None,
         queue_timeout,
         signing_key: new_signing_key()?,
+        access: crate::access::Access::default(),
     })
 }
 
@@ -310,7 +311,7 @@ pub(super) fn new_signing_key() -> ApiResult<String> {
     signing::new_key().map_err(no_randomness)
 }
 
-fn no_randomness(error: getrandom::Error) -> ApiError {
+pub(crate) fn no_randomness(error: getrandom::Error) -> ApiError {
     ApiError::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         code::RUNTIME_FAILED,

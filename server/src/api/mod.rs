@@ -6,6 +6,7 @@ mod extract;
 mod lifecycle;
 mod list;
 mod paginated;
+mod preview;
 mod sandbox;
 mod settings;
 mod snapshot;
@@ -22,6 +23,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post, put};
 
+pub(crate) use self::create::no_randomness;
 pub(crate) use self::extract::Base;
 use crate::App;
 use crate::body::Draining;
@@ -50,6 +52,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/build-logs", get(sandbox::build_logs))
         .route("/build-logs-url", get(sandbox::build_logs_url))
         .route("/toolbox-proxy-url", get(sandbox::toolbox_proxy_url))
+        .route("/ports/{port}/preview-url", get(preview::preview_url))
+        .route("/ports/{port}/signed-preview-url", get(preview::signed_preview_url))
+        .route("/ports/{port}/signed-preview-url/{token}/expire", post(preview::expire_signed_preview_url))
         .route("/labels", put(settings::labels))
         .route("/public/{value}", post(settings::public))
         .route("/autostop/{value}", post(settings::auto_stop))
@@ -67,6 +72,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/snapshots/{id}", get(snapshot::get).delete(snapshot::delete))
         .route("/snapshots/{id}/activate", post(snapshot::activate))
         .route("/snapshots/{id}/deactivate", post(snapshot::deactivate))
+        .route("/preview/{id}/access", get(preview::access))
+        .route("/preview/{id}/signing-key", get(settings::signing_key))
         .route("/config", get(config::config))
         .route("/health", get(config::health))
         .route("/health/ready", get(config::health));
@@ -81,7 +88,18 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         // These check their callers themselves: the key comes in a packet, signed URLs come without it.
         .route("/api/socket.io/", any(crate::events::connect))
         .route("/toolbox/{*rest}", any(crate::proxy::handle))
+        .route("/api/toolbox/{id}/toolbox", any(crate::proxy::handle))
+        .route("/api/toolbox/{id}/toolbox/{*rest}", any(crate::proxy::handle))
+        .route("/preview/{target}", any(crate::preview::by_path))
+        .route("/preview/{target}/", any(crate::preview::by_path))
+        .route("/preview/{target}/{*rest}", any(crate::preview::by_path))
+        // A proxy of one's own asks these for somebody who has no key: the ids and tokens cannot be guessed.
+        .route("/api/preview/{id}/public", get(preview::public))
+        .route("/api/preview/{id}/preview-warning", get(preview::warning))
+        .route("/api/preview/{id}/validate/{token}", get(preview::validate))
+        .route("/api/preview/{id}/{port}/sandbox-id", get(preview::sandbox_id))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(Arc::clone(&app), crate::preview::by_host))
         .layer(from_fn_with_state(Arc::clone(&app), finish))
         .with_state(app)
 }
@@ -94,7 +112,7 @@ async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next)
 }
 
 /// Numbers the requests, renders the errors, writes the log. Queries are not logged: they may
-/// carry signatures.
+/// carry signatures; so may paths.
 async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let begin = Instant::now();
     let id = app.request_ids.next();
@@ -109,6 +127,7 @@ async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -
     }
     response.headers_mut().insert(REQUEST_ID, id.clone());
     let status = response.status();
+    let path = without_secrets(&path);
     if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
         tracing::warn!(%method, path, status = status.as_u16(), ?id, cause, "failed");
     } else {
@@ -116,6 +135,13 @@ async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -
         tracing::debug!(%method, path, status = status.as_u16(), ?id, ms, cause, "answered");
     }
     response
+}
+
+/// A path for the log: the tokens of previews stand in some.
+fn without_secrets(path: &str) -> &str {
+    let places = ["/preview/", "/api/preview/", "/signed-preview-url/"];
+    let end = places.iter().find_map(|place| path.find(place).map(|at| at + place.len()));
+    end.map_or(path, |end| &path[..end])
 }
 
 /// Makes request ids: unique over restarts, cheap.
@@ -127,6 +153,11 @@ pub(crate) struct RequestIds {
 impl RequestIds {
     pub(crate) fn new() -> Result<Self, getrandom::Error> {
         Ok(Self { prefix: getrandom::u32()?, next: AtomicU64::new(1) })
+    }
+
+    /// Names this server among the proxies of a request.
+    pub(crate) fn instance(&self) -> String {
+        format!("daytona-native-{:08x}", self.prefix)
     }
 
     fn next(&self) -> HeaderValue {

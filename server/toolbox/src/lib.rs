@@ -143,9 +143,7 @@ pub fn router(mut config: AgentConfig) -> Router {
 /// Routes of the protocol that are not served.
 fn missing() -> Router<App> {
     let mut router = Router::new();
-    for path in
-        ["/env", "/init", "/git/{*rest}", "/lsp/{*rest}", "/computeruse/{*rest}"]
-    {
+    for path in ["/env", "/init", "/git/{*rest}", "/lsp/{*rest}", "/computeruse/{*rest}"] {
         router = router.route(path, any(error::not_implemented));
     }
     router

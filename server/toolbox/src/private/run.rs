@@ -143,12 +143,7 @@ impl Program {
         Ok(Self::new(child, Box::new(stdin), output, None))
     }
 
-    fn new(
-        child: Child,
-        input: Box<dyn AsyncWrite + Send + Unpin>,
-        output: Output,
-        control: Option<OwnedFd>,
-    ) -> Self {
+    fn new(child: Child, input: Box<dyn AsyncWrite + Send + Unpin>, output: Output, control: Option<OwnedFd>) -> Self {
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         Self { child, leader, input, output, control }
     }

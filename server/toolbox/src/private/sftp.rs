@@ -52,7 +52,10 @@ struct Session {
 }
 
 enum Open {
-    File { file: Arc<File>, append: bool },
+    File {
+        file: Arc<File>,
+        append: bool,
+    },
     /// `None` while it is being read.
     Dir(Option<ReadDir>),
 }
@@ -227,9 +230,11 @@ impl Handler for Session {
 
     async fn write(&mut self, id: u32, handle: String, offset: u64, data: Vec<u8>) -> Reply<Status> {
         let (file, append) = self.file(&handle)?;
-        on_disk(move || {
-            if append { io::Write::write_all(&mut &*file, &data) } else { file.write_all_at(&data, offset) }
-        })
+        on_disk(
+            move || {
+                if append { io::Write::write_all(&mut &*file, &data) } else { file.write_all_at(&data, offset) }
+            },
+        )
         .await?;
         Ok(done(id))
     }
