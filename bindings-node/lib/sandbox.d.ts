@@ -14,6 +14,54 @@ export interface SandboxVolume {
   subpath?: string
 }
 
+/** Where a port of a sandbox can be reached with its token. */
+export interface PortPreviewUrl {
+  /** The sandbox. */
+  sandboxId: string
+  /** Absolute, without the token. */
+  url: string
+  /** To be sent as the header `X-Daytona-Preview-Token`; another one after each start. */
+  token: string
+}
+
+/** Where a port of a sandbox can be reached for a time by whoever has the URL. */
+export interface SignedPortPreviewUrl {
+  /** The sandbox. */
+  sandboxId: string
+  /** The one port it leads to. */
+  port: number
+  /** A part of the URL; what {@link Sandbox.expireSignedPreviewUrl} takes. */
+  token: string
+  /** Absolute, with the token. */
+  url: string
+}
+
+/** A token that lets its holder in over SSH. */
+export interface SshAccessDto {
+  /** Of this access. */
+  id: string
+  /** The sandbox. */
+  sandboxId: string
+  /** The SSH user name; there is no password. */
+  token: string
+  /** RFC 3339 time when it lets in for the last time. */
+  expiresAt: string
+  /** RFC 3339. */
+  createdAt: string
+  /** RFC 3339. */
+  updatedAt: string
+  /** For a shell: `ssh ... TOKEN@HOST`. */
+  sshCommand: string
+}
+
+/** Whether a token lets its holder in. */
+export interface SshAccessValidationDto {
+  /** It does. */
+  valid: boolean
+  /** The sandbox it leads to; empty if it is not valid. */
+  sandboxId: string
+}
+
 /** The state a sandbox is going to. */
 export type SandboxDesiredState =
   'destroyed' | 'started' | 'stopped' | 'resized' | 'archived' | 'paused' | (string & {})
@@ -386,4 +434,43 @@ export declare class Sandbox {
 
   /** Makes a new signing key: every URL signed so far stops working. */
   rotateSigningKey(options?: CallOptions): Promise<void>
+
+  /**
+   * Where what listens on a port can be reached over HTTP.
+   *
+   * @param port  from 1 to 65535
+   * @throws {DaytonaInvalidArgumentError} if it is no port
+   */
+  getPreviewLink(port: number, options?: CallOptions): Promise<PortPreviewUrl>
+
+  /**
+   * A URL that leads whoever has it to a port, without a token beside it.
+   *
+   * @param port              from 1 to 65535
+   * @param expiresInSeconds  from 1 to 86400, default 60
+   * @throws {DaytonaInvalidArgumentError} if it is no port, or less than a second
+   * @throws {DaytonaBadRequestError} if it is more than a day
+   */
+  getSignedPreviewUrl(port: number, expiresInSeconds?: number, options?: CallOptions): Promise<SignedPortPreviewUrl>
+
+  /**
+   * Ends a signed URL before its time.
+   *
+   * @throws {DaytonaNotFoundError} if it has expired, or never was
+   */
+  expireSignedPreviewUrl(port: number, token: string, options?: CallOptions): Promise<void>
+
+  /**
+   * A token that lets its holder in over SSH; the one made before lets nobody in any more.
+   *
+   * @param expiresInMinutes  from 1, default 60
+   * @throws {DaytonaInvalidArgumentError} if it is less than a minute
+   */
+  createSshAccess(expiresInMinutes?: number, options?: CallOptions): Promise<SshAccessDto>
+
+  /** Takes a token back, and ends what its holder does. */
+  revokeSshAccess(token: string, options?: CallOptions): Promise<void>
+
+  /** Whether a token lets its holder in, and into which sandbox. */
+  validateSshAccess(token: string, options?: CallOptions): Promise<SshAccessValidationDto>
 }

@@ -6,6 +6,10 @@ const { CodeInterpreter } = require('./interpreter')
 const { Process } = require('./process')
 const { integer, json, limit, object, optionalText, text } = require('./arguments')
 
+function answer(options, start) {
+  return call(start, { convert: JSON.parse, signal: options?.signal })
+}
+
 class Sandbox {
   #native
   #codeInterpreter
@@ -239,6 +243,44 @@ class Sandbox {
 
   async rotateSigningKey(options) {
     return result(await call((id) => this.#native.rotateSigningKey(id), { signal: options?.signal }))
+  }
+
+  async getPreviewLink(port, options) {
+    integer('port', port)
+    const seconds = limit(undefined, options)
+    return result(await answer(options, (id) => this.#native.getPreviewLink(id, port, seconds)))
+  }
+
+  async getSignedPreviewUrl(port, expiresInSeconds, options) {
+    integer('port', port)
+    const life = expiresInSeconds == null ? undefined : integer('expiresInSeconds', expiresInSeconds)
+    const seconds = limit(undefined, options)
+    return result(await answer(options, (id) => this.#native.createSignedPreviewUrl(id, port, life, seconds)))
+  }
+
+  async expireSignedPreviewUrl(port, token, options) {
+    integer('port', port)
+    text('token', token)
+    const seconds = limit(undefined, options)
+    result(await answer(options, (id) => this.#native.expireSignedPreviewUrl(id, port, token, seconds)))
+  }
+
+  async createSshAccess(expiresInMinutes, options) {
+    const life = expiresInMinutes == null ? undefined : integer('expiresInMinutes', expiresInMinutes)
+    const seconds = limit(undefined, options)
+    return result(await answer(options, (id) => this.#native.createSshAccess(id, life, seconds)))
+  }
+
+  async revokeSshAccess(token, options) {
+    text('token', token)
+    const seconds = limit(undefined, options)
+    result(await answer(options, (id) => this.#native.revokeSshAccess(id, token, seconds)))
+  }
+
+  async validateSshAccess(token, options) {
+    text('token', token)
+    const seconds = limit(undefined, options)
+    return result(await answer(options, (id) => this.#native.validateSshAccess(id, token, seconds)))
   }
 }
 

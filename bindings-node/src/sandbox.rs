@@ -4,6 +4,7 @@ use std::future::Future;
 
 use daytona_core::{FileSystem, Process, Result, Sandbox};
 use napi_derive::napi;
+use serde::Serialize;
 
 use crate::completion::{Calls, Outcome};
 use crate::daytona::parse;
@@ -40,6 +41,18 @@ impl NativeSandbox {
                 Ok(()) => Outcome::Json(data),
                 Err(error) => Outcome::Failed(error, Some(data)),
             })
+        });
+    }
+
+    /// Starts a call whose result goes as JSON.
+    fn answer<T: Serialize, F>(&self, id: u32, work: impl FnOnce(Sandbox) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        let sandbox = self.sandbox.clone();
+        self.calls.spawn(id, async move {
+            let answer = work(sandbox).await?;
+            Ok(Outcome::Json(serde_json::to_string(&answer).expect("names are strings")))
         });
     }
 
@@ -168,5 +181,45 @@ impl NativeSandbox {
     pub fn rotate_signing_key(&self, id: u32) {
         let sandbox = self.sandbox.clone();
         self.calls.spawn(id, async move { sandbox.rotate_signing_key().await.map(|()| Outcome::Unit) });
+    }
+
+    /// Where a port can be reached.
+    #[napi]
+    pub fn get_preview_link(&self, id: u32, port: i64, timeout: Option<f64>) {
+        self.answer(id, move |sandbox| async move { sandbox.get_preview_link(port, timeout).await });
+    }
+
+    /// A URL that leads whoever has it to a port.
+    #[napi]
+    pub fn create_signed_preview_url(&self, id: u32, port: i64, seconds: Option<i64>, timeout: Option<f64>) {
+        let work =
+            move |sandbox: Sandbox| async move { sandbox.create_signed_preview_url(port, seconds, timeout).await };
+        self.answer(id, work);
+    }
+
+    /// Ends such a URL.
+    #[napi]
+    pub fn expire_signed_preview_url(&self, id: u32, port: i64, token: String, timeout: Option<f64>) {
+        let work =
+            move |sandbox: Sandbox| async move { sandbox.expire_signed_preview_url(port, &token, timeout).await };
+        self.answer(id, work);
+    }
+
+    /// Lets somebody in over SSH.
+    #[napi]
+    pub fn create_ssh_access(&self, id: u32, minutes: Option<i64>, timeout: Option<f64>) {
+        self.answer(id, move |sandbox| async move { sandbox.create_ssh_access(minutes, timeout).await });
+    }
+
+    /// Lets nobody in with it any more.
+    #[napi]
+    pub fn revoke_ssh_access(&self, id: u32, token: String, timeout: Option<f64>) {
+        self.answer(id, move |sandbox| async move { sandbox.revoke_ssh_access(&token, timeout).await });
+    }
+
+    /// Whether a token lets in.
+    #[napi]
+    pub fn validate_ssh_access(&self, id: u32, token: String, timeout: Option<f64>) {
+        self.answer(id, move |sandbox| async move { sandbox.validate_ssh_access(&token, timeout).await });
     }
 }

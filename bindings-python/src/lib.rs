@@ -4,6 +4,7 @@
 //! what comes back. What a client is for decides how a call is waited for ([`call::Mode`]): the same
 //! method returns the value to a synchronous client and an awaitable to an asynchronous one.
 
+mod access;
 mod call;
 mod completion;
 mod convert;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pyo3::prelude::*;
 
+use crate::access;
 use crate::call::Mode;
 use crate::convert::{self, SANDBOX_FIELDS, none, value};
 use crate::files::FileSystem;
@@ -204,5 +205,54 @@ impl Sandbox {
     fn rotate_signing_key(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let sandbox = self.inner.clone();
         self.mode.run(py, async move { sandbox.rotate_signing_key().await }, none)
+    }
+
+    #[pyo3(signature = (port, timeout=None))]
+    fn get_preview_link(&self, py: Python<'_>, port: i64, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.get_preview_link(port, timeout).await }, access::preview)
+    }
+
+    #[pyo3(signature = (port, expires_in=None, timeout=None))]
+    fn create_signed_preview_url(
+        &self,
+        py: Python<'_>,
+        port: i64,
+        expires_in: Option<i64>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        let work = async move { sandbox.create_signed_preview_url(port, expires_in, timeout).await };
+        self.mode.run(py, work, access::signed_preview)
+    }
+
+    #[pyo3(signature = (port, token, timeout=None))]
+    fn expire_signed_preview_url(
+        &self,
+        py: Python<'_>,
+        port: i64,
+        token: String,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.expire_signed_preview_url(port, &token, timeout).await }, none)
+    }
+
+    #[pyo3(signature = (expires_in=None, timeout=None))]
+    fn create_ssh_access(&self, py: Python<'_>, expires_in: Option<i64>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.create_ssh_access(expires_in, timeout).await }, access::ssh)
+    }
+
+    #[pyo3(signature = (token, timeout=None))]
+    fn revoke_ssh_access(&self, py: Python<'_>, token: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.revoke_ssh_access(&token, timeout).await }, none)
+    }
+
+    #[pyo3(signature = (token, timeout=None))]
+    fn validate_ssh_access(&self, py: Python<'_>, token: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.validate_ssh_access(&token, timeout).await }, access::validation)
     }
 }

@@ -55,6 +55,12 @@ operations! {
     DOWNLOAD_URL = "sandbox.download_url", "Failed to create download URL";
     UPLOAD_URL = "sandbox.upload_url", "Failed to create upload URL";
     ROTATE_SIGNING_KEY = "sandbox.rotate_signing_key", "Failed to rotate signing key";
+    PREVIEW_LINK = "sandbox.get_preview_link", "Failed to get preview link";
+    SIGNED_PREVIEW_URL = "sandbox.create_signed_preview_url", "Failed to create signed preview url";
+    EXPIRE_PREVIEW_URL = "sandbox.expire_signed_preview_url", "Failed to expire signed preview url";
+    CREATE_SSH_ACCESS = "sandbox.create_ssh_access", "Failed to create SSH access";
+    REVOKE_SSH_ACCESS = "sandbox.revoke_ssh_access", "Failed to revoke SSH access";
+    VALIDATE_SSH_ACCESS = "sandbox.validate_ssh_access", "Failed to validate SSH access";
     EXEC = "process.exec", "Failed to execute command";
     CODE_RUN = "process.code_run", "Failed to run code";
     EXEC_STREAM = "process.exec_stream", "Failed to execute command";

@@ -222,6 +222,7 @@ pub(super) fn twin(of: &Record, given_name: Option<String>) -> ApiResult<Record>
         // Its life is its own.
         destroy_at: None,
         signing_key: new_signing_key()?,
+        access: crate::access::Access::default(),
         ..of.clone()
     })
 }

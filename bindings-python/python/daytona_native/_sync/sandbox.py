@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .. import _access
 from .._sandbox_data import SandboxData
 from .files import FileSystem
 from .lifecycle import Lifecycle
@@ -10,6 +11,7 @@ from .lifecycle import Lifecycle
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .. import _native
+    from .._access import PortPreviewUrl, SignedPortPreviewUrl, SshAccessDto, SshAccessValidationDto
     from .interpreter import CodeInterpreter
     from .process import Process
 
@@ -253,3 +255,87 @@ class Sandbox(SandboxData, Lifecycle):
     def rotate_signing_key(self) -> None:
         """Make a new key: every URL signed so far stops working."""
         self._native.rotate_signing_key()
+
+    def get_preview_link(self, port: int, request_timeout: float | None = None) -> PortPreviewUrl:
+        """Tell where what listens on a port can be reached over HTTP.
+
+        Args:
+            port: From 1 to 65535.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Returns:
+            The URL, and the token that a private sandbox wants with each request.
+
+        Raises:
+            DaytonaInvalidArgumentError: No port; nothing was sent.
+        """
+        return _access.preview(self._native.get_preview_link(port, request_timeout))
+
+    def create_signed_preview_url(
+        self, port: int, expires_in_seconds: int | None = None, request_timeout: float | None = None
+    ) -> SignedPortPreviewUrl:
+        """Make a URL that leads whoever has it to a port, without a token beside it.
+
+        Args:
+            port: From 1 to 65535.
+            expires_in_seconds: From 1 to 86400; 60 where ``None``.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaInvalidArgumentError: No port, or less than a second; nothing was sent.
+            DaytonaValidationError: More than a day.
+        """
+        signed = self._native.create_signed_preview_url(port, expires_in_seconds, request_timeout)
+        return _access.signed_preview(signed)
+
+    def expire_signed_preview_url(self, port: int, token: str, request_timeout: float | None = None) -> None:
+        """End a signed URL before its time.
+
+        Args:
+            port: The port it leads to.
+            token: Its token.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaInvalidArgumentError: No port, or a blank token; nothing was sent.
+            DaytonaNotFoundError: It has expired, or never was.
+        """
+        self._native.expire_signed_preview_url(port, token, request_timeout)
+
+    def create_ssh_access(
+        self, expires_in_minutes: int | None = None, request_timeout: float | None = None
+    ) -> SshAccessDto:
+        """Make a token that lets its holder in over SSH; the one made before lets nobody in any more.
+
+        Args:
+            expires_in_minutes: From 1; 60 where ``None``.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaInvalidArgumentError: Less than a minute; nothing was sent.
+        """
+        return _access.ssh(self._native.create_ssh_access(expires_in_minutes, request_timeout))
+
+    def revoke_ssh_access(self, token: str, request_timeout: float | None = None) -> None:
+        """Take a token back, and end what its holder does.
+
+        Args:
+            token: The token.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaInvalidArgumentError: A blank token; nothing was sent.
+        """
+        self._native.revoke_ssh_access(token, request_timeout)
+
+    def validate_ssh_access(self, token: str, request_timeout: float | None = None) -> SshAccessValidationDto:
+        """Tell whether a token lets its holder in, and into which sandbox.
+
+        Args:
+            token: The token.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaInvalidArgumentError: A blank token; nothing was sent.
+        """
+        return _access.validation(self._native.validate_ssh_access(token, request_timeout))
