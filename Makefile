@@ -52,6 +52,7 @@ test: build $(OFFICIAL)/.ready ## Run every test
 	node tests/parity/check_node.mjs --ratchet
 	$(OFFICIAL)/venv/bin/python -m pytest tests/official
 	NODE_PATH=$(CURDIR)/$(OFFICIAL)/node_modules node --test tests/official/*.test.mjs
+	$(PYTHON) tests/chaos.py --kills 8
 
 $(OFFICIAL)/.ready: tests/official/requirements.txt tests/official/package.json tests/official/package-lock.json | prerequisites
 	mkdir -p $(OFFICIAL)
@@ -91,6 +92,12 @@ fuzz: prerequisites ## Give each fuzz target RUNS inputs (10 million)
 		target/fuzz/$(HOST)/release/$$target -runs=$(RUNS) -max_len=256 -rss_limit_mb=2048 -timeout=10 \
 			-artifact_prefix=target/fuzz/ -print_final_stats=1 target/fuzz/corpus/$$target; \
 	done
+
+KILLS ?= 200
+
+.PHONY: chaos
+chaos: build ## Kill the server and its agents KILLS times (200) under load, and look at what is left
+	$(PYTHON) tests/chaos.py --kills $(KILLS)
 
 .PHONY: parity
 parity: build ## Compare with the official surface

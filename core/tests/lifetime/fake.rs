@@ -51,6 +51,8 @@ pub(crate) struct Fake {
     pub(crate) silent: watch::Sender<bool>,
     /// Where its toolbox is, if not here.
     pub(crate) toolbox: watch::Sender<Option<String>>,
+    /// More of what is said of the sandbox.
+    pub(crate) more: watch::Sender<Value>,
 }
 
 impl Fake {
@@ -70,11 +72,13 @@ impl Fake {
             cut: watch::Sender::new(false),
             silent: watch::Sender::new(false),
             toolbox: watch::Sender::new(None),
+            more: watch::Sender::new(json!({})),
         });
         let routes = Router::new()
             .route("/api/sandbox/s1", get(look).delete(delete))
             .route("/api/sandbox/s1/start", post(start))
             .route("/api/sandbox/s1/stop", post(stop))
+            .route("/api/sandbox/s1/{change}", post(change))
             .route("/toolbox/s1/process/{what}", post(run))
             .route("/api/socket.io/", get(listen))
             .with_state(Arc::clone(&fake));
@@ -100,7 +104,12 @@ impl Fake {
 
     fn sandbox(&self) -> Value {
         let toolbox = self.toolbox.borrow().clone().unwrap_or_else(|| self.url.replace("/api", "/toolbox"));
-        json!({ "id": "s1", "state": *self.state.borrow(), "errorReason": "because", "toolboxProxyUrl": toolbox })
+        let mut data =
+            json!({ "id": "s1", "state": *self.state.borrow(), "errorReason": "because", "toolboxProxyUrl": toolbox });
+        for (name, value) in self.more.borrow().as_object().unwrap() {
+            data[name] = value.clone();
+        }
+        data
     }
 }
 
@@ -142,6 +151,17 @@ async fn look(State(fake): State<Arc<Fake>>) -> Response {
 
 async fn start(State(fake): State<Arc<Fake>>) -> Json<Value> {
     fake.set_state("starting");
+    Json(fake.sandbox())
+}
+
+/// Begins what is not finished before the test says so.
+async fn change(State(fake): State<Arc<Fake>>, Path(change): Path<String>) -> Json<Value> {
+    fake.set_state(match change.as_str() {
+        "pause" => "pausing",
+        "resize" => "resizing",
+        "snapshot" => "snapshotting",
+        _ => "starting",
+    });
     Json(fake.sandbox())
 }
 

@@ -5,4 +5,5 @@ mod real;
 #[path = "../cases/server.rs"]
 mod server;
 mod telemetry;
+mod waiting;
 mod watch;
