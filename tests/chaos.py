@@ -252,6 +252,7 @@ class Worker(threading.Thread):
         self.call("POST", f"/toolbox/{box.id}/process/execute", {"command": command})
 
     def put(self, box: Box, name: str, text: str, send: Callable[[], Any]) -> bool:
+        was_unsure = name in box.unsure
         box.unsure.add(name)
         answer = send()
         if answer is GONE:
@@ -261,7 +262,8 @@ class Worker(threading.Thread):
             box.files[name] = text
             box.unsure.discard(name)
         elif status == 409:  # it does not run
-            box.unsure.discard(name)
+            if not was_unsure:
+                box.unsure.discard(name)
             return self.change(box, "start")
         return True
 

@@ -91,7 +91,8 @@ fn all(kind: RuntimeKind) -> Vec<Trial> {
             a_dead_agent_is_told a_killed_first_process_is_told a_killed_launcher_takes_all_along
             a_killed_server_takes_all_along many_at_once a_long_data_directory
             the_launcher_survives_nonsense the_launcher_does_not_grow bad_requests_are_refused;
-        state: files_survive_a_restart snapshot_copies_what_is_stored destroy_removes_everything;
+        state: files_survive_a_restart snapshot_copies_what_is_stored archives_and_copies_keep_everything
+            destroy_removes_everything;
         limits: stats_count;
     );
     if kind == RuntimeKind::Ns {

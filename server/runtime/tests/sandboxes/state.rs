@@ -69,6 +69,51 @@ pub(crate) async fn snapshot_copies_what_is_stored(kind: RuntimeKind) -> Outcome
     Ok(())
 }
 
+/// What is hard to copy: links, pipes, what its own user may not read, what was deleted from the layers below.
+const HARD: &str = "umask 027; mkdir -p d/shut; echo one > d/file; ln d/file same; ln -s d/file link; mkfifo pipe; \
+                    echo in > d/shut/in; chmod 0 d/shut; echo x > closed; chmod 0 closed; touch -d @981173106 d/file";
+const HARD_SEEN: &str = "stat -c '%a %h %Y' d/file; readlink link; [ same -ef d/file -a -p pipe ] && echo linked; \
+                         stat -c %a closed d/shut; chmod 700 closed d/shut; cat closed d/shut/in; chmod 0 closed d/shut";
+const HARD_WANTED: &str = "640 2 981173106\nd/file\nlinked\n0\n0\nx\nin";
+const LAYERS: &str = "rm -f /etc/shells; rm -rf /etc/skel; mkdir /etc/skel; echo new > /etc/profile";
+const LAYERS_SEEN: &str = "[ -e /etc/shells ] || ls -A /etc/skel; cat /etc/profile";
+
+pub(crate) async fn archives_and_copies_keep_everything(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    let as_root = |id: &str| {
+        let mut spec = spec(id);
+        if world.runtime.probe().root {
+            "root".clone_into(&mut spec.user);
+        }
+        spec
+    };
+    let sandbox = world.start_with(as_root("a")).await?;
+    sandbox.run(HARD).await?;
+    if world.isolated() {
+        sandbox.run(LAYERS).await?;
+    }
+    assert!(matches!(world.runtime.pack("a").await, Err(RuntimeError::Invalid(_))), "it runs");
+    world.runtime.stop("a", false).await?;
+    world.runtime.pack("a").await?;
+    world.runtime.delete_stored("a").await?;
+    assert!(!world.runtime.sandbox_dir("a").exists());
+    world.runtime.unpack("a").await?;
+    assert!(world.runtime.unpack("a").await.is_err(), "it is there already");
+    world.runtime.delete_archive("a").await?;
+    assert_eq!(fs::read_dir(world.runtime.archives())?.count(), 0);
+    world.runtime.copy("a", "b").await?;
+    for id in ["a", "b"] {
+        let sandbox = world.start_with(as_root(id)).await?;
+        assert_eq!(sandbox.run(HARD_SEEN).await?, HARD_WANTED, "{id}");
+        if world.isolated() {
+            assert_eq!(sandbox.run(LAYERS_SEEN).await?, "new", "{id}");
+            assert_eq!(sandbox.run("cat /etc/hostname").await?, format!("host-{id}"));
+        }
+    }
+    world.end().await;
+    Ok(())
+}
+
 pub(crate) async fn destroy_removes_everything(kind: RuntimeKind) -> Outcome {
     let world = World::new(kind).await?;
     let sandbox = world.start("a").await?;
