@@ -68,6 +68,10 @@ struct Serve {
     /// Allow an address that other machines can reach: the traffic is not encrypted.
     #[arg(long)]
     allow_remote: bool,
+    /// Let sandboxes with a network of their own reach services on this machine's loopback addresses, by the name
+    /// host.daytona.internal.
+    #[arg(long)]
+    allow_host_loopback: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -133,6 +137,7 @@ fn run(serve: Serve) -> ExitCode {
             RuntimeName::Process => RuntimeChoice::Process,
         },
         embedded: serve.embedded,
+        allow_host_loopback: serve.allow_host_loopback,
     };
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers.clamp(2, 8)).enable_all().build();

@@ -32,6 +32,8 @@ pub struct Options {
     pub runtime: RuntimeChoice,
     /// End after the last lease was given back.
     pub embedded: bool,
+    /// Let sandboxes reach the services of this machine, by the name `host.daytona.internal`.
+    pub allow_host_loopback: bool,
 }
 
 /// Where a server listens, told once it does.

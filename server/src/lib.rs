@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod lease;
 mod lifecycle;
+mod network;
 mod preview;
 mod proxy;
 mod record;
@@ -46,6 +47,8 @@ struct App {
     view: record::View,
     defaults: config::Defaults,
     address: SocketAddr,
+    /// Sandboxes may reach the host's loopback ports, by the name `host.daytona.internal`.
+    host_services: bool,
     started_at: time::Millis,
     request_ids: api::RequestIds,
     /// A timer may have to be set anew.

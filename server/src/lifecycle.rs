@@ -15,11 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use daytona_runtime::{Network, RuntimeError, RuntimeKind, SandboxSpec, Started};
+use daytona_runtime::{RuntimeError, RuntimeKind, SandboxSpec, Started};
 use daytona_wire::sandbox::SandboxState;
 
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
+use crate::network::{self, Gateway, Policy};
 use crate::record::{DAEMON_VERSION, Desired, Record};
 use crate::sandbox::Sandbox;
 use crate::store::Pending;
@@ -194,11 +195,11 @@ impl App {
         if sandbox.record().state == SandboxState::Restoring {
             pending = self.restore(sandbox, pending).await?;
         }
-        let (spec, first) = {
+        let (spec, policy, first) = {
             let record = sandbox.record();
-            (spec(&record), record.state == SandboxState::Creating)
+            (self.spec(&record), network::policy(&record)?, record.state == SandboxState::Creating)
         };
-        let (started, stored) = tokio::join!(self.make(sandbox, spec), pending.stored());
+        let (started, stored) = tokio::join!(self.make(sandbox, spec, policy), pending.stored());
         if let Err(error) = stored {
             // Not acknowledged, so it does not run.
             let _ = self.runtime.stop(&sandbox.id, true).await;
@@ -210,7 +211,7 @@ impl App {
         }
         let mut record = sandbox.record();
         record.updated_at = now();
-        let started = match started {
+        let (started, gateway) = match started {
             Ok(started) => started,
             Err(error) => {
                 tracing::warn!(sandbox = %record.id, %error, "a sandbox did not start");
@@ -240,14 +241,20 @@ impl App {
         tracing::info!(sandbox = %record.id, name = %record.name, "started");
         sandbox.touch();
         // Whoever learns that it is started can use it.
-        sandbox.go_live(started.socket);
+        sandbox.go_live(started.socket, gateway);
         drop(record);
+        sandbox.limit_network()?;
         self.timers.notify_one();
         Ok(())
     }
 
     /// Runs a sandbox, with the files of its snapshot if it has none of its own yet.
-    async fn make(&self, sandbox: &Sandbox, spec: SandboxSpec) -> Result<Started, RuntimeError> {
+    async fn make(
+        &self,
+        sandbox: &Sandbox,
+        spec: SandboxSpec,
+        policy: Policy,
+    ) -> Result<(Started, Option<Gateway>), RuntimeError> {
         let snapshot = sandbox.record().snapshot_id.clone();
         if let Some(id) = snapshot.filter(|_| !self.runtime.sandbox_dir(&sandbox.id).exists()) {
             let gone = || RuntimeError::Invalid(format!("its snapshot {id} was deleted before its files were copied"));
@@ -256,7 +263,21 @@ impl App {
             self.runtime.adopt(&snapshot.dir, &sandbox.id).await?;
             self.snapshot_used(&snapshot);
         }
-        self.runtime.create(spec).await
+        self.run(spec, policy).await
+    }
+
+    fn spec(&self, record: &Record) -> SandboxSpec {
+        SandboxSpec {
+            id: record.id.clone(),
+            name: record.name.clone(),
+            user: record.user.clone(),
+            env: record.env.clone(),
+            cpu: record.cpu,
+            memory_gib: record.memory,
+            disk_gib: record.disk,
+            network: self.network(record),
+            version: DAEMON_VERSION.to_owned(),
+        }
     }
 
     /// Stops a running or paused sandbox; an ephemeral one is destroyed.
@@ -372,20 +393,6 @@ fn other_runtime(record: &Record, runtime: RuntimeKind) -> ApiResult<()> {
             made = record.runtime
         ),
     ))
-}
-
-fn spec(record: &Record) -> SandboxSpec {
-    SandboxSpec {
-        id: record.id.clone(),
-        name: record.name.clone(),
-        user: record.user.clone(),
-        env: record.env.clone(),
-        cpu: record.cpu,
-        memory_gib: record.memory,
-        disk_gib: record.disk,
-        network: if record.network_block_all { Network::None } else { Network::Host },
-        version: DAEMON_VERSION.to_owned(),
-    }
 }
 
 /// Begins a change of state: refused unless the sandbox is in a state that it can begin in.

@@ -73,6 +73,10 @@ pub(crate) struct Record {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) public: bool,
     pub(crate) network_block_all: bool,
+    #[serde(default)]
+    pub(crate) network_allow_list: Option<String>,
+    #[serde(default)]
+    pub(crate) domain_allow_list: Option<String>,
     pub(crate) target: String,
     pub(crate) cpu: f64,
     pub(crate) memory: f64,
@@ -168,12 +172,15 @@ pub(crate) struct View {
 
 impl View {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let enforced =
-            [("cpu", &limits.cpu), ("memory", &limits.memory), ("pids", &limits.pids), ("disk", &limits.disk)]
-                .into_iter()
-                .filter_map(|(name, limit)| limit.holds().then_some(name))
-                .collect::<Vec<_>>()
-                .join(",");
+        let limits = [
+            ("cpu", &limits.cpu),
+            ("memory", &limits.memory),
+            ("pids", &limits.pids),
+            ("disk", &limits.disk),
+            ("network", &limits.network),
+        ];
+        let enforced = limits.into_iter().filter_map(|(name, limit)| limit.holds().then_some(name));
+        let enforced = enforced.collect::<Vec<_>>().join(",");
         let enforced = if enforced.is_empty() { "none".to_owned() } else { enforced };
         Self { limits: enforced }
     }
@@ -220,6 +227,8 @@ impl View {
             labels: self.labels(record),
             public: record.public,
             network_block_all: Some(record.network_block_all),
+            network_allow_list: record.network_allow_list.clone(),
+            domain_allow_list: record.domain_allow_list.clone(),
             target: record.target.clone(),
             cpu: record.cpu,
             memory: record.memory,
@@ -304,6 +313,8 @@ mod tests {
                 labels: BTreeMap::new(),
                 public: false,
                 network_block_all: false,
+                network_allow_list: None,
+                domain_allow_list: None,
                 target: REGION.to_owned(),
                 cpu: 1.0,
                 memory: 1.0,

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::access::PreviewToken;
 use crate::error::{ApiError, ApiResult, code};
 use crate::events::Events;
+use crate::network::{self, Gateway};
 use crate::preview::Ports;
 use crate::proxy::Agent;
 use crate::record::Record;
@@ -36,6 +37,7 @@ pub(crate) struct Live {
     pub(crate) agent: Agent,
     pub(crate) ports: Ports,
     pub(crate) socket: Arc<PathBuf>,
+    network: Option<Gateway>,
     ended: watch::Sender<bool>,
 }
 
@@ -89,17 +91,28 @@ impl Sandbox {
         self.live().filter(|_| !frozen)
     }
 
-    /// From now on requests go to the agent behind this socket.
-    pub(crate) fn go_live(&self, socket: PathBuf) {
+    /// From now on requests go to the agent behind this socket. `network` is the sandbox's own, if it has one.
+    pub(crate) fn go_live(&self, socket: PathBuf, network: Option<Gateway>) {
         self.preview_token.rotate();
         let socket = Arc::new(socket);
         let live = Live {
             agent: Agent::new(Arc::clone(&socket)),
             ports: Ports::new(Arc::clone(&socket)),
             socket,
+            network,
             ended: watch::Sender::new(false),
         };
         *self.live_slot() = Some(Arc::new(live));
+    }
+
+    /// Holds a running sandbox to what its record says that it may reach.
+    pub(crate) fn limit_network(&self) -> ApiResult<()> {
+        // Under the lock, so that the last change wins.
+        let record = self.record();
+        if let Some(gateway) = self.live().as_ref().and_then(|live| live.network.as_ref()) {
+            gateway.limit(network::policy(&record)?);
+        }
+        Ok(())
     }
 
     /// No more requests; those under way end at once.

@@ -67,7 +67,8 @@ pub async fn serve(
         runtime: probe.kind.to_string(),
         version: VERSION,
     };
-    let app = settle::load(&dir, opened, &runtime, auth::Key::new(&key), address).await?;
+    let host_services = options.allow_host_loopback;
+    let app = settle::load(&dir, opened, &runtime, auth::Key::new(&key), address, host_services).await?;
     let leases = Leases::bind(&dir.path).map_err(ServeError::io("the lease socket"))?;
 
     announce(&ready).map_err(ServeError::Announce)?;

@@ -25,6 +25,7 @@ pub(crate) async fn load(
     runtime: &Runtime,
     key: auth::Key,
     address: SocketAddr,
+    host_services: bool,
 ) -> Result<Arc<App>, ServeError> {
     let fail = |error: StoreError| ServeError::DataDir {
         dir: dir.path.clone(),
@@ -48,6 +49,7 @@ pub(crate) async fn load(
         view: View::new(&runtime.probe().limits),
         defaults: Defaults::of_this_machine(),
         address,
+        host_services,
         started_at: time::now(),
         request_ids: api::RequestIds::new().map_err(|error| ServeError::io("random numbers")(error.into()))?,
         timers: Notify::new(),

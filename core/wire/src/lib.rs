@@ -9,6 +9,7 @@ pub mod error;
 pub mod exec_stream;
 pub mod files;
 pub mod interpreter;
+pub mod network;
 pub mod preview;
 pub mod process;
 pub mod pty;

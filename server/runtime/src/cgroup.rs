@@ -111,7 +111,7 @@ impl Cgroups {
     }
 
     /// Which limits hold.
-    pub(crate) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self, network: Enforcement) -> Limits {
         Limits {
             cpu: self.enforcement("cpu"),
             memory: self.enforcement("memory"),
@@ -120,6 +120,7 @@ impl Cgroups {
                 reason: "not implemented: a sandbox can fill the file system of the data directory".to_owned(),
             },
             freeze: self.enforcement("freezer"),
+            network,
         }
     }
 

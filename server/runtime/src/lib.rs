@@ -17,6 +17,7 @@ mod launcher;
 mod link;
 #[cfg(target_os = "linux")]
 mod ns;
+mod outcome;
 mod probe;
 mod process;
 mod protocol;
@@ -31,7 +32,10 @@ mod types;
 pub use error::RuntimeError;
 pub use launcher::{Launcher, launcher_main, spawn_launcher};
 pub use runtime::Runtime;
-pub use types::{Enforcement, Exited, Limits, Network, Probe, RuntimeChoice, RuntimeKind, SandboxSpec, Started, Stats};
+pub use types::{
+    Enforcement, Exited, GATEWAY, Limits, MTU, Network, Probe, RuntimeChoice, RuntimeKind, SandboxSpec, Started, Stats,
+    Wire,
+};
 
 /// Locks what no panic can leave half changed.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -53,7 +53,14 @@ pub(crate) async fn choose(inner: &Arc<Inner>, choice: RuntimeChoice) -> Result<
         root: false,
         summary: format!("runtime process, because {reason}"),
         warnings: vec!["NO ISOLATION: what runs in a sandbox can do and read all that this user can".to_owned()],
-        limits: Limits { cpu: none(why), memory: none(why), pids: none(why), disk: none(why), freeze: none(why) },
+        limits: Limits {
+            cpu: none(why),
+            memory: none(why),
+            pids: none(why),
+            disk: none(why),
+            freeze: none(why),
+            network: none(why),
+        },
     };
     Ok((probe, Mode::Process))
 }
@@ -70,11 +77,14 @@ async fn isolated(inner: &Arc<Inner>) -> Result<(Probe, Mode), String> {
     let attempts: &[Option<(u32, u32)>] = if ids.0 == 0 { &[None, Some(ids)] } else { &[Some(ids)] };
     for userns in attempts {
         match attempt(inner, *userns).await {
-            Ok(base) => {
-                let limits = inner.cgroups().limits();
+            Ok((base, network)) => {
+                let limits = inner.cgroups().limits(network);
                 let root = userns.is_none();
                 let summary = if root { "runtime ns, as root" } else { "runtime ns, unprivileged in user namespaces" };
-                let warnings = limits.warnings();
+                let mut warnings = limits.warnings();
+                if let Enforcement::NotEnforced { reason } = &limits.network {
+                    warnings.push(format!("sandboxes share the host's network, its loopback ports included: {reason}"));
+                }
                 let probe = Probe {
                     kind: RuntimeKind::Ns,
                     isolated: true,
@@ -93,17 +103,48 @@ async fn isolated(inner: &Arc<Inner>) -> Result<(Probe, Mode), String> {
     Err(failures.join("; "))
 }
 
-/// Starts a sandbox without an agent.
+/// Tries whether sandboxes start, and whether they can have a network of their own.
 #[cfg(target_os = "linux")]
-async fn attempt(inner: &Arc<Inner>, userns: Option<(u32, u32)>) -> Result<Arc<ns::base::Base>, RuntimeError> {
+async fn attempt(
+    inner: &Arc<Inner>,
+    userns: Option<(u32, u32)>,
+) -> Result<(Arc<ns::base::Base>, Enforcement), RuntimeError> {
     let data_dir = inner.data_dir.clone();
-    let (base, trial) = blocking(move || {
+    let (user, trial) = blocking(move || {
         let user = ns::base::user(&data_dir, userns)?;
-        let base = ns::base::Base::new(&data_dir, user)?;
-        Ok((base, ns::base::Base::trial(&data_dir, user)?))
+        Ok((user, ns::base::Base::trial(&data_dir, user)?))
     })
     .await?;
     let mode = Mode::Ns { base: Arc::new(trial), userns };
+    let enforcement = match run_trial(inner, mode.clone(), Network::Wire).await {
+        Ok(()) => Enforcement::Enforced { by: "network namespace".to_owned() },
+        Err(error) => {
+            // Another reason than the network shows again.
+            run_trial(inner, mode, Network::Host).await?;
+            let why = match error {
+                RuntimeError::Launch { step, source } => format!("{step}: {source}"),
+                error => error.to_string(),
+            };
+            Enforcement::NotEnforced {
+                reason: format!("{why}; a network of its own needs read and write access to /dev/net/tun"),
+            }
+        }
+    };
+    let network = if enforcement.holds() { Network::Wire } else { Network::Host };
+    let data_dir = inner.data_dir.clone();
+    let base = blocking(move || ns::base::Base::new(&data_dir, user, network)).await?;
+    let base = Arc::new(base);
+    // Ready, or nearly, when the first sandbox is asked for, which waits for it.
+    tokio::task::spawn_blocking({
+        let base = Arc::clone(&base);
+        move || base.fill()
+    });
+    Ok((base, enforcement))
+}
+
+/// Starts a sandbox without an agent.
+#[cfg(target_os = "linux")]
+async fn run_trial(inner: &Arc<Inner>, mode: Mode, network: Network) -> Result<(), RuntimeError> {
     let spec = SandboxSpec {
         id: "trial".to_owned(),
         name: "trial".to_owned(),
@@ -112,7 +153,7 @@ async fn attempt(inner: &Arc<Inner>, userns: Option<(u32, u32)>) -> Result<Arc<n
         cpu: 0.0,
         memory_gib: 0.0,
         disk_gib: 0.0,
-        network: Network::Host,
+        network,
         version: String::new(),
     };
     let parent = inner.data_dir.join("trial");
@@ -134,14 +175,7 @@ async fn attempt(inner: &Arc<Inner>, userns: Option<(u32, u32)>) -> Result<Arc<n
         Ok(())
     })
     .await;
-    trial?;
-    let base = Arc::new(base);
-    // Ready, or nearly, when the first sandbox is asked for, which waits for it.
-    tokio::task::spawn_blocking({
-        let base = Arc::clone(&base);
-        move || base.fill()
-    });
-    Ok(base)
+    trial.map(drop)
 }
 
 impl Mode {
@@ -200,7 +234,7 @@ impl Mode {
                     uid: ids.uid,
                     gid: ids.gid,
                     userns: *userns,
-                    own_network: spec.network == Network::None,
+                    network: spec.network,
                     cgroup: group.v2(),
                     cgroup_procs: group.procs(),
                 };

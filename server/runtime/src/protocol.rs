@@ -26,7 +26,7 @@ const MAX_FDS: usize = 3;
 /// The server's requests. `seq` names one start of one sandbox.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// Start a sandbox. Comes with the agent's listener, a pipe for one [`Report`] and a log file.
+    /// Start a sandbox. Comes with the agent's listener, a socket for one [`Report`] and a log file.
     Launch(Box<Launch>),
     /// End one.
     Stop { seq: u64, force: bool },
@@ -162,10 +162,16 @@ pub(crate) fn send(mut socket: &UnixStream, message: &impl Serialize) -> io::Res
     socket.write_all(&frame(message)?)
 }
 
-/// Writes a report. The server may be gone: then there is nobody to tell.
-pub(crate) fn report(pipe: &OwnedFd, report: &Report) {
+/// Sends a report. The server may be gone: then there is nobody to tell.
+pub(crate) fn report(socket: &OwnedFd, report: &Report) {
     if let Ok(mut text) = serde_json::to_vec(report) {
         text.push(b'\n');
-        let _ = rustix::io::write(pipe, &text);
+        let _ = rustix::io::write(socket, &text);
     }
+}
+
+/// Sends a device ahead of the report, with a blank that JSON does not mind.
+#[cfg(target_os = "linux")]
+pub(crate) fn hand_over(socket: &OwnedFd, device: BorrowedFd<'_>) -> io::Result<()> {
+    send_start(socket, b" ", &[device]).map(drop)
 }

@@ -3,21 +3,23 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 
 use crate::cgroup::{Cgroups, Group};
 use crate::link::Link;
+use crate::outcome::Outcome;
 use crate::probe::{self, Mode};
 use crate::protocol::{Launch, Plan, Reply, Report, Request};
 use crate::sockets::Sockets;
-use crate::{Exited, Launcher, Probe, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, Started, Stats, lock};
+use crate::{
+    Exited, Launcher, Probe, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, Started, Stats, Wire, lock,
+};
 
 /// A start that takes longer has failed.
 const START: Duration = Duration::from_secs(30);
@@ -243,13 +245,15 @@ impl Inner {
         let limits = probe.limits.clone();
         let id = spec.id.clone();
         let this = Arc::clone(&self);
-        let socket = self
+        let (socket, device) = self
             .run(&id, move |group| {
                 let dir = this.sandbox_dir(&spec.id);
                 mode.plan(&spec, &dir, group)
             })
             .await?;
-        Ok(Started { socket, user, home: home.unwrap_or_else(|| self.sandbox_dir(&id).join("home")), limits })
+        let wire = device.and_then(|device| Some(Wire { device, gone: self.get(&id).ok()?.gone.subscribe() }));
+        let home = home.unwrap_or_else(|| self.sandbox_dir(&id).join("home"));
+        Ok(Started { socket, user, home, limits, wire })
     }
 
     /// Runs a sandbox, or a trial, until it is ready.
@@ -257,7 +261,7 @@ impl Inner {
         self: &Arc<Self>,
         id: &str,
         prepare: impl FnOnce(&Inner) -> Result<Prepared, RuntimeError> + Send + 'static,
-    ) -> Result<PathBuf, RuntimeError> {
+    ) -> Result<(PathBuf, Option<OwnedFd>), RuntimeError> {
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
         let (gone, mut ended) = watch::channel(None);
         {
@@ -285,21 +289,17 @@ impl Inner {
                 return Err(error);
             }
         };
-        let mut text = Vec::new();
-        let read = async {
-            // One line, or none when the sandbox dies before it says anything.
-            let _ = (&mut outcome).take(1 << 16).read_to_end(&mut text).await;
-        };
-        let in_time = tokio::time::timeout(START, read).await.is_ok();
-        let failure = match serde_json::from_slice(&text) {
-            Ok(Report::Ready) => {
+        let in_time = tokio::time::timeout(START, outcome.read()).await.is_ok();
+        let failure = match outcome.into_parts() {
+            (Some(Report::Ready), device) => {
                 if let Some(live) = lock(&self.live).get_mut(id).filter(|live| live.seq == seq) {
                     live.ready = true;
                 }
-                return Ok(socket);
+                return Ok((socket, device));
             }
-            Ok(Report::Failed(failure)) => Some(failure.into_error()),
-            Err(_) => None,
+            (Some(Report::Failed(failure)), _) => Some(failure.into_error()),
+            // It died before it said anything.
+            (None, _) => None,
         };
         if !in_time {
             let _ = self.link.send(&Request::Stop { seq, force: true }, Vec::new());
@@ -319,9 +319,9 @@ impl Inner {
         id: &str,
         seq: u64,
         prepare: impl FnOnce(&Inner) -> Result<Prepared, RuntimeError> + Send + 'static,
-    ) -> Result<(pipe::Receiver, PathBuf), RuntimeError> {
-        let failed = |error: std::io::Error| RuntimeError::Launch { step: "make a pipe".to_owned(), source: error };
-        let (outcome, report) = std::io::pipe().map_err(failed)?;
+    ) -> Result<(Outcome, PathBuf), RuntimeError> {
+        let (outcome, report) = Outcome::pair()
+            .map_err(|error| RuntimeError::Launch { step: "make a socket".to_owned(), source: error })?;
         let this = Arc::clone(self);
         let name = id.to_owned();
         let (prepared, listener, socket) = blocking(move || {
@@ -334,9 +334,7 @@ impl Inner {
         })
         .await?;
         let launch = Request::Launch(Box::new(Launch { seq, plan: prepared.plan, agent: prepared.agent }));
-        rustix::io::ioctl_fionbio(&outcome, true).map_err(|error| failed(error.into()))?;
-        let outcome = pipe::Receiver::from_owned_fd(outcome.into()).map_err(failed)?;
-        self.link.send(&launch, vec![listener.into(), report.into(), prepared.log.into()])?;
+        self.link.send(&launch, vec![listener.into(), report, prepared.log.into()])?;
         Ok((outcome, socket))
     }
 

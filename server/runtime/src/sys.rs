@@ -178,6 +178,24 @@ pub(crate) fn add_mount_attributes(path: &std::path::Path, attributes: u64, recu
     }
 }
 
+/// Makes a TUN device of this name in the network namespace where `tun` was opened; `tun` is its other end.
+#[cfg(target_os = "linux")]
+pub(crate) fn make_tun(tun: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid ifreq: numbers, and a union of numbers and pointers that are not read.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // One place is left for the end.
+    let room = request.ifr_name.len() - 1;
+    for (place, byte) in request.ifr_name.iter_mut().zip(name.to_bytes().iter().take(room)) {
+        *place = byte.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: `request` is a valid ifreq, all that this request reads and writes.
+    match unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &raw mut request) } {
+        0.. => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Lets `signal` do nothing (`ignore`) or its default.
 pub(crate) fn ignore_signal(signal: i32, ignore: bool) {
     let action = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };

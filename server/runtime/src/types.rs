@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::RuntimeError;
 
@@ -73,6 +76,35 @@ pub enum Network {
     Host,
     /// Its own loopback interface only.
     None,
+    /// Its own network, whose only way out is [`Started::wire`].
+    Wire,
+}
+
+/// The router that a sandbox with a network of its own sees. It also answers DNS.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+/// The address such a sandbox has.
+pub(crate) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+/// Bytes of the largest packet on the wire: no datagram is cut into fragments.
+pub const MTU: u16 = u16::MAX;
+
+/// The host's end of a sandbox's network interface: one IP packet a read or write, never blocking.
+///
+/// The sandbox's network exists as long as this is open. Closing it takes the kernel a few milliseconds.
+#[derive(Debug)]
+pub struct Wire {
+    /// The descriptor of the TUN device.
+    pub device: OwnedFd,
+    pub(crate) gone: watch::Receiver<Option<String>>,
+}
+
+impl Wire {
+    /// Takes the wire apart: the device, and what resolves once nothing of the sandbox runs any more.
+    pub fn into_parts(self) -> (OwnedFd, impl Future<Output = ()> + Send + 'static) {
+        let Self { device, mut gone } = self;
+        (device, async move {
+            let _ = gone.wait_for(Option::is_some).await;
+        })
+    }
 }
 
 /// How a sandbox is to be made.
@@ -101,7 +133,7 @@ pub struct SandboxSpec {
 }
 
 /// What the server needs to reach a started sandbox.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Started {
     /// The agent's Unix socket; connects from this process, and is short enough for `sun_path`.
     pub socket: PathBuf,
@@ -111,6 +143,8 @@ pub struct Started {
     pub home: PathBuf,
     /// Which of the limits asked for hold.
     pub limits: Limits,
+    /// With [`Network::Wire`], the other end of its network.
+    pub wire: Option<Wire>,
 }
 
 /// Whether a limit is enforced by the kernel.
@@ -158,6 +192,8 @@ pub struct Limits {
     pub disk: Enforcement,
     /// Whether `freeze` works.
     pub freeze: Enforcement,
+    /// What a sandbox may reach: whether [`Network::Wire`] works.
+    pub network: Enforcement,
 }
 
 impl Limits {

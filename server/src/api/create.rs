@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use daytona_runtime::RuntimeKind;
 use daytona_wire::sandbox::{CreateSandbox, Sandbox as Dto, SandboxState};
 
 use super::extract::{Base, Json, at_least};
@@ -29,8 +28,9 @@ pub(super) async fn create(
     base: Base,
     Json(body): Json<CreateSandbox>,
 ) -> ApiResult<axum::Json<Dto>> {
-    refuse_unsupported(&app, &body)?;
+    refuse_unsupported(&body)?;
     let record = record(&app, body)?;
+    app.check_limits(&record, None)?;
     let sandbox = if record.build.is_some() {
         let sandbox = app.create_from_image(record).await?;
         let answer = dto(&app, &sandbox, &base);
@@ -44,7 +44,7 @@ pub(super) async fn create(
 }
 
 /// What this server cannot do is refused, never ignored.
-fn refuse_unsupported(app: &App, body: &CreateSandbox) -> ApiResult<()> {
+fn refuse_unsupported(body: &CreateSandbox) -> ApiResult<()> {
     let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     let refused = [
         (
@@ -52,11 +52,6 @@ fn refuse_unsupported(app: &App, body: &CreateSandbox) -> ApiResult<()> {
             "gpu: a local sandbox has no GPU; leave gpu and gpuType out",
         ),
         (body.kvm == Some(true), "kvm: not available locally; leave it out"),
-        (
-            given(&body.network_allow_list) || given(&body.domain_allow_list),
-            "networkAllowList, domainAllowList: not available locally yet; use networkBlockAll, \
-             or leave them out",
-        ),
         (
             given(&body.outbound_proxy_url),
             "outboundProxyUrl: not available locally yet; set HTTP_PROXY and HTTPS_PROXY in env",
@@ -73,14 +68,6 @@ fn refuse_unsupported(app: &App, body: &CreateSandbox) -> ApiResult<()> {
     ];
     if let Some((_, message)) = refused.into_iter().find(|(refused, _)| *refused) {
         return Err(ApiError::not_implemented(message));
-    }
-    if body.network_block_all == Some(true) && app.runtime.kind() == RuntimeKind::Process {
-        return Err(ApiError::new(
-            StatusCode::BAD_REQUEST,
-            code::UNSUPPORTED_BY_RUNTIME,
-            "networkBlockAll: the process runtime cannot block the network; run the server with \
-             --runtime ns where the machine allows it",
-        ));
     }
     Ok(())
 }
@@ -137,6 +124,8 @@ fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
         labels: user_labels(body.labels.unwrap_or_default()),
         public: body.public.unwrap_or(false),
         network_block_all: body.network_block_all.unwrap_or(false),
+        network_allow_list: list(body.network_allow_list),
+        domain_allow_list: list(body.domain_allow_list),
         target: body.target.filter(|target| !target.is_empty()).unwrap_or_else(|| REGION.to_owned()),
         cpu: size(body.cpu, own.map_or(app.defaults.cpu, |own| own.0)),
         memory: size(body.memory, own.map_or(app.defaults.memory, |own| own.1)),
@@ -160,6 +149,10 @@ fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
         signing_key: new_signing_key()?,
         access: crate::access::Access::default(),
     })
+}
+
+fn list(text: Option<String>) -> Option<String> {
+    text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 fn build(body: &CreateSandbox) -> ApiResult<Option<Build>> {

@@ -303,7 +303,7 @@ mod tests {
 
     fn view() -> View {
         let off = || Enforcement::NotEnforced { reason: String::new() };
-        let limits = Limits { cpu: off(), memory: off(), pids: off(), disk: off(), freeze: off() };
+        let limits = Limits { cpu: off(), memory: off(), pids: off(), disk: off(), freeze: off(), network: off() };
         View::new(&limits)
     }
 

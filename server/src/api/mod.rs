@@ -5,6 +5,7 @@ mod create;
 mod extract;
 mod lifecycle;
 mod list;
+mod network;
 mod paginated;
 mod preview;
 mod sandbox;
@@ -62,6 +63,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/autoarchive/{value}", post(settings::auto_archive))
         .route("/autodelete/{value}", post(settings::auto_delete))
         .route("/ttl/{value}", post(settings::ttl))
+        .route("/network-settings", post(network::update))
         .route("/last-activity", post(settings::last_activity))
         .route("/signing-key", get(settings::signing_key))
         .route("/signing-key/rotate", post(settings::rotate_signing_key));

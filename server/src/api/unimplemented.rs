@@ -139,7 +139,6 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("PATCH", "/runners/{}/scheduling"),
     ("GET", "/sandbox/for-runner"),
     ("GET", "/sandbox/ssh-access/validate"),
-    ("POST", "/sandbox/{}/network-settings"),
     ("GET", "/sandbox/{}/organization"),
     ("GET", "/sandbox/{}/region-quota"),
     ("PUT GET", "/sandbox/{}/secrets"),

@@ -71,7 +71,7 @@ async fn an_upgraded_connection_passes_bytes_both_ways_until_the_sandbox_ends() 
     let path = dir.path().join("agent.sock");
     agent(&path, b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
     let sandbox = Sandbox::new(Record::sample("a"), Events::new());
-    sandbox.go_live(path);
+    sandbox.go_live(path, None);
     let mut client = front(Arc::clone(&sandbox)).await;
     client
         .write_all(
@@ -98,7 +98,7 @@ async fn credentials_and_connection_headers_stay_behind() {
     let path = dir.path().join("agent.sock");
     let listener = UnixListener::bind(&path).unwrap();
     let sandbox = Sandbox::new(Record::sample("a"), Events::new());
-    sandbox.go_live(path);
+    sandbox.go_live(path, None);
     let mut client = front(sandbox).await;
     client
         .write_all(
@@ -140,7 +140,7 @@ async fn connections_to_an_agent_are_used_again() {
         }
     });
     let sandbox = Sandbox::new(Record::sample("a"), Events::new());
-    sandbox.go_live(path);
+    sandbox.go_live(path, None);
     let mut client = front(Arc::clone(&sandbox)).await;
     for _ in 0..20 {
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -162,7 +162,7 @@ async fn an_agent_that_breaks_off_is_an_error_that_names_the_sandbox() {
         drop(stream);
     });
     let sandbox = Sandbox::new(Record::sample("a"), Events::new());
-    sandbox.go_live(path);
+    sandbox.go_live(path, None);
     let mut client = front(sandbox).await;
     client.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi").await.unwrap();
     let answer = read_until(&mut client, "}").await;

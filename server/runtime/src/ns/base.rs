@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use super::{etc, names};
-use crate::RuntimeError;
 use crate::stored::UNNAMED;
+use crate::{Network, RuntimeError};
 
 /// Folders of the host that hold programs. Whichever is a folder is laid under the sandbox as a
 /// layer; whichever is a link is a link in the sandbox.
@@ -77,6 +77,7 @@ pub(crate) struct Base {
     path: PathBuf,
     pub(crate) view: View,
     pub(crate) user: User,
+    network: Network,
     /// Filled once; or why that failed.
     filled: OnceLock<Result<(), String>>,
 }
@@ -111,25 +112,26 @@ impl Base {
         format!("../../base/{}", name.display())
     }
 
-    /// The base beneath `data_dir`, that of an earlier server when the host has not changed since.
-    pub(crate) fn new(data_dir: &Path, user: User) -> Result<Self, RuntimeError> {
-        let name = format!("{:016x}", fingerprint(user));
-        Self::named(data_dir, user, &name)
+    /// The base beneath `data_dir`, that of an earlier server when the host has not changed since. With
+    /// [`Network::Wire`] its resolver is the gateway.
+    pub(crate) fn new(data_dir: &Path, user: User, network: Network) -> Result<Self, RuntimeError> {
+        let name = format!("{:016x}", fingerprint(user, network));
+        Self::named(data_dir, user, network, &name)
     }
 
     /// A base without settings, for a trial.
     pub(crate) fn trial(data_dir: &Path, user: User) -> Result<Self, RuntimeError> {
-        let base = Self::named(data_dir, user, "trial")?;
+        let base = Self::named(data_dir, user, Network::Host, "trial")?;
         let _ = crate::destroy::remove_tree(&base.path);
         let filled = fill(&base.path).map_err(|error| error.to_string());
         let _ = base.filled.set(filled);
         Ok(base)
     }
 
-    fn named(data_dir: &Path, user: User, name: &str) -> Result<Self, RuntimeError> {
+    fn named(data_dir: &Path, user: User, network: Network, name: &str) -> Result<Self, RuntimeError> {
         let path = data_dir.join("base").join(name);
         let view = View::of_host(data_dir).map_err(|error| RuntimeError::io("look at the host for", &path, error))?;
-        Ok(Self { path, view, user, filled: OnceLock::new() })
+        Ok(Self { path, view, user, network, filled: OnceLock::new() })
     }
 
     /// Fills the base unless that is done; takes a moment the first time.
@@ -147,7 +149,7 @@ impl Base {
         // Complete or absent, whenever this is interrupted.
         let new = parent.join("new");
         fill(&new)?;
-        etc::build(&new.join("etc"), self.user)?;
+        etc::build(&new.join("etc"), self.user, self.network)?;
         fs::rename(&new, &self.path)
     }
 
@@ -258,9 +260,9 @@ impl View {
 }
 
 /// Changes with whatever the base is made of.
-fn fingerprint(user: User) -> u64 {
+fn fingerprint(user: User, network: Network) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (env!("CARGO_PKG_VERSION"), user.uid, user.gid).hash(&mut hasher);
+    (env!("CARGO_PKG_VERSION"), user.uid, user.gid, network == Network::Wire).hash(&mut hasher);
     for name in SYSTEM.into_iter().chain(PACKAGES) {
         let host = Path::new("/").join(name);
         let kind = fs::symlink_metadata(&host).map(|metadata| metadata.mode());

@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::base::User;
+use crate::{GATEWAY, Network};
 
 /// Larger files are not settings.
 const MAX_FILE: u64 = 4 << 20;
@@ -83,7 +84,7 @@ fn left_out(name: &str, top: bool) -> bool {
 }
 
 /// Builds the folder, which exists and is empty.
-pub(super) fn build(etc: &Path, user: User) -> io::Result<()> {
+pub(super) fn build(etc: &Path, user: User, network: Network) -> io::Result<()> {
     copy(Path::new("/etc"), etc, true)?;
     let read = |name: &str| fs::read_to_string(Path::new("/etc").join(name)).unwrap_or_default();
     let (passwd, shadow) = accounts(&read("passwd"), user);
@@ -98,7 +99,18 @@ pub(super) fn build(etc: &Path, user: User) -> io::Result<()> {
     write("shadow", &shadow, 0o600)?;
     write("gshadow", &gshadow, 0o600)?;
     // Follows the link that resolved services put there.
-    write("resolv.conf", &read("resolv.conf"), 0o644)
+    let resolver = read("resolv.conf");
+    let resolver = if network == Network::Wire { asking_the_gateway(&resolver) } else { resolver };
+    write("resolv.conf", &resolver, 0o644)
+}
+
+/// The host's way of looking up names, done by the gateway.
+fn asking_the_gateway(host: &str) -> String {
+    let mut text = format!("nameserver {GATEWAY}\n");
+    for line in host.lines().filter(|line| !line.trim_start().starts_with("nameserver")) {
+        let _ = writeln!(text, "{line}");
+    }
+    text
 }
 
 fn copy(from: &Path, to: &Path, top: bool) -> io::Result<()> {
@@ -250,6 +262,13 @@ mod tests {
         assert!(passwd.ends_with("daytona:x:1001:1001:daytona:/home/daytona:/bin/bash\n"));
         assert!(!passwd.contains("alice") && !passwd.contains("secret"));
         assert_eq!(passwd.lines().count(), shadow.lines().count());
+    }
+
+    #[test]
+    fn the_gateway_is_asked_as_the_host_asks() {
+        let host = "# by hand\nnameserver 127.0.0.53\nnameserver ::1\nsearch lan example.com\noptions ndots:2\n";
+        let inside = "nameserver 10.0.2.2\n# by hand\nsearch lan example.com\noptions ndots:2\n";
+        assert_eq!(asking_the_gateway(host), inside);
     }
 
     #[test]

@@ -16,9 +16,10 @@ use daytona_toolbox::AgentConfig;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::Network;
 use crate::child::{self, Inherited};
 use crate::init;
-use crate::protocol::{Failure, Report, Step, report};
+use crate::protocol::{self, Failure, Report, Step, report};
 use crate::sys::{self, Fork};
 
 /// How one sandbox is made. Paths are the host's.
@@ -36,8 +37,8 @@ pub(crate) struct Plan {
     pub(crate) gid: u32,
     /// The server's own ids, to which `uid` and `gid` are mapped: unprivileged mode.
     pub(crate) userns: Option<(u32, u32)>,
-    /// Its own network with only a loopback interface.
-    pub(crate) own_network: bool,
+    /// Its own network, unless it is the host's.
+    pub(crate) network: Network,
     /// A cgroup v2 directory to be born in.
     pub(crate) cgroup: Option<PathBuf>,
     /// `cgroup.procs` files of cgroup v1 directories to enter.
@@ -59,7 +60,7 @@ pub(crate) fn fork(plan: &Plan) -> Result<Fork, Failure> {
     if plan.userns.is_some() {
         namespaces |= libc::CLONE_NEWUSER;
     }
-    if plan.own_network {
+    if plan.network != Network::Host {
         namespaces |= libc::CLONE_NEWNET;
     }
     let cgroup = match &plan.cgroup {
@@ -109,11 +110,17 @@ fn start(
     if let Some(outside) = plan.userns {
         map_ids((plan.uid, plan.gid), outside).step("map the user")?;
     }
+    match plan.network {
+        Network::Host => {}
+        Network::None => network::loopback_up().step("bring up the loopback interface")?,
+        // The device is the host's, which the view does not show.
+        Network::Wire => {
+            let device = network::connect(&plan.dir)?;
+            protocol::hand_over(&inherited.report, device.as_fd()).step("hand over the network device")?;
+        }
+    }
     view::enter(plan)?;
     rustix::system::sethostname(plan.hostname.as_bytes()).step("set the host name")?;
-    if plan.own_network {
-        network::loopback_up().step("bring up the loopback interface")?;
-    }
     child::standard_streams(&inherited.log).step("open /dev/null")?;
     child::limit_resources().step("set resource limits")?;
     match sys::fork().step("fork the agent")? {

@@ -1,0 +1,76 @@
+//! A sandbox's network, from its record to its gateway.
+
+use axum::http::StatusCode;
+use daytona_runtime::{Enforcement, Network, RuntimeError, RuntimeKind, SandboxSpec, Started};
+
+use super::{Gateway, Policy};
+use crate::App;
+use crate::error::{ApiError, ApiResult, code};
+use crate::record::Record;
+
+impl App {
+    /// The network a sandbox is started with.
+    pub(crate) fn network(&self, record: &Record) -> Network {
+        match &self.runtime.probe().limits.network {
+            Enforcement::Enforced { .. } => Network::Wire,
+            Enforcement::NotEnforced { .. } if record.network_block_all => Network::None,
+            Enforcement::NotEnforced { .. } => Network::Host,
+        }
+    }
+
+    /// Starts a sandbox and connects it.
+    pub(crate) async fn run(
+        &self,
+        spec: SandboxSpec,
+        policy: Policy,
+    ) -> Result<(Started, Option<Gateway>), RuntimeError> {
+        let id = spec.id.clone();
+        let wanted = spec.network == Network::Wire;
+        let mut started = self.runtime.create(spec).await?;
+        let gateway = match started.wire.take() {
+            Some(wire) => Gateway::start(wire, policy, self.host_services).map(Some),
+            None if wanted => Err(std::io::ErrorKind::BrokenPipe.into()),
+            None => Ok(None),
+        };
+        match gateway {
+            Ok(gateway) => Ok((started, gateway)),
+            Err(source) => {
+                let _ = self.runtime.stop(&id, true).await;
+                Err(RuntimeError::Io { what: "connect the sandbox's network".to_owned(), source })
+            }
+        }
+    }
+
+    /// Refuses limits that would not hold here. `running` is a sandbox whose network is made already.
+    pub(crate) fn check_limits(&self, record: &Record, running: Option<&Record>) -> ApiResult<()> {
+        let policy = policy(record)?;
+        let Enforcement::NotEnforced { reason } = &self.runtime.probe().limits.network else {
+            return Ok(());
+        };
+        let lists = policy.has_lists();
+        let refuse = |what: &str, way_out: &str| {
+            Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                code::UNSUPPORTED_BY_RUNTIME,
+                format!("{what}: this server cannot limit a sandbox's network: {reason}{way_out}"),
+            ))
+        };
+        match self.runtime.kind() {
+            RuntimeKind::Process if lists || policy.block_all => {
+                let what = if lists { "networkAllowList, domainAllowList" } else { "networkBlockAll" };
+                refuse(what, "; run it with --runtime ns where the machine allows that")
+            }
+            RuntimeKind::Ns if lists => refuse("networkAllowList, domainAllowList", "; networkBlockAll works"),
+            RuntimeKind::Ns if running.is_some_and(|before| before.network_block_all != record.network_block_all) => {
+                refuse("networkBlockAll", "; stop the sandbox, change it, and start it again")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a record says that its sandbox may reach; a list that makes no sense is the caller's fault.
+pub(crate) fn policy(record: &Record) -> ApiResult<Policy> {
+    let (networks, domains) = (record.network_allow_list.as_deref(), record.domain_allow_list.as_deref());
+    Policy::new(record.network_block_all, networks, domains).map_err(ApiError::invalid)
+}
