@@ -188,7 +188,7 @@ pub(crate) fn make_tun(tun: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result
     for (place, byte) in request.ifr_name.iter_mut().zip(name.to_bytes().iter().take(room)) {
         *place = byte.cast_signed();
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).unwrap_or_default();
     // SAFETY: `request` is a valid ifreq, all that this request reads and writes.
     match unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &raw mut request) } {
         0.. => Ok(()),
