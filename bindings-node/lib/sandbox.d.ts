@@ -129,6 +129,16 @@ export interface ListSandboxesQuery {
   autoDestroyAtBefore?: Date
 }
 
+/** What a sandbox may reach. At least one is needed; what is absent stays as it is. */
+export interface UpdateSandboxNetworkSettings {
+  /** True for no network at all, false for all of it: without a list beside it, the lists are dropped. */
+  networkBlockAll?: boolean
+  /** Comma separated IPv4 networks (`192.0.2.0/24`), at most 10; empty for no such limit. Ends a block. */
+  networkAllowList?: string
+  /** Comma separated domains (`example.com,*.example.org`); empty for no such limit. Ends a block. */
+  domainAllowList?: string
+}
+
 /** How to fork a sandbox. */
 export interface ForkSandboxParams {
   /** Unique name of the fork; one is made where none is given. */
@@ -405,6 +415,15 @@ export declare class Sandbox {
 
   /** Whether previews need no token. */
   setPublic(isPublic: boolean, options?: CallOptions): Promise<void>
+
+  /**
+   * Changes what it may reach; connections that are no longer allowed end.
+   *
+   * @throws {DaytonaInvalidArgumentError} if nothing is given; nothing was sent
+   * @throws {DaytonaValidationError} if a list has an entry that is no network or domain, or the server's runtime
+   * cannot limit a network
+   */
+  updateNetworkSettings(settings: UpdateSandboxNetworkSettings, options?: CallOptions): Promise<void>
 
   /** Tells the server that it is in use. */
   refreshActivity(options?: CallOptions): Promise<void>

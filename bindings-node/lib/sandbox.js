@@ -212,6 +212,12 @@ class Sandbox {
     return result(await this.#change(options, (id) => this.#native.setPublic(id, Boolean(isPublic), seconds)))
   }
 
+  async updateNetworkSettings(settings, options) {
+    const settingsText = json(object('settings', settings))
+    const seconds = limit(undefined, options)
+    return result(await this.#change(options, (id) => this.#native.updateNetworkSettings(id, settingsText, seconds)))
+  }
+
   async refreshActivity(options) {
     const seconds = limit(undefined, options)
     return result(await this.#change(options, (id) => this.#native.refreshActivity(id, seconds)))

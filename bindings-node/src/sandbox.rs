@@ -110,6 +110,15 @@ impl NativeSandbox {
         self.change(id, move |sandbox| async move { sandbox.set_labels(parse(&labels)?, timeout).await.map(drop) });
     }
 
+    /// Changes what it may reach.
+    #[napi]
+    pub fn update_network_settings(&self, id: u32, settings: String, timeout: Option<f64>) {
+        self.change(
+            id,
+            move |sandbox| async move { sandbox.update_network_settings(&parse(&settings)?, timeout).await },
+        );
+    }
+
     /// Sets the auto-stop interval.
     #[napi]
     pub fn set_autostop_interval(&self, id: u32, minutes: i64, timeout: Option<f64>) {

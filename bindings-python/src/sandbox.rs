@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use daytona_core::wire::network::UpdateNetworkSettings;
 use pyo3::prelude::*;
 
 use crate::access;
@@ -136,6 +137,20 @@ impl Sandbox {
     ) -> PyResult<Py<PyAny>> {
         let sandbox = self.inner.clone();
         self.mode.run(py, async move { sandbox.set_labels(labels, timeout).await }, value)
+    }
+
+    #[pyo3(signature = (network_block_all=None, network_allow_list=None, domain_allow_list=None, timeout=None))]
+    fn update_network_settings(
+        &self,
+        py: Python<'_>,
+        network_block_all: Option<bool>,
+        network_allow_list: Option<String>,
+        domain_allow_list: Option<String>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        let settings = UpdateNetworkSettings { network_block_all, network_allow_list, domain_allow_list };
+        self.mode.run(py, async move { sandbox.update_network_settings(&settings, timeout).await }, none)
     }
 
     #[pyo3(signature = (minutes, timeout=None))]

@@ -22,6 +22,7 @@ mod interpreter;
 mod lifecycle;
 mod local;
 mod multipart;
+mod network;
 mod operation;
 mod output;
 mod preview;

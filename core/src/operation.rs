@@ -49,6 +49,7 @@ operations! {
     AUTO_ARCHIVE = "sandbox.set_auto_archive_interval", "Failed to set auto-archive interval";
     AUTO_DELETE = "sandbox.set_auto_delete_interval", "Failed to set auto-delete interval";
     SET_TTL = "sandbox.set_ttl", "Failed to set TTL";
+    UPDATE_NETWORK_SETTINGS = "sandbox.update_network_settings", "Failed to update network settings";
     ACTIVITY = "sandbox.refresh_activity", "Failed to refresh sandbox activity";
     USER_HOME_DIR = "sandbox.get_user_home_dir", "Failed to get user home directory";
     WORK_DIR = "sandbox.get_work_dir", "Failed to get working directory path";

@@ -253,6 +253,12 @@ const CALLS = {
   'sandbox.set_auto_archive_interval': (s, a) => s.setAutoArchiveInterval(a.interval),
   'sandbox.set_auto_delete_interval': (s, a) => s.setAutoDeleteInterval(a.interval),
   'sandbox.set_ttl': (s, a) => s.setTtl(a.ttl_minutes),
+  'sandbox.update_network_settings': (s, a) =>
+    s.updateNetworkSettings({
+      networkBlockAll: a.network_block_all,
+      networkAllowList: a.network_allow_list,
+      domainAllowList: a.domain_allow_list,
+    }),
   'sandbox.refresh_activity': (s) => s.refreshActivity(),
   'sandbox.download_url': (s, a) => s.downloadUrl(a.path, a.ttl_seconds),
   'sandbox.upload_url': (s, a) => s.uploadUrl(a.path, a.ttl_seconds),

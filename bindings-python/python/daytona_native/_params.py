@@ -120,8 +120,8 @@ class CreateSandboxBaseParams(Model):
         secrets: Environment variable to name of the secret it holds.
         network_block_all: No network at all.
         kvm: Give it ``/dev/kvm``.
-        network_allow_list: Comma separated CIDR blocks it may reach.
-        domain_allow_list: Comma separated domains it may reach.
+        network_allow_list: Comma separated IPv4 networks it may reach, at most 10: ``192.0.2.0/24,203.0.113.7/32``.
+        domain_allow_list: Comma separated domains it may reach: ``example.com,*.example.org``.
         outbound_proxy_url: Proxy for its traffic.
         otel_endpoint_override: Where its telemetry goes.
         ephemeral: Deleted when it stops; the same as an ``auto_delete_interval`` of 0.

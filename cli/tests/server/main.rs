@@ -6,6 +6,7 @@ mod events;
 mod lease;
 mod lifecycle;
 mod list;
+mod network;
 mod preview;
 mod shell;
 mod snapshots;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use daytona_core::wire::network::UpdateNetworkSettings;
 use daytona_core::{
     Config, CreateOptions, CreateParams, Daytona, Download, DownloadTarget, ListQuery, Permissions, Result, Sandbox,
     Transfer, Upload, UploadSource,
@@ -233,6 +234,14 @@ async fn on_sandbox(method: &str, sandbox: &Sandbox, args: &Value) -> Result<Out
             sandbox.set_auto_delete_interval(arg(args, "interval"), None).await.map(Outcome::from)
         }
         "set_ttl" => sandbox.set_ttl(arg(args, "ttl_minutes"), None).await.map(Outcome::from),
+        "update_network_settings" => {
+            let settings = UpdateNetworkSettings {
+                network_block_all: arg(args, "network_block_all"),
+                network_allow_list: arg(args, "network_allow_list"),
+                domain_allow_list: arg(args, "domain_allow_list"),
+            };
+            sandbox.update_network_settings(&settings, None).await.map(Outcome::from)
+        }
         "set_auto_pause_interval" => {
             sandbox.set_auto_pause_interval(arg(args, "interval"), None).await.map(Outcome::from)
         }

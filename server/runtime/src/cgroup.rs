@@ -33,7 +33,13 @@ pub(crate) struct Group {
     v2: Option<PathBuf>,
     v2_controllers: Vec<String>,
     v1: BTreeMap<&'static str, PathBuf>,
+    /// Processes live one group further down, see [`INSIDE`].
+    nested: bool,
 }
+
+/// The group in which the processes of `root` live. With a user and cgroup namespace of its own `root` can mount its
+/// group and write to it; the limits are in the group above, which it cannot see.
+const INSIDE: &str = "inside";
 
 impl Cgroups {
     /// Finds and makes the parent groups, after removing what a killed server left.
@@ -149,7 +155,18 @@ impl Cgroups {
             for (controller, parent) in &self.v1 {
                 group.v1.insert(controller, make(&parent.join(&spec.id))?);
             }
-            group.limit(spec)
+            group.limit(spec)?;
+            group.nested = spec.user == "root";
+            if group.nested {
+                if let Some(memory) = group.v1.get("memory") {
+                    // The rule since Linux 5.11.
+                    let _ = fs::write(memory.join("memory.use_hierarchy"), "1");
+                }
+                for dir in group.v2.iter().chain(group.v1.values()) {
+                    make(&dir.join(INSIDE))?;
+                }
+            }
+            Ok(())
         })();
         match made {
             Ok(()) => Ok(group),
@@ -176,12 +193,21 @@ fn write(dir: &Path, file: &str, value: String) -> Result<(), RuntimeError> {
 impl Group {
     /// The v2 directory to be born in.
     pub(crate) fn v2(&self) -> Option<PathBuf> {
-        self.v2.clone()
+        self.v2.as_ref().map(|dir| self.inside(dir))
+    }
+
+    fn inside(&self, dir: &Path) -> PathBuf {
+        if self.nested { dir.join(INSIDE) } else { dir.to_owned() }
+    }
+
+    /// All its groups.
+    pub(crate) fn dirs(&self) -> Vec<PathBuf> {
+        self.v2.iter().chain(self.v1.values()).cloned().collect()
     }
 
     /// The v1 files to enter through.
     pub(crate) fn procs(&self) -> Vec<PathBuf> {
-        let mut files: Vec<_> = self.v1.values().map(|dir| dir.join("cgroup.procs")).collect();
+        let mut files: Vec<_> = self.v1.values().map(|dir| self.inside(dir).join("cgroup.procs")).collect();
         files.dedup();
         files
     }
@@ -283,7 +309,8 @@ impl Group {
     pub(crate) fn ran_out_of_memory(&self) -> bool {
         let file = match self.has_v2("memory") {
             Some(dir) => dir.join("memory.events"),
-            None => self.v1.get("memory").map(|dir| dir.join("memory.oom_control")).unwrap_or_default(),
+            // Counted where the process was.
+            None => self.v1.get("memory").map(|dir| self.inside(dir).join("memory.oom_control")).unwrap_or_default(),
         };
         let text = fs::read_to_string(file).unwrap_or_default();
         text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
@@ -307,8 +334,13 @@ pub(crate) fn thaw(dir: &Path) {
     }
 }
 
-/// Removes one group. The kernel may need a moment after the last process.
+/// Removes one group and all below it. The kernel may need a moment after the last process.
 pub(crate) fn remove_group(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_group(&entry.path());
+        }
+    }
     for _ in 0..200 {
         match fs::remove_dir(dir) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {

@@ -225,7 +225,7 @@ impl Forks {
         };
         let (isolated, groups) = match &plan {
             #[cfg(target_os = "linux")]
-            Plan::Ns(plan) => (true, plan.groups()),
+            Plan::Ns(plan) => (true, plan.groups.clone()),
             Plan::Process(_) => (false, Vec::new()),
         };
         let fork = match &plan {

@@ -237,6 +237,7 @@ impl Mode {
                     network: spec.network,
                     cgroup: group.v2(),
                     cgroup_procs: group.procs(),
+                    groups: group.dirs(),
                 };
                 (Plan::Ns(plan), Some(group))
             }

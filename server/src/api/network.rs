@@ -31,7 +31,8 @@ pub(super) async fn update(
     Ok(dto(&app, &sandbox, &base))
 }
 
-/// What is absent stays as it is; an empty list is none. A list without a word on blocking means that it is to work.
+/// What is absent stays as it is; an empty list is none. A list without a word on blocking means that it is to work,
+/// and not blocking without a list that there are no limits.
 fn apply(record: &mut Record, body: &UpdateNetworkSettings) {
     let list = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     if let Some(text) = &body.network_allow_list {
@@ -46,5 +47,8 @@ fn apply(record: &mut Record, body: &UpdateNetworkSettings) {
         Some(block) => record.network_block_all = block,
         None if given => record.network_block_all = false,
         None => {}
+    }
+    if body.network_block_all == Some(false) && !given {
+        (record.network_allow_list, record.domain_allow_list) = (None, None);
     }
 }

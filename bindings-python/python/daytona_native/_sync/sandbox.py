@@ -201,6 +201,34 @@ class Sandbox(SandboxData, Lifecycle):
         """
         self._native.set_public(public, request_timeout)
 
+    def update_network_settings(
+        self,
+        *,
+        network_block_all: bool | None = None,
+        network_allow_list: str | None = None,
+        domain_allow_list: str | None = None,
+        request_timeout: float | None = None,
+    ) -> None:
+        """Change what it may reach; connections that are no longer allowed end. At least one has to be given.
+
+        Args:
+            network_block_all: True for no network at all, False for all of it: without a list beside it, the lists
+                are dropped.
+            network_allow_list: Comma separated IPv4 networks it may reach (``192.0.2.0/24``), at most 10; empty for no
+                such limit. Ends a block.
+            domain_allow_list: Comma separated domains it may reach (``example.com,*.example.org``); empty for no such
+                limit. Ends a block.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaInvalidArgumentError: None is given; nothing was sent.
+            DaytonaValidationError: A list has an entry that is no network or domain, or the server's runtime cannot
+                limit a network.
+        """
+        self._native.update_network_settings(
+            network_block_all, network_allow_list, domain_allow_list, request_timeout
+        )
+
     def refresh_activity(self, request_timeout: float | None = None) -> None:
         """Tell the server that it is in use, so that it does not stop.
 

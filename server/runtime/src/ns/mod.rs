@@ -43,14 +43,8 @@ pub(crate) struct Plan {
     pub(crate) cgroup: Option<PathBuf>,
     /// `cgroup.procs` files of cgroup v1 directories to enter.
     pub(crate) cgroup_procs: Vec<PathBuf>,
-}
-
-impl Plan {
-    /// The sandbox's cgroups.
-    pub(crate) fn groups(&self) -> Vec<PathBuf> {
-        let v1 = self.cgroup_procs.iter().filter_map(|file| file.parent().map(PathBuf::from));
-        self.cgroup.iter().cloned().chain(v1).collect()
-    }
+    /// The sandbox's cgroups, to be removed when it has ended.
+    pub(crate) groups: Vec<PathBuf>,
 }
 
 /// Forks a sandbox's first process; called by the launcher.

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod escape;
 mod inside;
 mod life;
 mod limits;
@@ -45,7 +46,8 @@ fn main() -> ExitCode {
     }
     let root = rustix_uid() == 0;
     if root && std::env::var_os(ROLE).is_none() {
-        trials.push(Trial::test("as_a_normal_user", as_a_normal_user));
+        trials.push(Trial::test("as_a_normal_user", || as_a_normal_user(false)));
+        trials.push(Trial::test("as_a_normal_user_with_networks", || as_a_normal_user(true)));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -94,6 +96,7 @@ fn all(kind: RuntimeKind) -> Vec<Trial> {
         state: files_survive_a_restart snapshot_copies_what_is_stored archives_and_copies_keep_everything
             destroy_removes_everything;
         limits: stats_count;
+        escape: files_stay_inside;
     );
     if kind == RuntimeKind::Ns {
         trials.extend(trials!(kind,
@@ -101,6 +104,8 @@ fn all(kind: RuntimeKind) -> Vec<Trial> {
                 has_its_own_tmp has_few_rights cannot_reach_the_host_without_network cannot_reach_abstract_sockets
                 root_can_install_files hides_a_data_directory_among_programs;
             life: a_failed_step_is_named;
+            escape: proc_leads_nowhere mounts_stay_as_they_are devices_are_not_made others_are_out_of_reach
+                nothing_is_traced the_network_is_its_own limits_are_not_lifted new_users_have_no_rights;
             limits: memory_is_limited pids_are_limited cpu_is_limited freezes_and_thaws;
         ));
     }
@@ -112,8 +117,9 @@ fn rustix_uid() -> u32 {
     std::fs::metadata("/proc/self").map_or(0, |metadata| metadata.uid())
 }
 
-/// Runs all of this again as a user who may do nothing.
-fn as_a_normal_user() -> Result<(), Failed> {
+/// Runs all of this again as a user who may do nothing; with `networks` only what concerns networks, where
+/// `/dev/net/tun` is for everybody, as on most systems.
+fn as_a_normal_user(networks: bool) -> Result<(), Failed> {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
 
@@ -124,7 +130,25 @@ fn as_a_normal_user() -> Result<(), Failed> {
     for path in [&program, &folder.path().to_owned()] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
     }
-    let output = Command::new(&program).env(ROLE, "a normal user").current_dir("/").uid(USER).gid(USER).output()?;
+    let mut command = Command::new(&program);
+    if networks {
+        if !std::path::Path::new("/dev/net/tun").exists() {
+            println!("skipped: this machine has no /dev/net/tun");
+            return Ok(());
+        }
+        let node = folder.path().join("tun");
+        let script = format!(
+            "mknod -m 666 {node} c 10 200 && mount --bind {node} /dev/net/tun && \
+             exec setpriv --reuid {USER} --regid {USER} --clear-groups {program} network",
+            node = node.display(),
+            program = program.display()
+        );
+        command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+    } else {
+        command.uid(USER).gid(USER);
+    }
+    let output = command.env(ROLE, "a normal user").current_dir("/").output()?;
     println!("{}", String::from_utf8_lossy(&output.stdout));
     if output.status.success() {
         return Ok(());
