@@ -14,7 +14,7 @@ RULES = [
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\bawait ", ""),
     (
-        r"\bAsync(Daytona|Sandbox|FileSystem|Process|Sessions|LogStream|ExecStream|Ptys|PtyHandle|CodeInterpreter)\b",
+        r"\bAsync(Daytona|Sandbox|FileSystem|Process|Sessions|LogStream|ExecStream|Ptys|PtyHandle|CodeInterpreter|Git|LspServer)\b",
         r"\1",
     ),
     (r"\bAsync(Lifecycle|SnapshotService)\b", r"\1"),

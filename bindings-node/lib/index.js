@@ -4,7 +4,9 @@ const { classes, SOURCE_API, SOURCE_DAEMON, SOURCE_PROXY } = require('./errors')
 const { Daytona } = require('./daytona')
 const { ExecStream } = require('./exec_stream')
 const { FileSystem } = require('./files')
+const { Git } = require('./git')
 const { CodeInterpreter, Result } = require('./interpreter')
+const { LspLanguageId, LspServer } = require('./lsp')
 const { OutputChunk } = require('./output')
 const { PtyHandle } = require('./pty')
 const { LogStream } = require('./session')
@@ -19,7 +21,10 @@ module.exports = {
   Daytona,
   ExecStream,
   FileSystem,
+  Git,
   LogStream,
+  LspLanguageId,
+  LspServer,
   OutputChunk,
   PtyHandle,
   Result,

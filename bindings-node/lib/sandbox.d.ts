@@ -1,7 +1,9 @@
 import type { CallOptions } from './call.js'
 import type { GpuType, SandboxClass, SandboxListSortDirection, SandboxListSortField, SandboxState } from './enums.js'
 import type { FileSystem } from './files.js'
+import type { Git } from './git.js'
 import type { CodeInterpreter } from './interpreter.js'
+import type { LspLanguageId, LspServer } from './lsp.js'
 import type { Process } from './process.js'
 
 /** A volume in a sandbox. */
@@ -156,6 +158,8 @@ export declare class Sandbox {
   readonly codeInterpreter: CodeInterpreter
   /** Its files. */
   readonly fs: FileSystem
+  /** Its git repositories. */
+  readonly git: Git
   /** Its processes. */
   readonly process: Process
 
@@ -427,6 +431,14 @@ export declare class Sandbox {
 
   /** Tells the server that it is in use. */
   refreshActivity(options?: CallOptions): Promise<void>
+
+  /**
+   * The language server of a project; nothing runs before it is started. A relative path starts from the work
+   * directory.
+   *
+   * @throws {DaytonaInvalidArgumentError} for another language than `python`, `typescript` and `javascript`
+   */
+  createLspServer(languageId: LspLanguageId | `${LspLanguageId}`, pathToProject: string): Promise<LspServer>
 
   /** The home directory of its user. */
   getUserHomeDir(options?: CallOptions): Promise<string>

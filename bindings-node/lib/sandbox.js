@@ -2,7 +2,9 @@
 
 const { call, result } = require('./call')
 const { FileSystem } = require('./files')
+const { Git } = require('./git')
 const { CodeInterpreter } = require('./interpreter')
+const { createLspServer } = require('./lsp')
 const { Process } = require('./process')
 const { integer, json, limit, object, optionalText, text } = require('./arguments')
 
@@ -14,6 +16,7 @@ class Sandbox {
   #native
   #codeInterpreter
   #fs
+  #git
   #process
 
   constructor(native, data) {
@@ -27,6 +30,10 @@ class Sandbox {
 
   get fs() {
     return (this.#fs ??= new FileSystem(this.#native))
+  }
+
+  get git() {
+    return (this.#git ??= new Git(this.#native))
   }
 
   get process() {
@@ -221,6 +228,10 @@ class Sandbox {
   async refreshActivity(options) {
     const seconds = limit(undefined, options)
     return result(await this.#change(options, (id) => this.#native.refreshActivity(id, seconds)))
+  }
+
+  async createLspServer(languageId, pathToProject) {
+    return await createLspServer(this.#native, languageId, pathToProject)
   }
 
   async getUserHomeDir(options) {

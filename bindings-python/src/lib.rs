@@ -12,8 +12,10 @@ mod daytona;
 mod error;
 mod exec_stream;
 mod files;
+mod git;
 mod host;
 mod interpreter;
+mod lsp;
 mod output;
 mod process;
 mod pty;
@@ -39,7 +41,11 @@ mod _native {
     #[pymodule_export]
     use super::files::FileSystem;
     #[pymodule_export]
+    use super::git::Git;
+    #[pymodule_export]
     use super::interpreter::{CodeInterpreter, CodeRun};
+    #[pymodule_export]
+    use super::lsp::LspServer;
     #[pymodule_export]
     use super::output::OutputChunk;
     #[pymodule_export]

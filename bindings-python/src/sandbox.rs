@@ -9,7 +9,9 @@ use crate::access;
 use crate::call::Mode;
 use crate::convert::{self, SANDBOX_FIELDS, none, value};
 use crate::files::FileSystem;
+use crate::git::Git;
 use crate::interpreter::CodeInterpreter;
+use crate::lsp::LspServer;
 use crate::process::Process;
 
 /// A sandbox.
@@ -43,6 +45,14 @@ impl Sandbox {
 
     fn process(&self) -> Process {
         Process::new(self.inner.process(), self.mode)
+    }
+
+    fn git(&self) -> Git {
+        Git::new(self.inner.git(), self.mode)
+    }
+
+    fn lsp_server(&self, py: Python<'_>, language: &str, path: &str) -> PyResult<LspServer> {
+        LspServer::new(py, self.inner.create_lsp_server(language, path), self.mode)
     }
 
     fn code_interpreter(&self) -> CodeInterpreter {

@@ -89,23 +89,23 @@ kinds! {
     /// The provider took the sandbox back.
     SpotEvicted = "DaytonaSpotEvictedError" < Other, None, None;
     /// Wrong credentials for a git remote.
-    GitAuthFailed = "DaytonaGitAuthFailedError" < Authentication, None, Some("GIT_AUTH_FAILED");
+    GitAuthFailed = "DaytonaGitAuthFailedError" < Authentication, None, Some(code::GIT_AUTH_FAILED);
     /// No git repository there.
-    GitRepoNotFound = "DaytonaGitRepoNotFoundError" < NotFound, None, Some("GIT_REPO_NOT_FOUND");
+    GitRepoNotFound = "DaytonaGitRepoNotFoundError" < NotFound, None, Some(code::GIT_REPO_NOT_FOUND);
     /// No such branch.
-    GitBranchNotFound = "DaytonaGitBranchNotFoundError" < NotFound, None, Some("GIT_BRANCH_NOT_FOUND");
+    GitBranchNotFound = "DaytonaGitBranchNotFoundError" < NotFound, None, Some(code::GIT_BRANCH_NOT_FOUND);
     /// The branch is there already.
-    GitBranchExists = "DaytonaGitBranchExistsError" < Conflict, None, Some("GIT_BRANCH_EXISTS");
+    GitBranchExists = "DaytonaGitBranchExistsError" < Conflict, None, Some(code::GIT_BRANCH_EXISTS);
     /// The remote has commits that are missing here.
-    GitPushRejected = "DaytonaGitPushRejectedError" < Conflict, None, Some("GIT_PUSH_REJECTED");
+    GitPushRejected = "DaytonaGitPushRejectedError" < Conflict, None, Some(code::GIT_PUSH_REJECTED);
     /// Uncommitted changes are in the way.
-    GitDirtyWorktree = "DaytonaGitDirtyWorktreeError" < Conflict, None, Some("GIT_DIRTY_WORKTREE");
+    GitDirtyWorktree = "DaytonaGitDirtyWorktreeError" < Conflict, None, Some(code::GIT_DIRTY_WORKTREE);
     /// The histories conflict.
-    GitMergeConflict = "DaytonaGitMergeConflictError" < Conflict, None, Some("GIT_MERGE_CONFLICT");
+    GitMergeConflict = "DaytonaGitMergeConflictError" < Conflict, None, Some(code::GIT_MERGE_CONFLICT);
     /// The git remote is not in reach.
-    GitTransportFailed = "DaytonaGitTransportFailedError" < BadGateway, None, Some("GIT_TRANSPORT_FAILED");
+    GitTransportFailed = "DaytonaGitTransportFailedError" < BadGateway, None, Some(code::GIT_TRANSPORT_FAILED);
     /// The git remote refused.
-    GitRemoteRejected = "DaytonaGitRemoteRejectedError" < UnprocessableEntity, None, Some("GIT_REMOTE_REJECTED");
+    GitRemoteRejected = "DaytonaGitRemoteRejectedError" < UnprocessableEntity, None, Some(code::GIT_REMOTE_REJECTED);
     /// No such file.
     FileNotFound = "DaytonaFileNotFoundError" < NotFound, None, Some(code::FILE_NOT_FOUND);
     /// The sandbox's user may not do that to this file.
@@ -115,7 +115,7 @@ kinds! {
     /// The file is there and could not be read.
     FileReadFailed = "DaytonaFileReadFailedError" < InternalServer, None, Some(code::FILE_READ_FAILED);
     /// The language server was used before it was started.
-    LspServerNotInitialized = "DaytonaLspServerNotInitializedError" < BadRequest, None, Some("LSP_SERVER_NOT_INITIALIZED");
+    LspServerNotInitialized = "DaytonaLspServerNotInitializedError" < BadRequest, None, Some(code::LSP_SERVER_NOT_INITIALIZED);
     /// The command ran over its time limit and was killed.
     ProcessExecutionTimeout = "DaytonaProcessExecutionTimeoutError" < Timeout, None, Some(code::PROCESS_EXECUTION_TIMEOUT);
     /// No such process, session or command.

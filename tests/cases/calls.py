@@ -33,7 +33,7 @@ class Call:
     def start(self) -> Any:
         if self.special:
             return self.special(**self.args)
-        holder = self.target if self.part == "sandbox" else getattr(self.target, self.part, None)
+        holder = self.target if self.part in ("sandbox", "lsp") else getattr(self.target, self.part, None)
         if self.part == "daytona":
             holder = self.session.client
         if self.part == "snapshot":
@@ -185,6 +185,10 @@ class Call:
 
     def code_interpreter_list_context_ids(self) -> Any:
         return _then(self.target.code_interpreter.list_contexts(), lambda found: [one.id for one in found])
+
+    def lsp_completions(self, path: str, line: int, character: int) -> Any:
+        position = self.session.module.LspCompletionPosition(line=line, character=character)
+        return self.target.completions(path, position)
 
     def http_get(self, url: str) -> Json:
         return _http(urllib.request.Request(url))

@@ -7,8 +7,14 @@ from ._async.exec_stream import (
 from ._async.files import (
     AsyncFileSystem as AsyncFileSystem,
 )
+from ._async.git import (
+    AsyncGit as AsyncGit,
+)
 from ._async.interpreter import (
     AsyncCodeInterpreter as AsyncCodeInterpreter,
+)
+from ._async.lsp import (
+    AsyncLspServer as AsyncLspServer,
 )
 from ._async.process import (
     AsyncProcess as AsyncProcess,
@@ -92,12 +98,31 @@ from ._errors import (
     DaytonaUnsupportedError as DaytonaUnsupportedError,
     DaytonaValidationError as DaytonaValidationError,
 )
+from ._git import (
+    FileStatus as FileStatus,
+    GitCommitResponse as GitCommitResponse,
+    GitRemote as GitRemote,
+    GitStatus as GitStatus,
+    ListBranchResponse as ListBranchResponse,
+    ListRemotesResponse as ListRemotesResponse,
+    Status as Status,
+)
 from ._interpreter import (
     ExecutionError as ExecutionError,
     ExecutionResult as ExecutionResult,
     InterpreterContext as InterpreterContext,
     OutputMessage as OutputMessage,
     Result as Result,
+)
+from ._lsp import (
+    CompletionItem as CompletionItem,
+    CompletionList as CompletionList,
+    LspCompletionPosition as LspCompletionPosition,
+    LspLanguageId as LspLanguageId,
+    LspLocation as LspLocation,
+    LspPosition as LspPosition,
+    LspRange as LspRange,
+    LspSymbol as LspSymbol,
 )
 from ._native import (
     OutputChunk as OutputChunk,
@@ -157,8 +182,14 @@ from ._sync.exec_stream import (
 from ._sync.files import (
     FileSystem as FileSystem,
 )
+from ._sync.git import (
+    Git as Git,
+)
 from ._sync.interpreter import (
     CodeInterpreter as CodeInterpreter,
+)
+from ._sync.lsp import (
+    LspServer as LspServer,
 )
 from ._sync.process import (
     Process as Process,
@@ -182,7 +213,9 @@ __all__ = [
     "AsyncDaytona",
     "AsyncExecStream",
     "AsyncFileSystem",
+    "AsyncGit",
     "AsyncLogStream",
+    "AsyncLspServer",
     "AsyncProcess",
     "AsyncPtyHandle",
     "AsyncSandbox",
@@ -198,6 +231,8 @@ __all__ = [
     "CodeLanguage",
     "CodeRunParams",
     "Command",
+    "CompletionItem",
+    "CompletionList",
     "CompositeChart",
     "CreateSandboxBaseParams",
     "CreateSandboxFromImageParams",
@@ -257,13 +292,27 @@ __all__ = [
     "FileDownloadRequest",
     "FileDownloadResponse",
     "FileInfo",
+    "FileStatus",
     "FileSystem",
     "FileUpload",
+    "Git",
+    "GitCommitResponse",
+    "GitRemote",
+    "GitStatus",
     "GpuType",
     "InterpreterContext",
     "LineChart",
+    "ListBranchResponse",
+    "ListRemotesResponse",
     "ListSandboxesQuery",
     "LogStream",
+    "LspCompletionPosition",
+    "LspLanguageId",
+    "LspLocation",
+    "LspPosition",
+    "LspRange",
+    "LspServer",
+    "LspSymbol",
     "Match",
     "OutputChunk",
     "OutputHandler",
@@ -294,6 +343,7 @@ __all__ = [
     "Snapshot",
     "SnapshotService",
     "SnapshotState",
+    "Status",
     "UploadProgress",
     "VolumeMount",
     "parse_chart",

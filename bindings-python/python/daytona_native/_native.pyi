@@ -51,6 +51,8 @@ class Sandbox:
     def field(self, name: str) -> Any: ...
     def fs(self) -> FileSystem: ...
     def process(self) -> Process: ...
+    def git(self) -> Git: ...
+    def lsp_server(self, language: str, path: str) -> LspServer: ...
     def code_interpreter(self) -> CodeInterpreter: ...
     def refresh_data(self, timeout: float | None = None) -> Any: ...
     def start(self, timeout: float | None = None) -> Any: ...
@@ -228,6 +230,131 @@ class CodeInterpreter:
 class CodeRun:
     def next(self) -> Any: ...
     def close(self) -> None: ...
+
+@final
+class Git:
+    def add(self, path: str, files: list[str], timeout: float | None = None) -> Any: ...
+    def branches(self, path: str, timeout: float | None = None) -> Any: ...
+    def clone(
+        self,
+        url: str,
+        path: str,
+        branch: str | None = None,
+        commit_id: str | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        insecure_skip_tls: bool | None = None,
+        depth: int | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    def commit(
+        self,
+        path: str,
+        message: str,
+        author: str,
+        email: str,
+        allow_empty: bool | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    def push(
+        self,
+        path: str,
+        username: str | None = None,
+        password: str | None = None,
+        branch: str | None = None,
+        remote: str | None = None,
+        set_upstream: bool | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    def pull(
+        self,
+        path: str,
+        username: str | None = None,
+        password: str | None = None,
+        branch: str | None = None,
+        remote: str | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    def status(self, path: str, timeout: float | None = None) -> Any: ...
+    def checkout_branch(self, path: str, branch: str, timeout: float | None = None) -> Any: ...
+    def create_branch(self, path: str, name: str, timeout: float | None = None) -> Any: ...
+    def delete_branch(self, path: str, name: str, timeout: float | None = None) -> Any: ...
+    def init(
+        self,
+        path: str,
+        bare: bool | None = None,
+        initial_branch: str | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    def reset(
+        self,
+        path: str,
+        mode: str | None = None,
+        target: str | None = None,
+        files: list[str] | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    def restore(
+        self,
+        path: str,
+        files: list[str],
+        staged: bool | None = None,
+        worktree: bool | None = None,
+        source: str | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    def remote_add(
+        self,
+        path: str,
+        name: str,
+        url: str,
+        fetch: bool | None = None,
+        overwrite: bool | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    def remotes(self, path: str, timeout: float | None = None) -> Any: ...
+    def remote_get(self, path: str, name: str, timeout: float | None = None) -> Any: ...
+    def set_config(
+        self,
+        key: str,
+        value: str,
+        scope: str | None = None,
+        path: str | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    def get_config(
+        self,
+        key: str,
+        scope: str | None = None,
+        path: str | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    def configure_user(
+        self,
+        name: str,
+        email: str,
+        scope: str | None = None,
+        path: str | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    def dangerously_authenticate(
+        self,
+        username: str,
+        password: str,
+        host: str | None = None,
+        protocol: str | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+
+@final
+class LspServer:
+    def start(self, timeout: float | None = None) -> Any: ...
+    def stop(self, timeout: float | None = None) -> Any: ...
+    def did_open(self, path: str, timeout: float | None = None) -> Any: ...
+    def did_close(self, path: str, timeout: float | None = None) -> Any: ...
+    def document_symbols(self, path: str, timeout: float | None = None) -> Any: ...
+    def sandbox_symbols(self, query: str, timeout: float | None = None) -> Any: ...
+    def completions(self, path: str, line: int, character: int, timeout: float | None = None) -> Any: ...
 
 @final
 class FileSystem:

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use daytona_core::wire::network::UpdateNetworkSettings;
 use daytona_core::{
-    Config, CreateOptions, CreateParams, Daytona, Download, DownloadTarget, ListQuery, Permissions, Result, Sandbox,
-    Transfer, Upload, UploadSource,
+    Config, CreateOptions, CreateParams, Daytona, Download, DownloadTarget, ListQuery, LspServer, Permissions, Result,
+    Sandbox, Transfer, Upload, UploadSource,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::code;
 use crate::lifecycle;
 use crate::processes::{self, Terminal};
 use crate::values::{Names, Saved, bytes, field, to_bytes};
@@ -23,6 +24,7 @@ pub(crate) struct Outcome {
     sandboxes: Vec<Sandbox>,
     client: Option<Daytona>,
     terminal: Option<Terminal>,
+    lsp: Option<LspServer>,
 }
 
 impl Outcome {
@@ -33,6 +35,9 @@ impl Outcome {
         }
         if let Some(terminal) = &self.terminal {
             return Saved::Terminal(terminal.clone());
+        }
+        if let Some(lsp) = &self.lsp {
+            return Saved::Lsp(lsp.clone());
         }
         let index = if path.is_empty() { Ok(0) } else { path.parse::<usize>() };
         if let Some(sandbox) = index.ok().and_then(|index| self.sandboxes.get(index)) {
@@ -152,7 +157,6 @@ pub(crate) async fn call(
         ("sandbox", method) if lifecycle::CALLS.contains(&method) => {
             lifecycle::on_sandbox(method, &sandbox(), args).await
         }
-        ("sandbox", method) => on_sandbox(method, &sandbox(), args).await,
         ("process", method) => processes::on_process(method, &sandbox(), args).await,
         ("code_interpreter", method) => processes::on_interpreter(method, &sandbox(), args).await,
         ("pty", "run") => match target {
@@ -163,6 +167,17 @@ pub(crate) async fn call(
             let terminal = processes::open_terminal(method, &sandbox(), args).await?;
             Ok(Outcome { terminal: Some(terminal), ..Outcome::default() })
         }
+        ("git", method) => code::on_git(method, &sandbox(), args).await,
+        ("sandbox", "create_lsp_server") => {
+            let (language, path): (String, String) = (arg(args, "language_id"), arg(args, "path_to_project"));
+            let lsp = sandbox().create_lsp_server(&language, &path)?;
+            Ok(Outcome { lsp: Some(lsp), ..Outcome::default() })
+        }
+        ("sandbox", method) => on_sandbox(method, &sandbox(), args).await,
+        ("lsp", method) => match target {
+            Some(Saved::Lsp(lsp)) => code::on_lsp(method, lsp, args).await,
+            _ => panic!("{name} needs a language server"),
+        },
         ("fs", method) => on_files(method, &sandbox(), args).await,
         ("look", "") => Ok(Outcome::sandbox(sandbox())),
         ("client", "new") => {

@@ -1,6 +1,7 @@
 //! Runs the behaviour cases of `tests/cases` against a real local server. Their format is described there.
 
 mod calls;
+mod code;
 mod lifecycle;
 mod processes;
 mod server;

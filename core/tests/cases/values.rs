@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use daytona_core::{Daytona, Sandbox};
+use daytona_core::{Daytona, LspServer, Sandbox};
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
@@ -15,6 +15,7 @@ pub(crate) enum Saved {
     Sandbox(Sandbox),
     Client(Daytona),
     Terminal(Terminal),
+    Lsp(LspServer),
 }
 
 pub(crate) type Names = HashMap<String, Saved>;
@@ -24,7 +25,7 @@ impl Saved {
         match self {
             Self::Value(value) => value.clone(),
             Self::Sandbox(sandbox) => serde_json::to_value(&*sandbox.data()).unwrap_or_default(),
-            Self::Client(_) | Self::Terminal(_) => Value::Null,
+            Self::Client(_) | Self::Terminal(_) | Self::Lsp(_) => Value::Null,
         }
     }
 }

@@ -53,6 +53,26 @@ pub mod code {
     pub const SESSION_ENDED: &str = "SESSION_ENDED";
     /// 410: the command takes no input any more.
     pub const COMMAND_ALREADY_COMPLETED: &str = "COMMAND_ALREADY_COMPLETED";
+    /// 401: the git remote does not take the credentials, or wants some.
+    pub const GIT_AUTH_FAILED: &str = "GIT_AUTH_FAILED";
+    /// 404: no git repository there.
+    pub const GIT_REPO_NOT_FOUND: &str = "GIT_REPO_NOT_FOUND";
+    /// 404: no such branch.
+    pub const GIT_BRANCH_NOT_FOUND: &str = "GIT_BRANCH_NOT_FOUND";
+    /// 409: the branch is there already.
+    pub const GIT_BRANCH_EXISTS: &str = "GIT_BRANCH_EXISTS";
+    /// 409: the remote has commits that are missing here.
+    pub const GIT_PUSH_REJECTED: &str = "GIT_PUSH_REJECTED";
+    /// 409: uncommitted changes are in the way.
+    pub const GIT_DIRTY_WORKTREE: &str = "GIT_DIRTY_WORKTREE";
+    /// 409: the histories conflict.
+    pub const GIT_MERGE_CONFLICT: &str = "GIT_MERGE_CONFLICT";
+    /// 502: the git remote is not in reach.
+    pub const GIT_TRANSPORT_FAILED: &str = "GIT_TRANSPORT_FAILED";
+    /// 422: the git remote refused.
+    pub const GIT_REMOTE_REJECTED: &str = "GIT_REMOTE_REJECTED";
+    /// 400: the language server was used before it was started, or has ended.
+    pub const LSP_SERVER_NOT_INITIALIZED: &str = "LSP_SERVER_NOT_INITIALIZED";
     /// 502: the sandbox stopped or died while the request was under way.
     pub const SANDBOX_STOPPED: &str = "SANDBOX_STOPPED";
     /// 410: the sandbox was deleted.

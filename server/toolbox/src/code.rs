@@ -143,7 +143,7 @@ pub(crate) fn search_path(env: &BTreeMap<String, String>) -> &str {
 }
 
 /// The first of `names` on `path`.
-fn find(path: &str, names: &[&str]) -> Option<PathBuf> {
+pub(crate) fn find(path: &str, names: &[&str]) -> Option<PathBuf> {
     names.iter().find_map(|name| {
         std::env::split_paths(path)
             .filter(|dir| dir.is_absolute())

@@ -10,7 +10,10 @@ mod code;
 mod error;
 mod exec_stream;
 mod files;
+mod git;
 mod interpreter;
+mod lsp;
+mod names;
 mod port;
 mod private;
 mod process;
@@ -87,6 +90,7 @@ pub(crate) struct App {
     pub(crate) sessions: Arc<session::Sessions>,
     pub(crate) interpreter: interpreter::Contexts,
     pub(crate) terminals: pty::Terminals,
+    pub(crate) lsp: lsp::Servers,
 }
 
 /// Serves the toolbox on `listener` until the listener fails.
@@ -117,6 +121,7 @@ pub fn router(mut config: AgentConfig) -> Router {
         sessions: Arc::default(),
         interpreter: interpreter::Contexts::default(),
         terminals: pty::Terminals::default(),
+        lsp: lsp::Servers::default(),
     };
     session::Sessions::start_entrypoint(&app);
     Router::new()
@@ -128,9 +133,11 @@ pub fn router(mut config: AgentConfig) -> Router {
         .route("/process/code-run", post(code::code_run))
         .merge(exec_stream::routes())
         .merge(files::routes())
+        .merge(git::routes())
         .merge(interpreter::routes())
         .merge(port::routes())
         .merge(private::routes())
+        .merge(lsp::routes())
         .merge(pty::routes())
         .merge(session::routes())
         .merge(missing())
@@ -143,7 +150,7 @@ pub fn router(mut config: AgentConfig) -> Router {
 /// Routes of the protocol that are not served.
 fn missing() -> Router<App> {
     let mut router = Router::new();
-    for path in ["/env", "/init", "/git/{*rest}", "/lsp/{*rest}", "/computeruse/{*rest}"] {
+    for path in ["/env", "/init", "/computeruse/{*rest}"] {
         router = router.route(path, any(error::not_implemented));
     }
     router

@@ -143,11 +143,11 @@ pub(crate) fn working_dir(app: &App, asked: Option<&str>) -> Result<PathBuf> {
 }
 
 /// `text` in a file without a name, to be read from its start.
-pub(crate) fn as_stdin(text: &str) -> Result<File> {
+pub(crate) fn as_stdin(text: impl AsRef<[u8]>) -> Result<File> {
     use std::io::{Seek, Write};
     let write = || {
         let mut file = tempfile::tempfile()?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(text.as_ref())?;
         file.rewind()?;
         io::Result::Ok(file)
     };
@@ -244,6 +244,10 @@ impl Group {
     pub(crate) fn new(child: Child) -> Self {
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         Self { child, leader, running: true }
+    }
+
+    pub(crate) fn leader(&self) -> Option<Pid> {
+        self.leader
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -11,7 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .. import _native
     from .._access import PortPreviewUrl, SignedPortPreviewUrl, SshAccessDto, SshAccessValidationDto
+    from .._lsp import LspLanguageId
+    from .git import AsyncGit
     from .interpreter import AsyncCodeInterpreter
+    from .lsp import AsyncLspServer
     from .process import AsyncProcess
 
 
@@ -23,6 +26,7 @@ class AsyncSandbox(SandboxData, AsyncLifecycle):
         self._fs: AsyncFileSystem | None = None
         self._process: AsyncProcess | None = None
         self._code_interpreter: AsyncCodeInterpreter | None = None
+        self._git: AsyncGit | None = None
 
     @property
     def fs(self) -> AsyncFileSystem:
@@ -48,6 +52,29 @@ class AsyncSandbox(SandboxData, AsyncLifecycle):
 
             self._code_interpreter = AsyncCodeInterpreter(self._native.code_interpreter())
         return self._code_interpreter
+
+    @property
+    def git(self) -> AsyncGit:
+        """Its git repositories."""
+        if self._git is None:
+            from .git import AsyncGit
+
+            self._git = AsyncGit(self._native.git())
+        return self._git
+
+    def create_lsp_server(self, language_id: LspLanguageId | str, path_to_project: str) -> AsyncLspServer:
+        """Make a handle of the language server of a project; nothing runs before it is started.
+
+        Args:
+            language_id: ``python``, ``typescript`` or ``javascript``.
+            path_to_project: The project's folder; a relative path starts from the work directory.
+
+        Raises:
+            DaytonaInvalidArgumentError: Another language.
+        """
+        from .lsp import AsyncLspServer
+
+        return AsyncLspServer(self._native.lsp_server(str(language_id), path_to_project))
 
     async def refresh_data(self, request_timeout: float | None = None) -> None:
         """Ask the server for its data.

@@ -12,7 +12,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .. import _native
     from .._access import PortPreviewUrl, SignedPortPreviewUrl, SshAccessDto, SshAccessValidationDto
+    from .._lsp import LspLanguageId
+    from .git import Git
     from .interpreter import CodeInterpreter
+    from .lsp import LspServer
     from .process import Process
 
 
@@ -24,6 +27,7 @@ class Sandbox(SandboxData, Lifecycle):
         self._fs: FileSystem | None = None
         self._process: Process | None = None
         self._code_interpreter: CodeInterpreter | None = None
+        self._git: Git | None = None
 
     @property
     def fs(self) -> FileSystem:
@@ -49,6 +53,29 @@ class Sandbox(SandboxData, Lifecycle):
 
             self._code_interpreter = CodeInterpreter(self._native.code_interpreter())
         return self._code_interpreter
+
+    @property
+    def git(self) -> Git:
+        """Its git repositories."""
+        if self._git is None:
+            from .git import Git
+
+            self._git = Git(self._native.git())
+        return self._git
+
+    def create_lsp_server(self, language_id: LspLanguageId | str, path_to_project: str) -> LspServer:
+        """Make a handle of the language server of a project; nothing runs before it is started.
+
+        Args:
+            language_id: ``python``, ``typescript`` or ``javascript``.
+            path_to_project: The project's folder; a relative path starts from the work directory.
+
+        Raises:
+            DaytonaInvalidArgumentError: Another language.
+        """
+        from .lsp import LspServer
+
+        return LspServer(self._native.lsp_server(str(language_id), path_to_project))
 
     def refresh_data(self, request_timeout: float | None = None) -> None:
         """Ask the server for its data.

@@ -15,6 +15,7 @@ use super::{blocking, walk_error};
 use crate::App;
 use crate::body::Query;
 use crate::error::{Error, Result};
+use crate::names;
 
 /// Entries one list may hold.
 const LIST_LIMIT: usize = 500_000;
@@ -81,7 +82,7 @@ fn entries(root: &Path, asked: &str, depth: usize) -> Result<Vec<FileInfo>> {
                 "{asked} holds over {LIST_LIMIT} entries; list with a smaller depth"
             )));
         }
-        let mut info = describe(entry.file_name().to_string_lossy().into_owned(), &meta, &mut names);
+        let mut info = describe(names::show(entry.file_name()), &meta, &mut names);
         if depth > 1 {
             info.path = Some(super::under(asked, root, entry.path()));
         }
@@ -91,7 +92,7 @@ fn entries(root: &Path, asked: &str, depth: usize) -> Result<Vec<FileInfo>> {
 }
 
 fn base_name(path: &Path) -> String {
-    path.file_name().map_or_else(|| "/".into(), |name| name.to_string_lossy().into_owned())
+    path.file_name().map_or_else(|| "/".into(), names::show)
 }
 
 fn describe(name: String, meta: &Metadata, names: &mut Names) -> FileInfo {

@@ -23,6 +23,7 @@ use rustix::fs::OFlags;
 
 use crate::App;
 use crate::error::{Error, Result};
+use crate::names;
 
 pub(crate) fn routes() -> Router<App> {
     Router::new()
@@ -47,7 +48,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Opens a regular file for reading; anything else is refused without waiting for it.
-fn open_regular(path: &Path, asked: &str) -> Result<(File, Metadata)> {
+pub(crate) fn open_regular(path: &Path, asked: &str) -> Result<(File, Metadata)> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
     let file = OpenOptions::new()
         .read(true)
@@ -75,7 +76,7 @@ fn under(asked: &str, root: &Path, entry: &Path) -> String {
         Path::new(asked).components().collect::<std::path::PathBuf>().join(rest)
     };
     let path = path.strip_prefix(".").unwrap_or(&path);
-    path.to_string_lossy().into_owned()
+    names::show(path)
 }
 
 fn walk_error(error: &walkdir::Error, doing: &str, asked: &str) -> Error {

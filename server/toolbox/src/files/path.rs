@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::App;
 use crate::error::{Error, Result};
+use crate::names;
 
 /// As many symbolic links as the kernel follows in one path.
 const LINKS: usize = 40;
@@ -21,7 +22,8 @@ pub(crate) enum Last {
     Keep,
 }
 
-/// The absolute path for `asked`; relative ones start at the work dir.
+/// The absolute path for `asked`; relative ones start at the work dir. Names that are not UTF-8 are given as lists
+/// show them.
 ///
 /// With [`confine`](crate::AgentConfig::confine) every link is resolved and the end has to lie in
 /// the folder. A process of the same user can still swap a directory for a link between this
@@ -60,7 +62,7 @@ fn absolute(app: &App, asked: &str) -> Result<PathBuf> {
     if asked.contains('\0') {
         return Err(Error::bad_path(format!("the path {asked:?} holds a NUL byte; remove it")));
     }
-    Ok(app.config.work_dir.join(asked))
+    Ok(names::find(&app.config.work_dir.join(asked)).into_owned())
 }
 
 /// Follows every link of an absolute path, also where its end does not exist.

@@ -19,6 +19,7 @@ use super::{blocking, open_regular, under, walk_error};
 use crate::App;
 use crate::body::{Json, Query};
 use crate::error::{Error, Result};
+use crate::names;
 
 /// Bytes of paths and lines one answer may hold.
 const ANSWER_LIMIT: usize = 64 << 20;
@@ -56,7 +57,7 @@ pub(crate) async fn search(
         let mut files = Vec::new();
         for entry in walk(&root, &asked, &stopped)? {
             let is_root = entry.depth() == 0 && entry.file_type().is_dir();
-            if !is_root && glob.matches(&entry.file_name().to_string_lossy()) {
+            if !is_root && glob.matches(&names::show(entry.file_name())) {
                 let path = under(&asked, &root, entry.path());
                 answer.add(path.len())?;
                 files.push(path);
