@@ -131,7 +131,6 @@ const RULES: &[Rule] = &[
         code: "GIT_REMOTE_NOT_FOUND",
         hint: "add it with remote_add, or name one of those there are",
     },
-    Rule { says: &["remote", "already exists."], status: StatusCode::CONFLICT, code: "CONFLICT", hint: "" },
     Rule {
         says: &[".lock': File exists", "Another git process"],
         status: StatusCode::CONFLICT,
@@ -219,11 +218,7 @@ const RULES: &[Rule] = &[
 pub(super) fn explain(output: &Output, credentials: Option<&Credentials>) -> Error {
     // Conflicts and what a commit lacks are told on stdout.
     let said = format!("{}\n{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-    let rule = RULES.iter().find(|rule| match rule.says {
-        // Both.
-        ["remote", exists] => said.contains("error: remote ") && said.contains(exists),
-        says => says.iter().any(|one| said.contains(one)),
-    });
+    let rule = RULES.iter().find(|rule| rule.says.iter().any(|one| said.contains(one)));
     let mut message = message(&said);
     if message.is_empty() {
         message = format!("git ended with exit code {} and said nothing", output.code);
@@ -298,7 +293,6 @@ mod tests {
             ("fatal: Remote branch no not found in upstream origin", 404, "GIT_BRANCH_NOT_FOUND"),
             ("error: src refspec refs/heads/x does not match any", 404, "GIT_BRANCH_NOT_FOUND"),
             ("fatal: a branch named 'x' already exists", 409, "GIT_BRANCH_EXISTS"),
-            ("error: remote origin already exists.", 409, "CONFLICT"),
             (
                 " ! [rejected]        main -> main (fetch first)\nerror: failed to push some refs",
                 409,
