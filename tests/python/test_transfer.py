@@ -239,3 +239,30 @@ def test_streams_keep_memory_flat(server: Server, box: Sandbox) -> None:
     size, grown = map(int, done.stdout.split())
     assert size == 128 * MIB
     assert grown < 16 * 1024, f"{grown} KiB for {size} bytes"
+
+
+LARGE = """
+import resource, sys
+from daytona_native import Daytona, DaytonaConfig
+url, key, name = sys.argv[1:]
+box = Daytona(DaytonaConfig(api_url=url, api_key=key)).get(name)
+piece = bytes(1 << 20)
+box.fs.upload_file_stream((piece for _ in range(2)), "transfer/large")
+for _ in box.fs.download_file_stream("transfer/large"): pass
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+box.fs.upload_file_stream((piece for _ in range(1024)), "transfer/large")
+size = sum(len(piece) for piece in box.fs.download_file_stream("transfer/large"))
+print(size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_gibibyte_keeps_memory_flat_on_both_sides(server: Server, box: Sandbox) -> None:
+    command = [sys.executable, "-c", LARGE, server.url, server.api_key, box.id]
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    size, grown = map(int, done.stdout.split())
+    assert size == 1024 * MIB
+    assert grown < 32 * 1024, f"{grown} KiB for {size} bytes"
+    peaks = box.process.exec("cat /proc/[0-9]*/status | awk '/^VmHWM/ {print $2}' | sort -n | tail -1")
+    assert int(peaks.result) < 128 * 1024, f"the sandbox took {peaks.result} KiB"
+    box.fs.delete_file("transfer/large")

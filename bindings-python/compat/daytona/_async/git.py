@@ -1,0 +1,5 @@
+"""Its git repositories."""
+
+from daytona_native import (
+    AsyncGit as AsyncGit,
+)

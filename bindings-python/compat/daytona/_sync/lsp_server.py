@@ -1,0 +1,5 @@
+"""Its language servers."""
+
+from daytona_native import (
+    LspServer as LspServer,
+)

@@ -1,0 +1,5 @@
+"""Results of git."""
+
+from daytona_native import (
+    GitCommitResponse as GitCommitResponse,
+)

@@ -1,0 +1,6 @@
+"""What language servers take."""
+
+from daytona_native import (
+    LspCompletionPosition as LspCompletionPosition,
+    LspLanguageId as LspLanguageId,
+)
