@@ -109,7 +109,7 @@ export type UploadStreamOptions = {
 
 /** One entry of the file system. */
 export interface FileInfo {
-  /** Base name. */
+  /** Base name. Each byte that is not UTF-8 is `\x` and two digits, and a path takes it so. */
   name: string
   /** Path relative to the listed folder; only in lists deeper than one level. */
   path?: string

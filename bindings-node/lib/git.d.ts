@@ -16,7 +16,7 @@ export type Status =
 export interface FileStatus {
   /** Where it was before it was renamed; else empty. */
   extra: string
-  /** Its path in the repository. Each byte that is not UTF-8 is `\\x` and two digits. */
+  /** Its path in the repository. Each byte that is not UTF-8 is `\x` and two digits. */
   name: string
   /** What is staged. */
   staging: Status

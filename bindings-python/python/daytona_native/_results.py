@@ -60,10 +60,10 @@ class ExecuteResponse(Model):
 
 
 class FileInfo(Model):
-    """A file or folder.
+    r"""A file or folder.
 
     Attributes:
-        name: Base name.
+        name: Base name. Each byte that is not UTF-8 is ``\x`` and two digits, and a path takes it so.
         path: Path relative to the listed folder, in lists deeper than one level.
         size: Bytes.
         mode: As ``ls -l`` prints it: ``-rw-r--r--``.
