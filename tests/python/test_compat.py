@@ -28,8 +28,8 @@ def test_the_package() -> None:
     daytona = importlib.import_module("daytona")
     assert daytona.Daytona is daytona_native.Daytona
     assert set(daytona.__all__) == set(daytona_native.__all__)
-    with pytest.raises(AttributeError, match="Git"):
-        daytona.Git  # noqa: B018
+    with pytest.raises(AttributeError, match="NoSuchName"):
+        daytona.NoSuchName  # noqa: B018
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -10,6 +10,7 @@ import {
   DaytonaError,
   DaytonaFileNotFoundError,
   DaytonaNotFoundError,
+  LspLanguageId,
   PtyHandle,
   SandboxListSortField,
   SandboxState,
@@ -19,6 +20,7 @@ import type {
   BarChart,
   Chart,
   Command,
+  CompletionList,
   CreateSandboxFromImageParams,
   CreateSandboxFromSnapshotParams,
   DaytonaConfig,
@@ -28,10 +30,14 @@ import type {
   ExecutionResult,
   FileDownloadResponse,
   FileInfo,
+  GitCommitResponse,
+  GitStatus,
   InterpreterContext,
   LineChart,
   ListSandboxesQuery,
   LogStream,
+  LspServer,
+  LspSymbol,
   Match,
   OutputMessage,
   PtyCreateOptions,
@@ -154,6 +160,19 @@ const how: RunCodeOptions = { context, timeout: 5, onStdout: ({ output }: Output
 const outcome: ExecutionResult = await codeInterpreter.runCode('1', how)
 const shown: string | undefined = outcome.results?.[0]?.text
 void [first, logs, ended, only, resized, result, shown, outcome.error?.traceback]
+
+await sandbox.git.clone('https://host/x.git', 'x', 'main', undefined, 'user', 'token', false, 1, { signal, timeout: 60 })
+const gitStatus: GitStatus = await sandbox.git.status('x')
+const { sha }: GitCommitResponse = await sandbox.git.commit('x', 'message', 'Me', 'me@example.com', true)
+const remote: string | undefined = await sandbox.git.remoteGet('x', 'origin')
+await sandbox.git.push('x', undefined, undefined, 'main', 'origin', true)
+void [gitStatus.fileStatus[0]?.staging === 'Modified', sha, remote]
+
+const lsp: LspServer = await sandbox.createLspServer(LspLanguageId.PYTHON, 'x')
+await (await sandbox.createLspServer('typescript', 'x')).start({ timeout: 60 })
+const symbols: LspSymbol[] = await lsp.documentSymbols('main.py')
+const completions: CompletionList = await lsp.completions('main.py', { line: 0, character: 1 }, { signal })
+void [symbols[0]?.location.range.start.line, completions.items[0]?.label]
 
 const labels: Record<string, string> = await sandbox.setLabels({ a: 'b' })
 await sandbox.stop(60, true, { signal })
