@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use daytona_runtime::RuntimeKind;
 use daytona_wire::sandbox::{CreateSandbox, Sandbox as Dto, SandboxState};
 
 use super::extract::{Base, Json, at_least};
