@@ -2,6 +2,7 @@
 import native from './lib/index.js'
 
 export const {
+  Api,
   ChartType,
   CodeInterpreter,
   CodeLanguage,
@@ -54,6 +55,8 @@ export const {
   FileSystem,
   Git,
   GpuType,
+  ListSecretsPaginatedOrderEnum,
+  ListSecretsPaginatedSortEnum,
   LogStream,
   LspLanguageId,
   LspServer,
@@ -72,6 +75,9 @@ export const {
   SandboxListSortDirection,
   SandboxListSortField,
   SandboxState,
+  SecretService,
   SnapshotService,
   SnapshotState,
+  VolumeService,
+  WarmPoolService,
 } = native

@@ -19,6 +19,7 @@ RULES = [
     ),
     (r"\bAsync(Lifecycle|SnapshotService)\b", r"\1"),
     (r"\bAsync(Iterator|UploadReport)\b", r"\1"),
+    (r"\bAsync(Api|SecretService|Service|VolumeService|WarmPoolService)\b", r"\1"),
     (r"\basync_(report_download|tell)\b", r"\1"),
     (r"AsyncIterable\[bytes\] \| |\s*\| AsyncIterable\[bytes\]|AsyncIterable, ", ""),
     (r"\bdef __a(enter|exit|iter|next)__", r"def __\1__"),

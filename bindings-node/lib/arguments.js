@@ -69,6 +69,13 @@ function limit(timeout, options) {
   return optionalNumber('timeout', timeout ?? options?.timeout)
 }
 
+/** A date as RFC 3339. */
+function time(name, value) {
+  if (value == null) return undefined
+  if (!(value instanceof Date) || Number.isNaN(value.getTime())) throw invalid(`${name} is not a valid date`)
+  return value.toISOString()
+}
+
 module.exports = {
   bytes,
   callback,
@@ -81,4 +88,5 @@ module.exports = {
   optionalNumber,
   optionalText,
   text,
+  time,
 }

@@ -1,9 +1,13 @@
 /// <reference types="node" />
 
+import type { Api } from './api.js'
 import type { CallOptions } from './call.js'
 import type { CodeLanguage, GpuType } from './enums.js'
 import type { ForkSandboxParams, ListSandboxesQuery, Sandbox, SandboxVolume } from './sandbox.js'
 import type { SnapshotService } from './snapshot.js'
+import type { SecretService } from './secret.js'
+import type { VolumeService } from './volume.js'
+import type { WarmPoolService } from './warm_pool.js'
 
 /**
  * Settings of a client. What is not given is looked up in the process environment
@@ -156,6 +160,15 @@ export declare class Daytona implements AsyncDisposable {
    * @throws {DaytonaInvalidArgumentError} for a value out of range
    */
   constructor(config?: DaytonaConfig)
+
+  /** Administration, and any other operation of the API. */
+  readonly api: Api
+  /** Secrets: values that sandboxes use without seeing them. */
+  readonly secret: SecretService
+  /** Volumes: storage that sandboxes share and that outlives them. */
+  readonly volume: VolumeService
+  /** Warm pools: started sandboxes that wait for who creates one. */
+  readonly warmPool: WarmPoolService
 
   /**
    * A client of the bundled local server: no account, no Docker. The first call starts the server, or

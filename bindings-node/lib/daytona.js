@@ -3,9 +3,13 @@
 const { call, calls, result } = require('./call')
 const { native, serverBinary } = require('./native')
 const { invalid, toError } = require('./errors')
+const { Api } = require('./api')
 const { Sandbox } = require('./sandbox')
 const { SnapshotService } = require('./snapshot')
+const { SecretService } = require('./secret')
 const telemetry = require('./telemetry')
+const { VolumeService } = require('./volume')
+const { WarmPoolService } = require('./warm_pool')
 const { json, limit, object, text } = require('./arguments')
 
 /** Where `Daytona.local` puts what is no part of the configuration. */
@@ -51,6 +55,10 @@ class Daytona {
     const made = native.newClient(calls, settings(object('config', config)))
     if (typeof made === 'string') throw toError(made)
     this.#native = made
+    this.api = new Api(made)
+    this.secret = new SecretService(made)
+    this.volume = new VolumeService(made)
+    this.warmPool = new WarmPoolService(made)
     if (made.isObserved()) telemetry.turnOn()
     for (const { deprecation, message } of made.warnings()) {
       process.emitWarning(message, deprecation ? 'DeprecationWarning' : 'DaytonaWarning')

@@ -1,6 +1,7 @@
 'use strict'
 
 const { classes, SOURCE_API, SOURCE_DAEMON, SOURCE_PROXY } = require('./errors')
+const { Api } = require('./api')
 const { Daytona } = require('./daytona')
 const { ExecStream } = require('./exec_stream')
 const { FileSystem } = require('./files')
@@ -12,11 +13,15 @@ const { PtyHandle } = require('./pty')
 const { LogStream } = require('./session')
 const { Sandbox } = require('./sandbox')
 const { SnapshotService } = require('./snapshot')
+const { VolumeService } = require('./volume')
+const { WarmPoolService } = require('./warm_pool')
 
 module.exports = {
   ...require('./enums'),
   ...classes,
   ...require('./process'),
+  ...require('./secret'),
+  Api,
   CodeInterpreter,
   Daytona,
   ExecStream,
@@ -33,4 +38,6 @@ module.exports = {
   SOURCE_PROXY,
   Sandbox,
   SnapshotService,
+  VolumeService,
+  WarmPoolService,
 }

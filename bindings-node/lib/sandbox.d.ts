@@ -64,6 +64,26 @@ export interface SshAccessValidationDto {
   sandboxId: string
 }
 
+/** What a sandbox used at one time. */
+export interface SandboxMetrics {
+  /** Cores. */
+  cpuCount: number
+  /** Percent of these. */
+  cpuUsedPct: number
+  /** Bytes. */
+  diskTotal: number
+  /** Bytes. */
+  diskUsed: number
+  /** Bytes. */
+  memTotal: number
+  /** Bytes. */
+  memUsed: number
+  /** Bytes of `memUsed` that hold files. */
+  memCache: number
+  /** The time. */
+  timestamp: Date
+}
+
 /** The state a sandbox is going to. */
 export type SandboxDesiredState =
   'destroyed' | 'started' | 'stopped' | 'resized' | 'archived' | 'paused' | (string & {})
@@ -428,6 +448,34 @@ export declare class Sandbox {
    * cannot limit a network
    */
   updateNetworkSettings(settings: UpdateSandboxNetworkSettings, options?: CallOptions): Promise<void>
+
+  /**
+   * Changes the environment of what starts from now on: commands, sessions, terminals and interpreters. What runs
+   * keeps what it has. The local server keeps the change when the sandbox is stopped.
+   *
+   * @param options  `unset`: variables to remove before `env` is set
+   * @throws {DaytonaInvalidArgumentError} for what is no name of a variable, before anything is sent
+   */
+  updateEnv(env: Record<string, string>, options?: CallOptions & { unset?: string[] }): Promise<void>
+
+  /**
+   * Replaces the secrets it holds: environment variable to name of the secret. What starts from now on sees their
+   * placeholders.
+   *
+   * @throws {DaytonaBadRequestError} if there is no such secret
+   */
+  updateSecrets(secrets: Record<string, string>, options?: CallOptions): Promise<void>
+
+  /** What it uses at present. */
+  getMetricsLatest(options?: CallOptions): Promise<SandboxMetrics>
+
+  /**
+   * What it used over time, oldest first.
+   *
+   * @param start  since it was created by default
+   * @param end    until now by default
+   */
+  getMetrics(start?: Date, end?: Date, options?: CallOptions): Promise<SandboxMetrics[]>
 
   /** Tells the server that it is in use. */
   refreshActivity(options?: CallOptions): Promise<void>

@@ -6,7 +6,9 @@ const { Git } = require('./git')
 const { CodeInterpreter } = require('./interpreter')
 const { createLspServer } = require('./lsp')
 const { Process } = require('./process')
-const { integer, json, limit, object, optionalText, text } = require('./arguments')
+const { integer, json, limit, list, object, optionalText, text, time } = require('./arguments')
+
+const sample = (values) => ({ ...values, timestamp: new Date(values.timestamp) })
 
 function answer(options, start) {
   return call(start, { convert: JSON.parse, signal: options?.signal })
@@ -223,6 +225,32 @@ class Sandbox {
     const settingsText = json(object('settings', settings))
     const seconds = limit(undefined, options)
     return result(await this.#change(options, (id) => this.#native.updateNetworkSettings(id, settingsText, seconds)))
+  }
+
+  async updateEnv(env, options) {
+    const { unset, ...rest } = object('options', options)
+    const [set, removed] = [json(object('env', env)), json(unset == null ? [] : list('unset', unset))]
+    const seconds = limit(undefined, rest)
+    return result(await call((id) => this.#native.updateEnv(id, set, removed, seconds), { signal: rest.signal }))
+  }
+
+  async updateSecrets(secrets, options) {
+    const secretsText = json(object('secrets', secrets))
+    const seconds = limit(undefined, options)
+    return result(await this.#change(options, (id) => this.#native.updateSecrets(id, secretsText, seconds)))
+  }
+
+  async getMetricsLatest(options) {
+    const seconds = limit(undefined, options)
+    const convert = (text) => sample(JSON.parse(text))
+    return result(await call((id) => this.#native.metricsLatest(id, seconds), { convert, signal: options?.signal }))
+  }
+
+  async getMetrics(start, end, options) {
+    const [from, to] = [time('start', start), time('end', end)]
+    const seconds = limit(undefined, options)
+    const convert = (text) => JSON.parse(text).map(sample)
+    return result(await call((id) => this.#native.metrics(id, from, to, seconds), { convert, signal: options?.signal }))
   }
 
   async refreshActivity(options) {

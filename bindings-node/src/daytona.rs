@@ -143,6 +143,16 @@ impl NativeClient {
         self.calls.spawn(id, async move { Ok(Outcome::Sandbox(daytona.get(&id_or_name, timeout).await?)) });
     }
 
+    /// One operation of a service; `args` is JSON, as is what it gives.
+    #[napi]
+    pub fn service(&self, id: u32, name: String, args: String, timeout: Option<f64>) {
+        let daytona = self.daytona.clone();
+        self.calls.spawn(id, async move {
+            let args: serde_json::Value = parse(&args)?;
+            json(&daytona.service(&name, &args, timeout).await?)
+        });
+    }
+
     /// One page of sandboxes.
     #[napi]
     pub fn list(&self, id: u32, query: String, cursor: Option<String>, timeout: Option<f64>) {

@@ -179,6 +179,37 @@ impl NativeSandbox {
         self.text(id, move |sandbox| async move { sandbox.download_url(&path, ttl).await });
     }
 
+    /// Changes the environment of what starts; `set` and `unset` are JSON.
+    #[napi]
+    pub fn update_env(&self, id: u32, set: String, unset: String, timeout: Option<f64>) {
+        let sandbox = self.sandbox.clone();
+        self.calls.spawn(id, async move {
+            sandbox.update_env(parse(&set)?, parse(&unset)?, timeout).await.map(|()| Outcome::Unit)
+        });
+    }
+
+    /// Replaces the secrets; JSON.
+    #[napi]
+    pub fn update_secrets(&self, id: u32, secrets: String, timeout: Option<f64>) {
+        self.change(id, move |sandbox| async move { sandbox.update_secrets(parse(&secrets)?, timeout).await });
+    }
+
+    /// What it uses.
+    #[napi]
+    pub fn metrics_latest(&self, id: u32, timeout: Option<f64>) {
+        let sandbox = self.sandbox.clone();
+        self.calls.spawn(id, async move { crate::daytona::json(&sandbox.metrics_latest(timeout).await?) });
+    }
+
+    /// What it used.
+    #[napi]
+    pub fn metrics(&self, id: u32, start: Option<String>, end: Option<String>, timeout: Option<f64>) {
+        let sandbox = self.sandbox.clone();
+        self.calls.spawn(id, async move {
+            crate::daytona::json(&sandbox.metrics(start.as_deref(), end.as_deref(), timeout).await?)
+        });
+    }
+
     /// A URL to post a file to.
     #[napi]
     pub fn upload_url(&self, id: u32, path: String, ttl: Option<i64>) {

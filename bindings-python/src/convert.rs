@@ -25,6 +25,12 @@ where
     value.into_py_any(py)
 }
 
+/// For values that Python reads from JSON.
+pub(crate) fn json<T: serde::Serialize>(py: Python<'_>, value: T) -> PyResult<Py<PyAny>> {
+    let text = serde_json::to_string(&value).map_err(|error| raise(py, &Error::caller(error.to_string())))?;
+    text.into_py_any(py)
+}
+
 /// Reads the attributes of a parameter object; one that it lacks is not set.
 pub(crate) struct Fields<'a, 'py>(pub(crate) &'a Bound<'py, PyAny>);
 

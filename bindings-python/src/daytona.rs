@@ -85,6 +85,17 @@ impl Daytona {
         SnapshotService::new(self.inner.snapshot(), self.mode)
     }
 
+    /// One operation of a service, with arguments and result as JSON.
+    #[pyo3(signature = (name, arguments, timeout=None))]
+    fn service(&self, py: Python<'_>, name: String, arguments: &str, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let arguments: serde_json::Value = serde_json::from_str(arguments)
+            .map_err(|error| raise(py, &Error::invalid(format!("the arguments are no JSON: {error}"))))?;
+        let client = self.inner.clone();
+        self.mode.run(py, async move { client.service(&name, &arguments, timeout).await }, |py, result| {
+            value(py, result.to_string())
+        })
+    }
+
     /// The base URL of the API; starts the local server if that is what is configured.
     fn api_url(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let client = self.inner.clone();

@@ -205,6 +205,50 @@ impl Sandbox {
         self.mode.run(py, async move { sandbox.refresh_activity(timeout).await }, none)
     }
 
+    #[pyo3(signature = (set, unset, timeout=None))]
+    fn update_env(
+        &self,
+        py: Python<'_>,
+        set: BTreeMap<String, String>,
+        unset: Vec<String>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.update_env(set, unset, timeout).await }, none)
+    }
+
+    #[pyo3(signature = (secrets, timeout=None))]
+    fn update_secrets(
+        &self,
+        py: Python<'_>,
+        secrets: BTreeMap<String, String>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.update_secrets(secrets, timeout).await }, none)
+    }
+
+    /// One sample, as JSON.
+    #[pyo3(signature = (timeout=None))]
+    fn metrics_latest(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        self.mode.run(py, async move { sandbox.metrics_latest(timeout).await }, convert::json)
+    }
+
+    /// Samples, as JSON.
+    #[pyo3(signature = (start=None, end=None, timeout=None))]
+    fn metrics(
+        &self,
+        py: Python<'_>,
+        start: Option<String>,
+        end: Option<String>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let sandbox = self.inner.clone();
+        let work = async move { sandbox.metrics(start.as_deref(), end.as_deref(), timeout).await };
+        self.mode.run(py, work, convert::json)
+    }
+
     fn user_home_dir(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let sandbox = self.inner.clone();
         self.mode.run(py, async move { sandbox.user_home_dir().await }, value)

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use daytona_wire::sandbox as wire;
+use http::Method;
 use reqwest::Url;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
 use crate::config::{Settings, Source};
@@ -97,9 +100,71 @@ impl Client {
         if id_or_name.is_empty() {
             return Err(Error::invalid("the id or name of the sandbox is empty"));
         }
+        self.ask(operation, Method::GET, &["sandbox", id_or_name], timeout).await
+    }
+
+    /// A request to the API without a body, answered in JSON.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        method: Method,
+        path: &[&str],
+        timeout: Option<f64>,
+    ) -> Result<T> {
         let limit = seconds("request_timeout", timeout)?;
         let link = self.link().await?;
-        link.transport.json(Call::get(operation, link.url(&["sandbox", id_or_name])?).limit(limit)).await
+        link.transport.json(Call::new(operation, method, link.url(path)?).limit(limit)).await
+    }
+
+    /// The same with those parameters of the query that are given.
+    pub(crate) async fn ask_with<T: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        path: &[&str],
+        query: &[(&str, Option<&str>)],
+        timeout: Option<f64>,
+    ) -> Result<T> {
+        let limit = seconds("request_timeout", timeout)?;
+        let link = self.link().await?;
+        let mut url = link.url(path)?;
+        for (name, value) in query {
+            if let Some(value) = value {
+                url.query_pairs_mut().append_pair(name, value);
+            }
+        }
+        link.transport.json(Call::get(operation, url).limit(limit)).await
+    }
+
+    /// A request to the API with a body, answered in JSON.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        method: Method,
+        path: &[&str],
+        body: &impl Serialize,
+        timeout: Option<f64>,
+    ) -> Result<T> {
+        let limit = seconds("request_timeout", timeout)?;
+        let link = self.link().await?;
+        link.transport.json(Call::new(operation, method, link.url(path)?).json(body)?.limit(limit)).await
+    }
+
+    /// A request to the API whose answer says nothing more.
+    pub(crate) async fn tell_server(
+        &self,
+        operation: Operation,
+        method: Method,
+        path: &[&str],
+        body: Option<&impl Serialize>,
+        timeout: Option<f64>,
+    ) -> Result<()> {
+        let limit = seconds("request_timeout", timeout)?;
+        let link = self.link().await?;
+        let mut call = Call::new(operation, method, link.url(path)?).limit(limit);
+        if let Some(body) = body {
+            call = call.json(body)?;
+        }
+        link.transport.empty(call).await
     }
 }
 

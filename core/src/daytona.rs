@@ -24,7 +24,7 @@ const LANGUAGES: [&str; 3] = ["python", "typescript", "javascript"];
 /// A client of one Daytona API. Cheap to clone; making one does no I/O.
 #[derive(Clone)]
 pub struct Daytona {
-    inner: Arc<Client>,
+    pub(crate) inner: Arc<Client>,
 }
 
 /// CPU, memory, disk and GPU of a sandbox.

@@ -7,10 +7,13 @@
 //! The language bindings convert arguments and results and call exactly one function of this crate;
 //! whatever is a decision lives here.
 
+mod admin;
+mod api;
 mod background;
 mod client;
 mod config;
 mod daytona;
+mod environment;
 mod error;
 mod events;
 mod exec_stream;
@@ -23,6 +26,7 @@ mod interpreter;
 mod lifecycle;
 mod local;
 mod lsp;
+mod metrics;
 mod multipart;
 mod network;
 mod operation;
@@ -32,6 +36,8 @@ mod process;
 mod pty;
 mod reach;
 mod sandbox;
+mod secret;
+mod service;
 mod session;
 mod signing;
 mod snapshot;
@@ -39,9 +45,13 @@ mod ssh;
 pub mod telemetry;
 mod transfer;
 mod transport;
+mod volume;
+mod warm_pool;
 mod watch;
 mod ws;
 
+pub use admin::Admin;
+pub use api::Api;
 pub use background::set_background;
 pub use config::{Config, Origin, Setting, Settings, Source, Warning, WarningKind};
 pub use daytona::{CreateOptions, CreateParams, Daytona, ListPage, ListQuery, Resources};
@@ -57,9 +67,12 @@ pub use output::{OutputChunk, OutputStream};
 pub use process::{ExecOptions, Process};
 pub use pty::{Pty, PtyExit, PtyOptions};
 pub use sandbox::{LANGUAGE_LABEL, Sandbox};
+pub use secret::{ListSecretsQuery, SecretService};
 pub use session::LogStream;
 pub use snapshot::{SnapshotQuery, SnapshotService, is_snapshot_id};
 pub use transfer::{Download, DownloadStream, DownloadTarget, Downloaded, Progress, Transfer, Upload, UploadSource};
+pub use volume::VolumeService;
+pub use warm_pool::WarmPoolService;
 
 /// The version of the protocol this client speaks, sent as `X-Daytona-SDK-Version`.
 /// Servers choose the form of their answers by it.

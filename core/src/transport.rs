@@ -14,6 +14,7 @@ use reqwest::{Client, Response, Url};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
@@ -233,6 +234,17 @@ impl Transport {
         let operation = call.operation;
         let (headers, body) = self.bytes(&call).await?;
         if body.is_empty() { Ok(None) } else { read_json(operation, &headers, &body).map(Some) }
+    }
+
+    /// Sends a request and reads its answer: JSON, else text, or null for nothing.
+    pub(crate) async fn value(&self, call: Call<'_>) -> Result<Value> {
+        let (headers, body) = self.bytes(&call).await?;
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        match body {
+            body if body.is_empty() => Ok(Value::Null),
+            body if kind.contains("json") => read_json(call.operation, &headers, &body),
+            body => Ok(Value::String(String::from_utf8_lossy(&body).into_owned())),
+        }
     }
 
     /// Sends a request whose answer says nothing more.

@@ -1,35 +1,56 @@
-//! Who may call: everyone with the API key, nobody else.
+//! Who may call: everyone with an API key, nobody else.
+
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// The key's digest: equally long for every key, so that comparing tells nothing.
+use crate::api_key::{Caller, Digest, KnownKeys, SANDBOXES};
+
+/// The keys' digests: equally long for every key, so that comparing tells nothing.
 #[derive(Clone)]
-pub(crate) struct Key([u8; 32]);
+pub(crate) struct Key {
+    own: Digest,
+    more: Arc<KnownKeys>,
+}
+
+/// What stands for a key.
+pub(crate) fn digest(key: &[u8]) -> Digest {
+    Sha256::digest(key).into()
+}
 
 impl Key {
     pub(crate) fn new(key: &SecretString) -> Self {
-        Self(Sha256::digest(key.expose_secret()).into())
+        Self { own: digest(key.expose_secret().as_bytes()), more: Arc::default() }
     }
 
-    /// Whether the request carries the key as its bearer token.
+    /// The keys beside the server's own.
+    pub(crate) fn known(&self) -> &KnownKeys {
+        &self.more
+    }
+
+    /// Who sends a request, by its bearer token.
+    pub(crate) fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
+        let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+        let (scheme, token) = value.split_at_checked(7)?;
+        if scheme.eq_ignore_ascii_case(b"bearer ") { self.of(token.trim_ascii()) } else { None }
+    }
+
+    fn of(&self, token: &[u8]) -> Option<Caller> {
+        let digest = digest(token);
+        if digest.ct_eq(&self.own).into() { Some(Caller::Owner) } else { self.more.find(&digest) }
+    }
+
+    /// Whether the request carries a key that lets into sandboxes.
     pub(crate) fn allows(&self, headers: &HeaderMap) -> bool {
-        let Some(value) = headers.get(header::AUTHORIZATION) else {
-            return false;
-        };
-        let value = value.as_bytes();
-        let Some((scheme, token)) = value.split_at_checked(7) else {
-            return false;
-        };
-        scheme.eq_ignore_ascii_case(b"bearer ") && self.is(token.trim_ascii())
+        self.caller(headers).is_some_and(|caller| caller.may(SANDBOXES))
     }
 
-    /// Whether this is the key.
+    /// Whether this is a key.
     pub(crate) fn is(&self, token: &[u8]) -> bool {
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        digest.ct_eq(&self.0).into()
+        self.of(token).is_some()
     }
 }
 

@@ -217,6 +217,19 @@ impl DataDir {
     }
 }
 
+/// So many random bytes, made the first time and kept where only the owner reads them.
+pub(crate) fn private_bytes(path: &Path, length: usize) -> io::Result<Vec<u8>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut bytes = vec![0; length];
+            getrandom::fill(&mut bytes)?;
+            write_private(path, &bytes)?;
+            Ok(bytes)
+        }
+        read => read,
+    }
+}
+
 /// Written whole or not at all, readable by the owner only.
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");

@@ -21,6 +21,14 @@ pub(crate) mod code {
     pub(crate) const SNAPSHOT_NAME_TAKEN: &str = "SNAPSHOT_NAME_TAKEN";
     pub(crate) const SNAPSHOT_STATE_INVALID: &str = "SNAPSHOT_STATE_INVALID";
     pub(crate) const SNAPSHOT_GENERAL: &str = "SNAPSHOT_GENERAL";
+    pub(crate) const VOLUME_NOT_FOUND: &str = "VOLUME_NOT_FOUND";
+    pub(crate) const VOLUME_NAME_TAKEN: &str = "VOLUME_NAME_TAKEN";
+    pub(crate) const VOLUME_IN_USE: &str = "VOLUME_IN_USE";
+    pub(crate) const SECRET_NOT_FOUND: &str = "SECRET_NOT_FOUND";
+    pub(crate) const SECRET_NAME_TAKEN: &str = "SECRET_NAME_TAKEN";
+    pub(crate) const API_KEY_NAME_TAKEN: &str = "API_KEY_NAME_TAKEN";
+    pub(crate) const WARM_POOL_EXISTS: &str = "WARM_POOL_EXISTS";
+    pub(crate) const FORBIDDEN: &str = "FORBIDDEN";
     pub(crate) const SANDBOX_NOT_FOUND: &str = "SANDBOX_NOT_FOUND";
     pub(crate) const SANDBOX_NAME_TAKEN: &str = "SANDBOX_NAME_TAKEN";
     pub(crate) const SANDBOX_STATE_INVALID: &str = "SANDBOX_STATE_INVALID";

@@ -2,19 +2,24 @@
 
 mod access;
 mod api;
+mod api_key;
 mod auth;
 mod body;
 mod config;
 mod credentials;
+mod environment;
 mod error;
 mod events;
 mod lease;
 mod lifecycle;
+mod metrics;
 mod network;
 mod preview;
 mod proxy;
 mod record;
+mod rows;
 mod sandbox;
+mod secret;
 mod serve;
 mod settle;
 mod signing;
@@ -23,6 +28,8 @@ mod store;
 mod time;
 mod timers;
 mod tunnel;
+mod volume;
+mod warm_pool;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -43,6 +50,11 @@ struct App {
     store: store::Store,
     sandboxes: sandbox::Registry,
     snapshots: snapshot::Snapshots,
+    volumes: rows::Rows<volume::Volume>,
+    secrets: secret::Secrets,
+    api_keys: rows::Rows<api_key::ApiKey>,
+    pools: warm_pool::WarmPools,
+    metrics: metrics::Metrics,
     events: events::Events,
     view: record::View,
     defaults: config::Defaults,

@@ -25,6 +25,7 @@ use crate::record::{DAEMON_VERSION, Desired, Record};
 use crate::sandbox::Sandbox;
 use crate::store::Pending;
 use crate::time::now;
+use crate::volume;
 
 /// How long a request waits for its change before it is answered with the state reached so far.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -255,6 +256,7 @@ impl App {
         spec: SandboxSpec,
         policy: Policy,
     ) -> Result<(Started, Option<Gateway>), RuntimeError> {
+        self.use_volumes(&spec.volumes).await?;
         let snapshot = sandbox.record().snapshot_id.clone();
         if let Some(id) = snapshot.filter(|_| !self.runtime.sandbox_dir(&sandbox.id).exists()) {
             let gone = || RuntimeError::Invalid(format!("its snapshot {id} was deleted before its files were copied"));
@@ -271,7 +273,9 @@ impl App {
             id: record.id.clone(),
             name: record.name.clone(),
             user: record.user.clone(),
-            env: record.env.clone(),
+            env: self.secrets.environment(record),
+            unset_env: record.unset_env.clone(),
+            volumes: volume::spec(record),
             cpu: record.cpu,
             memory_gib: record.memory,
             disk_gib: record.disk,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -24,6 +24,7 @@ use tokio::net::UnixStream;
 
 use crate::App;
 use crate::credentials::{self, without_token};
+use crate::environment;
 use crate::error::{ApiError, ApiResult, code};
 use crate::sandbox::{Activity, Live, Sandbox};
 use crate::signing::{self, Signed};
@@ -45,16 +46,45 @@ impl Agent {
             .build(UnixConnector(socket));
         Self(client)
     }
+
+    /// Asks the agent on the server's own behalf.
+    pub(crate) async fn post(&self, path: &'static str, body: Bytes) -> Result<(StatusCode, Bytes), String> {
+        use http_body_util::BodyExt as _;
+        let request = Request::post(format!("http://agent{path}"))
+            .header(header::HOST, "sandbox")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body))
+            .map_err(|error| error.to_string())?;
+        let answer = self.0.request(request).await.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?;
+        Ok((status, body.to_bytes()))
+    }
 }
 
 /// `any /toolbox/{*rest}`, and `any /api/toolbox/{id}/toolbox/{*rest}` of older clients.
 pub(crate) async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let answer = match prepare(&app, &mut parts).await {
+        Ok(sandbox) if environment::is_update(&parts.method, parts.uri.path()) => {
+            environment::update(&app, &sandbox, Request::from_parts(parts, body)).await
+        }
+        Ok(sandbox) if parts.method == Method::GET && parts.uri.path() == "/system/metrics" => {
+            metrics(&app, &sandbox).await
+        }
         Ok(sandbox) => forward(&sandbox, Request::from_parts(parts, body)).await,
         Err(error) => Err(error),
     };
     answer.unwrap_or_else(refuse)
+}
+
+/// What the sandbox uses is seen better from here than from inside.
+async fn metrics(app: &App, sandbox: &Arc<Sandbox>) -> ApiResult<Response> {
+    let _activity = Activity::begin(sandbox);
+    if sandbox.live().is_none() {
+        return Err(sandbox.not_running());
+    }
+    Ok(axum::response::IntoResponse::into_response(axum::Json(app.usage_now(sandbox).await?)))
 }
 
 /// The failure of a proxied request.

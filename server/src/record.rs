@@ -1,6 +1,6 @@
 //! What is stored of a sandbox, and how the API shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use daytona_runtime::{Limits, RuntimeKind};
 use daytona_wire::sandbox::{BuildInfo, Sandbox, SandboxState};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Access;
 use crate::time::{Millis, rfc3339};
+use crate::volume::Mount;
 
 /// The one organization of a local server.
 pub(crate) const ORGANIZATION: &str = "local";
@@ -111,6 +112,20 @@ pub(crate) struct Record {
     pub(crate) signing_key: String,
     #[serde(default)]
     pub(crate) access: Access,
+    #[serde(default)]
+    pub(crate) volumes: Vec<Mount>,
+    /// Environment variable to id of the secret whose placeholder it holds.
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<String, String>,
+    /// Variables of the runtime's own that were removed.
+    #[serde(default)]
+    pub(crate) unset_env: BTreeSet<String>,
+    /// The warm pool that it waits in.
+    #[serde(default)]
+    pub(crate) warm_pool: Option<String>,
+    /// The repository that was cloned last through `POST /sandbox/{id}/clone`.
+    #[serde(default)]
+    pub(crate) cloned: Option<String>,
 }
 
 impl Record {
@@ -250,6 +265,7 @@ impl View {
             last_activity_at: Some(rfc3339(record.last_activity_at)),
             sandbox_class: Some(CLASS.to_owned()),
             daemon_version: Some(DAEMON_VERSION.to_owned()),
+            warm_pool_id: record.warm_pool.clone(),
             toolbox_proxy_url: toolbox_url(base),
             ..Sandbox::default()
         }
@@ -262,7 +278,7 @@ impl View {
             kvm: Some(false),
             spot: Some(false),
             linked_sandbox_id: record.linked.clone(),
-            volumes: Some(Vec::new()),
+            volumes: Some(record.volumes.iter().map(Into::into).collect()),
             build_info: record.build.as_ref().map(|build| BuildInfo {
                 dockerfile_content: Some(build.dockerfile.clone()),
                 context_hashes: Some(build.context_hashes.clone()),
@@ -337,6 +353,11 @@ mod tests {
                 queue_timeout: None,
                 signing_key: "key".to_owned(),
                 access: Access::default(),
+                volumes: Vec::new(),
+                secrets: BTreeMap::new(),
+                unset_env: BTreeSet::new(),
+                warm_pool: None,
+                cloned: None,
             }
         }
     }

@@ -212,6 +212,10 @@ impl Drop for Locked<'_> {
     }
 }
 
+fn name_taken(name: &str) -> ApiError {
+    ApiError::new(StatusCode::CONFLICT, code::SANDBOX_NAME_TAKEN, format!("Sandbox with name {name} already exists"))
+}
+
 fn gone(id: &str) -> ApiError {
     ApiError::new(StatusCode::GONE, code::SANDBOX_DESTROYED, format!("Sandbox {id} was deleted"))
 }
@@ -263,17 +267,29 @@ impl Registry {
     pub(crate) fn add(&self, record: Record) -> ApiResult<Arc<Sandbox>> {
         let mut maps = self.write();
         if maps.id_by_name.contains_key(&record.name) || maps.by_id.contains_key(&record.name) {
-            return Err(ApiError::new(
-                StatusCode::CONFLICT,
-                code::SANDBOX_NAME_TAKEN,
-                format!("Sandbox with name {} already exists", record.name),
-            ));
+            return Err(name_taken(&record.name));
         }
         maps.id_by_name.insert(record.name.clone(), record.id.clone());
         self.events.created(&record);
         let sandbox = Sandbox::new(record, self.events.clone());
         maps.by_id.insert(sandbox.id.clone(), Arc::clone(&sandbox));
         Ok(sandbox)
+    }
+
+    /// Gives one another name; 409 if that is taken.
+    pub(crate) fn rename(&self, sandbox: &Sandbox, name: &str) -> ApiResult<()> {
+        let mut maps = self.write();
+        let old = sandbox.record().name.clone();
+        if old == name {
+            return Ok(());
+        }
+        if maps.id_by_name.contains_key(name) || maps.by_id.contains_key(name) {
+            return Err(name_taken(name));
+        }
+        maps.id_by_name.remove(&old);
+        maps.id_by_name.insert(name.to_owned(), sandbox.id.clone());
+        name.clone_into(&mut sandbox.record().name);
+        Ok(())
     }
 
     /// Forgets one.

@@ -75,6 +75,8 @@ pub async fn serve(
     tracing::info!(url = ready.url, data_dir = %dir.path.display(), "listening");
     tokio::spawn(Arc::clone(&app).watch_exits(exits));
     let timers = tokio::spawn(timers::run(Arc::clone(&app)));
+    let metrics = tokio::spawn(crate::metrics::run(Arc::clone(&app)));
+    let pools = tokio::spawn(crate::warm_pool::run(Arc::clone(&app)));
     let (end, ended) = watch::channel(());
     let connections = tokio::spawn(accept(listener, api::router(Arc::clone(&app)), ended));
     tokio::select! {
@@ -85,7 +87,9 @@ pub async fn serve(
 
     tracing::info!("stopping");
     dir.announce_stopping();
-    timers.abort();
+    for task in [timers, metrics, pools] {
+        task.abort();
+    }
     drop(end);
     app.stop_all().await;
     app.events.end().await;

@@ -12,10 +12,14 @@ use tokio::sync::Notify;
 
 use crate::config::{DataDir, Defaults};
 use crate::events::Events;
+use crate::metrics::Metrics;
 use crate::record::{Desired, Record, View};
+use crate::rows::Rows;
 use crate::sandbox::Registry;
+use crate::secret::Secrets;
 use crate::snapshot::{self, Snapshots};
 use crate::store::{Contents, Store, StoreError};
+use crate::warm_pool::WarmPools;
 use crate::{App, ServeError, api, auth, time};
 
 /// Brings what was stored in line with what is left after the last server.
@@ -31,7 +35,8 @@ pub(crate) async fn load(
         dir: dir.path.clone(),
         reason: format!("its state cannot be read or written: {error}"),
     };
-    let (store, Contents { sandboxes: mut records, snapshots }) = opened.map_err(fail)?;
+    let (store, contents) = opened.map_err(fail)?;
+    let Contents { sandboxes: mut records, snapshots, volumes, secrets, api_keys, warm_pools } = contents;
     let changed: Vec<&Record> =
         records.iter_mut().filter_map(|record| settle(record, runtime).then_some(&*record)).collect();
     if !changed.is_empty() {
@@ -39,8 +44,15 @@ pub(crate) async fn load(
     }
     remove_leftovers(dir, runtime, &records, &snapshots).await;
     let events = Events::new();
+    let api_keys = Rows::new(api_keys);
+    crate::api_key::accept(&api_keys, key.known());
     let app = Arc::new(App {
         key,
+        volumes: Rows::new(volumes),
+        secrets: Secrets::new(secrets, &dir.path).map_err(fail)?,
+        api_keys,
+        pools: WarmPools::new(warm_pools),
+        metrics: Metrics::default(),
         runtime: runtime.clone(),
         store,
         sandboxes: Registry::new(events.clone()),
@@ -65,6 +77,7 @@ pub(crate) async fn load(
             tokio::spawn(async move { app.destroy_now(&sandbox).await });
         }
     }
+    app.settle_volumes(&dir.path).await;
     Ok(app)
 }
 

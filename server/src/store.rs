@@ -12,8 +12,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
+use crate::api_key::ApiKey;
 use crate::record::Record;
+use crate::secret::Secret;
 use crate::snapshot;
+use crate::volume::Volume;
+use crate::warm_pool::WarmPool;
 
 /// A record of one resource.
 pub(crate) trait Stored: Serialize + DeserializeOwned {
@@ -44,9 +48,14 @@ impl Stored for snapshot::Record {
 pub(crate) struct Contents {
     pub(crate) sandboxes: Vec<Record>,
     pub(crate) snapshots: Vec<snapshot::Record>,
+    pub(crate) volumes: Vec<Volume>,
+    pub(crate) secrets: Vec<Secret>,
+    pub(crate) api_keys: Vec<ApiKey>,
+    pub(crate) warm_pools: Vec<WarmPool>,
 }
 
-const TABLES: [&str; 2] = [Record::TABLE, snapshot::Record::TABLE];
+const TABLES: [&str; 6] =
+    [Record::TABLE, snapshot::Record::TABLE, Volume::TABLE, Secret::TABLE, ApiKey::TABLE, WarmPool::TABLE];
 const CACHE_BYTES: usize = 8 << 20;
 
 /// Why the store failed.
@@ -55,7 +64,7 @@ const CACHE_BYTES: usize = 8 << 20;
 pub(crate) struct StoreError(String);
 
 impl StoreError {
-    fn new(error: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(error: impl std::fmt::Display) -> Self {
         Self(error.to_string())
     }
 }
@@ -101,7 +110,14 @@ impl Store {
     /// Opens or makes the store and reads all of it.
     pub(crate) fn open(path: &Path) -> Result<(Self, Contents), StoreError> {
         let database = open(path)?;
-        let contents = Contents { sandboxes: read_all(&database)?, snapshots: read_all(&database)? };
+        let contents = Contents {
+            sandboxes: read_all(&database)?,
+            snapshots: read_all(&database)?,
+            volumes: read_all(&database)?,
+            secrets: read_all(&database)?,
+            api_keys: read_all(&database)?,
+            warm_pools: read_all(&database)?,
+        };
         let (queue, waiting) = mpsc::channel();
         let path = path.to_owned();
         let writer = thread::Builder::new()

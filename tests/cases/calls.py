@@ -36,8 +36,8 @@ class Call:
         holder = self.target if self.part in ("sandbox", "lsp") else getattr(self.target, self.part, None)
         if self.part == "daytona":
             holder = self.session.client
-        if self.part == "snapshot":
-            holder = self._client().snapshot
+        elif self.part in ("snapshot", "volume", "secret", "warm_pool", "api"):
+            holder = getattr(self._client(), self.part)
         return getattr(holder, self.method)(**self.args)
 
     def _client(self) -> Any:
@@ -74,6 +74,20 @@ class Call:
 
     def sandbox_resize(self, resources: Json, **options: Any) -> Any:
         return self.target.resize(self.session.module.Resources(**resources), **options)
+
+    def secret_create(self, **params: Any) -> Any:
+        return self._client().secret.create(self.session.module.CreateSecretParams(**params))
+
+    def secret_update(self, secret_id: str, **params: Any) -> Any:
+        return self._client().secret.update(secret_id, self.session.module.UpdateSecretParams(**params))
+
+    def api_create_api_key(self, name: str, permissions: list[str], expires_at: str | None = None) -> Any:
+        when = datetime.datetime.fromisoformat(expires_at) if expires_at else None
+        return self._client().api.create_api_key(name, permissions, when)
+
+    def sandbox_get_metrics(self, start: str | None = None, end: str | None = None) -> Any:
+        times = [datetime.datetime.fromisoformat(time) if time else None for time in (start, end)]
+        return self.target.get_metrics(*times)
 
     def process_code_run(
         self, code: str, argv: list[str] | None = None, env: dict[str, str] | None = None, timeout: int | None = None

@@ -55,6 +55,8 @@ const camel = (name) => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpp
 const isPlain = (value) => value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype
 const keysToCamel = (value) => Object.fromEntries(Object.entries(value).map(([name, one]) => [camel(name), one]))
 
+const createParams = (params) => keysToCamel(params.volumes ? { ...params, volumes: params.volumes.map(keysToCamel) } : params)
+
 /** The value that `{"$text": ...}` and the like stand for. */
 function content(spec) {
   if ('$text' in spec) return Buffer.from(spec.$text)
@@ -222,7 +224,7 @@ class Terminal {
 const CALLS = {
   'look': (s) => s,
   'client.new': (_, a, session) => session.newClient(a.api_key),
-  'daytona.create': (s, a, session) => session.clientOf(s).create(a.params && keysToCamel(a.params), 'timeout' in a ? { timeout: a.timeout } : undefined),
+  'daytona.create': (s, a, session) => session.clientOf(s).create(a.params && createParams(a.params), 'timeout' in a ? { timeout: a.timeout } : undefined),
   'daytona.get': (s, a, session) => session.clientOf(s).get(a.sandbox_id_or_name),
   'daytona.list': (s, a, session) => collect(session.clientOf(s).list(a.query && listQuery(a.query))),
   'daytona.start': (s, a, session) => session.client.start(a.sandbox),
@@ -263,6 +265,37 @@ const CALLS = {
   'sandbox.download_url': (s, a) => s.downloadUrl(a.path, a.ttl_seconds),
   'sandbox.upload_url': (s, a) => s.uploadUrl(a.path, a.ttl_seconds),
   'sandbox.rotate_signing_key': (s) => s.rotateSigningKey(),
+  'sandbox.update_env': (s, a) => s.updateEnv(a.env, a.unset && { unset: a.unset }),
+  'sandbox.update_secrets': (s, a) => s.updateSecrets(a.secrets),
+  'sandbox.get_metrics_latest': (s) => s.getMetricsLatest(),
+  'sandbox.get_metrics': (s, a) => s.getMetrics(a.start && new Date(a.start), a.end && new Date(a.end)),
+  'volume.list': (_, a, session) => session.client.volume.list(),
+  'volume.get': (_, a, session) => session.client.volume.get(a.name, a.create),
+  'volume.create': (_, a, session) => session.client.volume.create(a.name),
+  'volume.delete': (_, a, session) => session.client.volume.delete(a.volume),
+  'secret.list': (_, a, session) => session.client.secret.list(a),
+  'secret.get': (_, a, session) => session.client.secret.get(a.secret_id),
+  'secret.create': (_, a, session) => session.client.secret.create(a),
+  'secret.update': (_, { secret_id, ...params }, session) => session.client.secret.update(secret_id, params),
+  'secret.delete': (_, a, session) => session.client.secret.delete(a.secret_id),
+  'warm_pool.list': (_, a, session) => session.client.warmPool.list(),
+  'warm_pool.create': (_, a, session) => session.client.warmPool.create(a),
+  'warm_pool.update': (_, a, session) => session.client.warmPool.update(a.warm_pool_id, { pool: a.pool }),
+  'warm_pool.delete': (_, a, session) => session.client.warmPool.delete(a.warm_pool_id),
+  'api.request': (s, a, session) => session.clientOf(s).api.request(a.method, a.path, a.query, a.body),
+  'api.list_api_keys': (s, a, session) => session.clientOf(s).api.listApiKeys(),
+  'api.current_api_key': (s, a, session) => session.clientOf(s).api.currentApiKey(),
+  'api.get_api_key': (s, a, session) => session.clientOf(s).api.getApiKey(a.name),
+  'api.create_api_key': (s, a, session) => session.clientOf(s).api.createApiKey({ name: a.name, permissions: a.permissions, expiresAt: a.expires_at && new Date(a.expires_at) }),
+  'api.delete_api_key': (s, a, session) => session.clientOf(s).api.deleteApiKey(a.name),
+  'api.list_organizations': (s, a, session) => session.clientOf(s).api.listOrganizations(),
+  'api.get_organization': (s, a, session) => session.clientOf(s).api.getOrganization(a.organization_id),
+  'api.organization_usage': (s, a, session) => session.clientOf(s).api.organizationUsage(a.organization_id),
+  'api.set_default_region': (s, a, session) => session.clientOf(s).api.setDefaultRegion(a.organization_id, a.region_id),
+  'api.list_regions': (s, a, session) => session.clientOf(s).api.listRegions(),
+  'api.get_region': (s, a, session) => session.clientOf(s).api.getRegion(a.region_id),
+  'api.list_registries': (s, a, session) => session.clientOf(s).api.listRegistries(),
+  'api.webhook_status': (s, a, session) => session.clientOf(s).api.webhookStatus(a.organization_id),
   'process.exec': (s, a) => s.process.executeCommand(a.command, a.cwd, a.env, a.timeout),
   'process.code_run': (s, a) => s.process.codeRun(a.code, a.argv || a.env ? { argv: a.argv, env: a.env } : undefined, a.timeout),
   'process.create_session': (s, a) => s.process.createSession(a.session_id),
@@ -402,7 +435,7 @@ export class Session {
     const names = { id, dir: id, local, api_url: this.server.url, api_key: this.server.apiKey }
     try {
       if ('fresh' in one) {
-        names.sandbox = await this.client.create(keysToCamel(fill(one.fresh, names)))
+        names.sandbox = await this.client.create(createParams(fill(one.fresh, names)))
       } else if ('sandbox' in file) {
         if (!this.#shared.has(file)) this.#shared.set(file, this.#prepare(file, names))
         names.sandbox = await this.#shared.get(file)
@@ -419,7 +452,7 @@ export class Session {
   }
 
   async #prepare(file, names) {
-    const sandbox = await this.client.create(keysToCamel(file.sandbox))
+    const sandbox = await this.client.create(createParams(file.sandbox))
     await this.#steps(file.setup ?? [], { ...names, sandbox }, {})
     return sandbox
   }

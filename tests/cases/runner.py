@@ -209,6 +209,8 @@ class Session:
         self._pool.shutdown()
 
     def create(self, client: Any, params: Json, **options: Any) -> Any:
+        if "volumes" in params:
+            params = {**params, "volumes": [self.module.VolumeMount(**volume) for volume in params["volumes"]]}
         kind = "CreateSandboxFromImageParams" if "image" in params else "CreateSandboxFromSnapshotParams"
         return client.create(getattr(self.module, kind)(**params), **options)
 

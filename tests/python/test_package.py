@@ -75,9 +75,9 @@ def test_methods_have_the_official_signature(owner: str, method: str) -> None:
 def test_the_slice_is_complete() -> None:
     """Names of later work are absent; what is here is all of the resource or named here."""
     later = {
-        "Sandbox": {"git", "computer_use", "create_lsp_server", "get_metrics", "get_metrics_latest"}
+        "Sandbox": {"git", "computer_use", "create_lsp_server"}
         | {"recover", "archive", "resize", "wait_for_resize_complete", "fork", "create_snapshot", "pause"}
-        | {"update_network_settings", "update_secrets", "update_env", "get_preview_link", "create_signed_preview_url"}
+        | {"update_network_settings", "get_preview_link", "create_signed_preview_url"}
         | {"expire_signed_preview_url", "create_ssh_access", "revoke_ssh_access", "validate_ssh_access"},
         "Process": set(),
         "CodeInterpreter": set(),

@@ -1,3 +1,20 @@
+from ._admin import (
+    ApiKey as ApiKey,
+    AuditLog as AuditLog,
+    AuditLogs as AuditLogs,
+    CreatedApiKey as CreatedApiKey,
+    Organization as Organization,
+    OrganizationUsage as OrganizationUsage,
+    Region as Region,
+    RegionUsage as RegionUsage,
+    Registry as Registry,
+    RegistryParams as RegistryParams,
+    WebhookPortal as WebhookPortal,
+    WebhookStatus as WebhookStatus,
+)
+from ._async.api import (
+    AsyncApi as AsyncApi,
+)
 from ._async.daytona import (
     AsyncDaytona as AsyncDaytona,
 )
@@ -25,11 +42,20 @@ from ._async.pty import (
 from ._async.sandbox import (
     AsyncSandbox as AsyncSandbox,
 )
+from ._async.secret import (
+    AsyncSecretService as AsyncSecretService,
+)
 from ._async.session import (
     AsyncLogStream as AsyncLogStream,
 )
 from ._async.snapshot import (
     AsyncSnapshotService as AsyncSnapshotService,
+)
+from ._async.volume import (
+    AsyncVolumeService as AsyncVolumeService,
+)
+from ._async.warm_pool import (
+    AsyncWarmPoolService as AsyncWarmPoolService,
 )
 from ._chart import (
     BarChart as BarChart,
@@ -124,6 +150,9 @@ from ._lsp import (
     LspRange as LspRange,
     LspSymbol as LspSymbol,
 )
+from ._metrics import (
+    SandboxMetrics as SandboxMetrics,
+)
 from ._native import (
     OutputChunk as OutputChunk,
 )
@@ -162,6 +191,12 @@ from ._results import (
     SearchFilesResponse as SearchFilesResponse,
     UploadProgress as UploadProgress,
 )
+from ._secret import (
+    CreateSecretParams as CreateSecretParams,
+    ListSecretsResponse as ListSecretsResponse,
+    Secret as Secret,
+    UpdateSecretParams as UpdateSecretParams,
+)
 from ._session import (
     Command as Command,
     Session as Session,
@@ -172,6 +207,9 @@ from ._session import (
 from ._snapshot import (
     PaginatedSnapshots as PaginatedSnapshots,
     Snapshot as Snapshot,
+)
+from ._sync.api import (
+    Api as Api,
 )
 from ._sync.daytona import (
     Daytona as Daytona,
@@ -200,15 +238,33 @@ from ._sync.pty import (
 from ._sync.sandbox import (
     Sandbox as Sandbox,
 )
+from ._sync.secret import (
+    SecretService as SecretService,
+)
 from ._sync.session import (
     LogStream as LogStream,
 )
 from ._sync.snapshot import (
     SnapshotService as SnapshotService,
 )
+from ._sync.volume import (
+    VolumeService as VolumeService,
+)
+from ._sync.warm_pool import (
+    WarmPoolService as WarmPoolService,
+)
+from ._volume import (
+    Volume as Volume,
+)
+from ._warm_pool import (
+    WarmPool as WarmPool,
+)
 
 __version__: str
 __all__ = [
+    "Api",
+    "ApiKey",
+    "AsyncApi",
     "AsyncCodeInterpreter",
     "AsyncDaytona",
     "AsyncExecStream",
@@ -219,7 +275,12 @@ __all__ = [
     "AsyncProcess",
     "AsyncPtyHandle",
     "AsyncSandbox",
+    "AsyncSecretService",
     "AsyncSnapshotService",
+    "AsyncVolumeService",
+    "AsyncWarmPoolService",
+    "AuditLog",
+    "AuditLogs",
     "BarChart",
     "BoxAndWhiskerChart",
     "BuildInfo",
@@ -237,6 +298,8 @@ __all__ = [
     "CreateSandboxBaseParams",
     "CreateSandboxFromImageParams",
     "CreateSandboxFromSnapshotParams",
+    "CreateSecretParams",
+    "CreatedApiKey",
     "Daytona",
     "DaytonaA11yUnavailableError",
     "DaytonaAuthenticationError",
@@ -305,6 +368,7 @@ __all__ = [
     "ListBranchResponse",
     "ListRemotesResponse",
     "ListSandboxesQuery",
+    "ListSecretsResponse",
     "LogStream",
     "LspCompletionPosition",
     "LspLanguageId",
@@ -314,6 +378,8 @@ __all__ = [
     "LspServer",
     "LspSymbol",
     "Match",
+    "Organization",
+    "OrganizationUsage",
     "OutputChunk",
     "OutputHandler",
     "OutputMessage",
@@ -324,6 +390,10 @@ __all__ = [
     "PtyResult",
     "PtySessionInfo",
     "PtySize",
+    "Region",
+    "RegionUsage",
+    "Registry",
+    "RegistryParams",
     "ReplaceResult",
     "Resources",
     "Result",
@@ -332,10 +402,13 @@ __all__ = [
     "SandboxDesiredState",
     "SandboxListSortDirection",
     "SandboxListSortField",
+    "SandboxMetrics",
     "SandboxState",
     "SandboxVolume",
     "ScatterChart",
     "SearchFilesResponse",
+    "Secret",
+    "SecretService",
     "Session",
     "SessionCommandLogsResponse",
     "SessionExecuteRequest",
@@ -344,7 +417,14 @@ __all__ = [
     "SnapshotService",
     "SnapshotState",
     "Status",
+    "UpdateSecretParams",
     "UploadProgress",
+    "Volume",
     "VolumeMount",
+    "VolumeService",
+    "WarmPool",
+    "WarmPoolService",
+    "WebhookPortal",
+    "WebhookStatus",
     "parse_chart",
 ]

@@ -103,8 +103,6 @@ async fn bad_and_unsupported_creates_are_refused_with_the_reason() {
         json!({"kvm": true}),
         json!({"outboundProxyUrl": "http://p"}),
         json!({"otelEndpointOverride": "http://o"}),
-        json!({"volumes": [{"volumeId": "v", "mountPath": "/v"}]}),
-        json!({"secrets": [{"A": "a"}]}),
     ];
     for body in missing {
         server.call("POST", "/api/sandbox", body.clone()).await.error(501, "NOT_IMPLEMENTED");
@@ -216,11 +214,11 @@ async fn the_rest_of_the_api_says_what_it_is() {
     let server = Server::new().await;
     server.create(json!({"name": "s"})).await;
     let missing = [
-        ("GET", "/api/volumes"),
+        ("GET", "/api/docker-registry"),
         ("POST", "/api/snapshots"),
         ("GET", "/api/object-storage/push-access"),
-        ("GET", "/api/organizations"),
-        ("PUT", "/api/sandbox/s/secrets"),
+        ("POST", "/api/organizations"),
+        ("GET", "/api/sandbox/s/secrets"),
     ];
     for (method, path) in missing {
         let error = server.call(method, path, Value::Null).await.error(501, "NOT_IMPLEMENTED");

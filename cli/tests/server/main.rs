@@ -8,6 +8,7 @@ mod lifecycle;
 mod list;
 mod network;
 mod preview;
+mod resources;
 mod shell;
 mod snapshots;
 mod start;

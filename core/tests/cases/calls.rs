@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::code;
 use crate::lifecycle;
 use crate::processes::{self, Terminal};
+use crate::services;
 use crate::values::{Names, Saved, bytes, field, to_bytes};
 
 /// What a call returned: a value to compare, and the objects behind it.
@@ -88,6 +89,8 @@ pub(crate) fn create_params(given: &Value) -> std::result::Result<CreateParams, 
         "auto_pause_interval",
         "auto_archive_interval",
         "auto_delete_interval",
+        "volumes",
+        "secrets",
     ];
     let given_names = given.as_object().into_iter().flat_map(serde_json::Map::keys);
     if let Some(unknown) = given_names.into_iter().find(|name| !known.contains(&name.as_str())) {
@@ -109,6 +112,8 @@ pub(crate) fn create_params(given: &Value) -> std::result::Result<CreateParams, 
         auto_pause_interval: arg(given, "auto_pause_interval"),
         auto_archive_interval: arg(given, "auto_archive_interval"),
         auto_delete_interval: arg(given, "auto_delete_interval"),
+        volumes: services::volumes(given),
+        secrets: arg(given, "secrets"),
         ..CreateParams::default()
     })
 }
@@ -156,6 +161,13 @@ pub(crate) async fn call(
         ("snapshot", method) => lifecycle::on_snapshots(method, client, args).await,
         ("sandbox", method) if lifecycle::CALLS.contains(&method) => {
             lifecycle::on_sandbox(method, &sandbox(), args).await
+        }
+        ("volume" | "secret" | "warm_pool" | "api", _) => services::on_service(name, client, args).await,
+        ("sandbox", method) if method != "create_lsp_server" => {
+            match services::on_sandbox(method, &sandbox(), args).await {
+                Some(outcome) => outcome,
+                None => on_sandbox(method, &sandbox(), args).await,
+            }
         }
         ("process", method) => processes::on_process(method, &sandbox(), args).await,
         ("code_interpreter", method) => processes::on_interpreter(method, &sandbox(), args).await,

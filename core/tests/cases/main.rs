@@ -5,6 +5,7 @@ mod code;
 mod lifecycle;
 mod processes;
 mod server;
+mod services;
 mod values;
 
 use std::collections::HashMap;

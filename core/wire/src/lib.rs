@@ -4,22 +4,28 @@
 //! Field names follow the API's description; fields a server may leave out are
 //! optional or default, so that an older or a newer server can be read.
 
+pub mod admin;
 pub mod chart;
+pub mod environment;
 pub mod error;
 pub mod exec_stream;
 pub mod files;
 pub mod git;
 pub mod interpreter;
 pub mod lsp;
+pub mod metrics;
 pub mod network;
 pub mod preview;
 pub mod process;
 pub mod pty;
 pub mod sandbox;
+pub mod secret;
 pub mod session;
 pub mod snapshot;
 pub mod ssh;
 pub mod tunnel;
+pub mod volume;
+pub mod warm_pool;
 
 /// Base URL plus one path, as several control plane routes answer it.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]

@@ -305,6 +305,16 @@ impl Group {
         (memory, cpu, pids)
     }
 
+    /// Of the memory in use, the bytes that hold files.
+    pub(crate) fn cache(&self) -> Option<u64> {
+        let (dir, name) = match self.has_v2("memory") {
+            Some(dir) => (dir, "file "),
+            None => (self.v1.get("memory")?.as_path(), "cache "),
+        };
+        let stat = fs::read_to_string(dir.join("memory.stat")).ok()?;
+        stat.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+    }
+
     /// Whether the kernel ended a process because the memory limit was reached.
     pub(crate) fn ran_out_of_memory(&self) -> bool {
         let file = match self.has_v2("memory") {

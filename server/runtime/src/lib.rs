@@ -28,13 +28,14 @@ mod stats;
 mod stored;
 mod sys;
 mod types;
+mod volumes;
 
 pub use error::RuntimeError;
 pub use launcher::{Launcher, launcher_main, spawn_launcher};
 pub use runtime::Runtime;
 pub use types::{
     Enforcement, Exited, GATEWAY, Limits, MTU, Network, Probe, RuntimeChoice, RuntimeKind, SandboxSpec, Started, Stats,
-    Wire,
+    VolumeMount, Wire,
 };
 
 /// Locks what no panic can leave half changed.

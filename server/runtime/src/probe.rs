@@ -1,6 +1,8 @@
 //! What this machine allows.
 
 use std::collections::BTreeMap;
+#[cfg(target_os = "linux")]
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,6 +152,8 @@ async fn run_trial(inner: &Arc<Inner>, mode: Mode, network: Network) -> Result<(
         name: "trial".to_owned(),
         user: "daytona".to_owned(),
         env: BTreeMap::new(),
+        unset_env: BTreeSet::new(),
+        volumes: Vec::new(),
         cpu: 0.0,
         memory_gib: 0.0,
         disk_gib: 0.0,
@@ -184,6 +188,15 @@ impl Mode {
         #[cfg(target_os = "linux")]
         if let Self::Ns { base, .. } = self {
             let _ = base.fill();
+        }
+    }
+
+    /// Who owns a new volume, where this process may choose.
+    pub(crate) fn volume_owner(&self) -> Option<(u32, u32)> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Ns { base, userns: None } => Some((base.user.uid, base.user.gid)),
+            _ => None,
         }
     }
 
@@ -235,13 +248,20 @@ impl Mode {
                     gid: ids.gid,
                     userns: *userns,
                     network: spec.network,
+                    volumes: volumes(spec, inner)?,
                     cgroup: group.v2(),
                     cgroup_procs: group.procs(),
                     groups: group.dirs(),
                 };
-                (Plan::Ns(plan), Some(group))
+                (Plan::Ns(Box::new(plan)), Some(group))
             }
             Self::Process => {
+                if !spec.volumes.is_empty() {
+                    return Err(RuntimeError::Unsupported {
+                        op: "volumes",
+                        reason: "the runtime `process` has no file system of its own; use `ns`".to_owned(),
+                    });
+                }
                 fs::create_dir_all(&home).map_err(|error| RuntimeError::io("make", &home, error))?;
                 if let Some(path) = std::env::var_os("PATH").and_then(|path| path.into_string().ok()) {
                     env.insert("PATH".to_owned(), path);
@@ -250,6 +270,7 @@ impl Mode {
                 (Plan::Process(plan), None)
             }
         };
+        env.retain(|name, _| !spec.unset_env.contains(name));
         env.extend(spec.env.clone());
         let log = dir.join("agent.log");
         let log = File::options()
@@ -271,6 +292,19 @@ impl Mode {
         };
         Ok(Prepared { plan, agent: Some(agent), group, log })
     }
+}
+
+/// Where the volumes are on the host.
+#[cfg(target_os = "linux")]
+fn volumes(spec: &SandboxSpec, inner: &Inner) -> Result<Vec<ns::volume::Mount>, RuntimeError> {
+    let one = |mount: &crate::VolumeMount| {
+        let dir = inner.volume_dir(&mount.volume)?;
+        if !dir.is_dir() {
+            return Err(RuntimeError::Invalid(format!("there is no volume {}", mount.volume)));
+        }
+        Ok(ns::volume::Mount { dir, subpath: mount.subpath.clone(), path: mount.path.clone() })
+    };
+    spec.volumes.iter().map(one).collect()
 }
 
 fn base_env(user: &str, home: &Path, id: &str) -> BTreeMap<String, String> {

@@ -45,7 +45,7 @@ pub(crate) struct Launch {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Plan {
     #[cfg(target_os = "linux")]
-    Ns(crate::ns::Plan),
+    Ns(Box<crate::ns::Plan>),
     Process(process::Plan),
 }
 

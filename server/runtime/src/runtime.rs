@@ -169,9 +169,22 @@ impl Runtime {
 
     /// What a running sandbox uses.
     pub async fn stats(&self, id: &str) -> Result<Stats, RuntimeError> {
+        self.usage(id, true).await
+    }
+
+    /// The same; adding up the bytes on disk takes a while where there are many files, and is done only with `disk`.
+    pub async fn usage(&self, id: &str, disk: bool) -> Result<Stats, RuntimeError> {
         let live = self.inner.get(id)?;
-        let dir = self.inner.sandbox_dir(id);
-        blocking(move || Ok(crate::stats::read(live.group.as_ref(), live.pid, &dir))).await
+        let dir = disk.then(|| self.inner.sandbox_dir(id));
+        blocking(move || Ok(crate::stats::read(live.group.as_ref(), live.pid, dir.as_deref()))).await
+    }
+
+    pub(crate) fn volume_dir(&self, id: &str) -> Result<PathBuf, RuntimeError> {
+        self.inner.volume_dir(id)
+    }
+
+    pub(crate) fn volume_owner(&self) -> Option<(u32, u32)> {
+        self.inner.outcome().1.volume_owner()
     }
 
     /// Ids of the sandboxes that run.
@@ -213,6 +226,11 @@ impl Inner {
 
     fn sandbox_dir(&self, id: &str) -> PathBuf {
         self.data_dir.join("sandboxes").join(id)
+    }
+
+    pub(crate) fn volume_dir(&self, id: &str) -> Result<PathBuf, RuntimeError> {
+        check_id(id)?;
+        Ok(self.data_dir.join("volumes").join(id))
     }
 
     pub(crate) fn cgroups(&self) -> &Cgroups {

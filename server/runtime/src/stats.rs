@@ -9,8 +9,8 @@ use crate::Stats;
 use crate::cgroup::Group;
 use crate::process;
 
-/// Reads the cgroups, and /proc for what they do not count.
-pub(crate) fn read(group: Option<&Group>, pid: Option<i32>, dir: &Path) -> Stats {
+/// Reads the cgroups, and /proc for what they do not count; without `dir` the disk is left out.
+pub(crate) fn read(group: Option<&Group>, pid: Option<i32>, dir: Option<&Path>) -> Stats {
     let (memory, cpu, pids) = group.map(Group::usage).unwrap_or_default();
     let (mut memory_bytes, mut cpu_time, mut count) = (0, Duration::ZERO, 0);
     if memory.is_none() || cpu.is_none() || pids.is_none() {
@@ -24,7 +24,8 @@ pub(crate) fn read(group: Option<&Group>, pid: Option<i32>, dir: &Path) -> Stats
         memory_bytes: memory.unwrap_or(memory_bytes),
         cpu: cpu.unwrap_or(cpu_time),
         pids: pids.unwrap_or(count),
-        disk_bytes: disk(dir),
+        cache_bytes: group.and_then(Group::cache).unwrap_or(0),
+        disk_bytes: dir.map_or(0, disk),
     }
 }
 

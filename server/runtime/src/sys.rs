@@ -151,6 +151,18 @@ pub(crate) fn kill_all(signal: i32) {
 pub(crate) fn add_mount_attributes(path: &std::path::Path, attributes: u64, recursive: bool) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
 
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    mount_setattr(libc::AT_FDCWD, &path, if recursive { libc::AT_RECURSIVE } else { 0 }, attributes)
+}
+
+/// The same for a mount that is not attached anywhere yet.
+#[cfg(target_os = "linux")]
+pub(crate) fn add_tree_attributes(tree: BorrowedFd<'_>, attributes: u64) -> io::Result<()> {
+    mount_setattr(tree.as_raw_fd(), c"", libc::AT_EMPTY_PATH, attributes)
+}
+
+#[cfg(target_os = "linux")]
+fn mount_setattr(dir: RawFd, path: &std::ffi::CStr, flags: i32, attributes: u64) -> io::Result<()> {
     #[repr(C)]
     struct MountAttr {
         set: u64,
@@ -158,19 +170,10 @@ pub(crate) fn add_mount_attributes(path: &std::path::Path, attributes: u64, recu
         propagation: u64,
         userns_fd: u64,
     }
-    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
     let attr = MountAttr { set: attributes, clear: 0, propagation: 0, userns_fd: 0 };
-    let flags = if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: `path` is terminated and `attr` is a valid mount_attr of the size given.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            libc::AT_FDCWD,
-            path.as_ptr(),
-            flags,
-            &raw const attr,
-            size_of::<MountAttr>(),
-        )
+        libc::syscall(libc::SYS_mount_setattr, dir, path.as_ptr(), flags, &raw const attr, size_of::<MountAttr>())
     };
     match result {
         0 => Ok(()),

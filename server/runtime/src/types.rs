@@ -1,6 +1,6 @@
 //! The values the server exchanges with the runtime.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -120,6 +120,10 @@ pub struct SandboxSpec {
     pub user: String,
     /// The sandbox's own variables; win over the ones the runtime sets (`PATH`, `HOME`, ...).
     pub env: BTreeMap<String, String>,
+    /// Variables that it does not get although the runtime sets them.
+    pub unset_env: BTreeSet<String>,
+    /// What it sees of the volumes made with `Runtime::create_volume`; `ns` only.
+    pub volumes: Vec<VolumeMount>,
     /// Cores; 0 = no limit.
     pub cpu: f64,
     /// Memory in GiB; 0 = no limit.
@@ -130,6 +134,17 @@ pub struct SandboxSpec {
     pub network: Network,
     /// Version the agent answers.
     pub version: String,
+}
+
+/// A volume in a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeMount {
+    /// Id of the volume.
+    pub volume: String,
+    /// Only this folder of it, relative, without `.`, `..` and links; made where it is missing.
+    pub subpath: Option<String>,
+    /// Absolute path inside, without `.` and `..`; made where it is missing.
+    pub path: String,
 }
 
 /// What the server needs to reach a started sandbox.
@@ -242,6 +257,8 @@ pub struct Exited {
 pub struct Stats {
     /// Memory in bytes.
     pub memory_bytes: u64,
+    /// Of these, what holds files; 0 where no cgroup counts it.
+    pub cache_bytes: u64,
     /// CPU time used since the start.
     pub cpu: Duration,
     /// Processes.

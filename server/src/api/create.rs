@@ -1,11 +1,12 @@
 //! `POST /sandbox`: what may be asked for, and what comes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use daytona_runtime::RuntimeKind;
+use daytona_wire::environment::is_name;
 use daytona_wire::sandbox::{CreateSandbox, Sandbox as Dto, SandboxState};
 
 use super::extract::{Base, Json, at_least};
@@ -17,6 +18,7 @@ use crate::record::{Build, Desired, REGION, Record, user_labels};
 use crate::signing;
 use crate::snapshot::{self, Snapshot, is_default};
 use crate::time::now;
+use crate::volume;
 
 const NAME_LIMIT: usize = 128;
 const NO_BUILDER: &str = "this local server has no image builder yet: create the sandbox from its \
@@ -38,6 +40,8 @@ pub(super) async fn create(
         // The answer shows the pending build; who asks again sees how it ended.
         drop(app.fail_build(&sandbox, NO_BUILDER));
         return Ok(answer);
+    } else if let Some(waiting) = app.hand_over(&record).await? {
+        waiting
     } else {
         app.create(record).await?
     };
@@ -58,14 +62,6 @@ fn refuse_unsupported(body: &CreateSandbox) -> ApiResult<()> {
             "outboundProxyUrl: not available locally yet; set HTTP_PROXY and HTTPS_PROXY in env",
         ),
         (given(&body.otel_endpoint_override), "otelEndpointOverride: a local sandbox sends no telemetry; leave it out"),
-        (
-            body.volumes.as_ref().is_some_and(|list| !list.is_empty()),
-            "volumes: not available locally yet; upload the files instead",
-        ),
-        (
-            body.secrets.as_ref().is_some_and(|list| !list.is_empty()),
-            "secrets: not available locally yet; pass the values in env",
-        ),
     ];
     if let Some((_, message)) = refused.into_iter().find(|(refused, _)| *refused) {
         return Err(ApiError::not_implemented(message));
@@ -73,7 +69,7 @@ fn refuse_unsupported(body: &CreateSandbox) -> ApiResult<()> {
     Ok(())
 }
 
-fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
+pub(crate) fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
     let build = build(&body)?;
     let resources = [("cpu", body.cpu), ("memory", body.memory), ("disk", body.disk), ("gpu", body.gpu)];
     for (name, value) in resources {
@@ -108,6 +104,11 @@ fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
         #[expect(clippy::cast_precision_loss, reason = "sizes are small")]
         value.filter(|value| *value != 0).map_or(default, |value| value as f64)
     };
+    let env = env(body.env.unwrap_or_default())?;
+    let secrets = app.secrets.attached(body.secrets.unwrap_or_default(), &env)?;
+    if !secrets.is_empty() {
+        tracing::warn!("a sandbox is made with secrets: placeholders in its requests are not replaced yet");
+    }
     Ok(Record {
         name: name(body.name)?.unwrap_or_else(|| id.clone()),
         id,
@@ -121,7 +122,7 @@ fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
         parent: None,
         linked,
         user: user(app, body.user, snapshot.as_deref())?,
-        env: env(body.env.unwrap_or_default())?,
+        env,
         labels: user_labels(body.labels.unwrap_or_default()),
         public: body.public.unwrap_or(false),
         network_block_all: body.network_block_all.unwrap_or(false),
@@ -149,6 +150,11 @@ fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
         queue_timeout,
         signing_key: new_signing_key()?,
         access: crate::access::Access::default(),
+        volumes: volume::mounts(app, &body.volumes.unwrap_or_default())?,
+        secrets,
+        unset_env: BTreeSet::new(),
+        warm_pool: None,
+        cloned: None,
     })
 }
 
@@ -217,6 +223,7 @@ pub(super) fn twin(of: &Record, given_name: Option<String>) -> ApiResult<Record>
         destroy_at: None,
         signing_key: new_signing_key()?,
         access: crate::access::Access::default(),
+        warm_pool: None,
         ..of.clone()
     })
 }
@@ -276,11 +283,7 @@ fn user(app: &App, user: Option<String>, snapshot: Option<&Snapshot>) -> ApiResu
 
 fn env(env: BTreeMap<String, String>) -> ApiResult<BTreeMap<String, String>> {
     for (name, value) in &env {
-        let letters = name
-            .bytes()
-            .enumerate()
-            .all(|(index, byte)| byte == b'_' || byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit()));
-        if name.is_empty() || !letters {
+        if !is_name(name) {
             return Err(ApiError::invalid(format!(
                 "env: {name:?} is no name of an environment variable: letters, digits and _, not \
                  starting with a digit"
@@ -293,7 +296,7 @@ fn env(env: BTreeMap<String, String>) -> ApiResult<BTreeMap<String, String>> {
     Ok(env)
 }
 
-pub(super) fn new_id() -> ApiResult<String> {
+pub(crate) fn new_id() -> ApiResult<String> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(no_randomness)?;
     bytes[6] = bytes[6] & 0x0f | 0x40;

@@ -24,6 +24,7 @@ const CLASSES: [&str; 4] = ["linux-vm", CLASS, "android", "windows"];
 
 /// Which sandboxes are wanted, in which order, from where on.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a parameter of its own")]
 pub(super) struct Wanted {
     /// Ids and names are found by any part, not by their beginning.
     parts: bool,
@@ -31,6 +32,7 @@ pub(super) struct Wanted {
     name: String,
     labels: BTreeMap<String, String>,
     include_errored_deleted: bool,
+    include_warm: bool,
     states: Vec<SandboxState>,
     snapshots: Vec<String>,
     regions: Vec<String>,
@@ -163,8 +165,7 @@ impl Wanted {
                     .map_err(|error| ApiError::invalid(format!("labels must be a JSON object of strings: {error}")))?;
             }
             "includeErroredDeleted" => self.include_errored_deleted = boolean(name, value)?,
-            // There are no warm pools.
-            "includeWarm" => drop(boolean(name, value)?),
+            "includeWarm" => self.include_warm = boolean(name, value)?,
             "states" => {
                 for state in list() {
                     self.states.push(state_named(&state)?);
@@ -219,6 +220,7 @@ impl Wanted {
         matches(&record.id, &self.id)
             && matches(&record.name.to_lowercase(), &self.name)
             && (self.include_errored_deleted || !errored_deleted)
+            && (self.include_warm || record.warm_pool.is_none())
             && (self.states.is_empty() || self.states.contains(&record.state))
             && one(&self.snapshots, record.snapshot.as_deref().unwrap_or_default())
             && one(&self.regions, &record.target)

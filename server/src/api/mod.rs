@@ -1,17 +1,23 @@
 //! The control plane's routes.
 
+mod admin;
 mod config;
 mod create;
+mod dialect;
 mod extract;
 mod lifecycle;
 mod list;
+mod metrics;
 mod network;
 mod paginated;
 mod preview;
 mod sandbox;
+mod secret;
 mod settings;
 mod snapshot;
 mod unimplemented;
+mod volume;
+mod warm_pool;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,11 +28,12 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, get, post, put};
+use axum::routing::{any, delete, get, patch, post, put};
 
-pub(crate) use self::create::no_randomness;
+pub(crate) use self::create::{new_id, no_randomness, record as new_record};
 pub(crate) use self::extract::Base;
 use crate::App;
+use crate::api_key::{forbidden, needed};
 use crate::body::Draining;
 use crate::error::{ApiError, code};
 
@@ -58,6 +65,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/ports/{port}/signed-preview-url/{token}/expire", post(preview::expire_signed_preview_url))
         .route("/labels", put(settings::labels))
         .route("/public/{value}", post(settings::public))
+        .route("/secrets", put(secret::attach))
+        .route("/telemetry/metrics", get(metrics::history))
+        .route("/clone", post(dialect::clone))
+        .route("/exec", post(dialect::exec))
         .route("/autostop/{value}", post(settings::auto_stop))
         .route("/autopause/{value}", post(settings::auto_pause))
         .route("/autoarchive/{value}", post(settings::auto_archive))
@@ -76,6 +87,27 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/snapshots/{id}/deactivate", post(snapshot::deactivate))
         .route("/preview/{id}/access", get(preview::access))
         .route("/preview/{id}/signing-key", get(settings::signing_key))
+        .route("/volumes", get(volume::list).post(volume::create))
+        .route("/volumes/by-name/{name}", get(volume::by_name))
+        .route("/volumes/{id}", get(volume::get).delete(volume::delete))
+        .route("/secret", get(secret::all).post(secret::create))
+        .route("/secret/paginated", get(secret::list))
+        .route("/secret/{id}", get(secret::get).patch(secret::update).delete(secret::delete))
+        .route("/warm-pools", get(warm_pool::list).post(warm_pool::create))
+        .route("/warm-pools/{id}", patch(warm_pool::update).delete(warm_pool::delete))
+        .route("/api-keys", get(admin::list_api_keys).post(admin::create_api_key))
+        .route("/api-keys/current", get(admin::current_api_key))
+        .route("/api-keys/{name}", get(admin::get_api_key).delete(admin::delete_api_key))
+        .route("/api-keys/{user}/{name}", delete(admin::delete_users_api_key))
+        .route("/organizations", get(admin::list_organizations))
+        .route("/organizations/{id}", get(admin::get_organization))
+        .route("/organizations/{id}/usage", get(admin::usage))
+        .route("/organizations/{id}/default-region", patch(admin::default_region))
+        .route("/regions", get(admin::list_regions))
+        .route("/regions/{id}", get(admin::get_region))
+        .route("/shared-regions", get(admin::list_regions))
+        .route("/workspace", post(dialect::create))
+        .route("/workspace/{id}", get(dialect::get).delete(dialect::delete))
         .route("/config", get(config::config))
         .route("/health", get(config::health))
         .route("/health/ready", get(config::health));
@@ -106,11 +138,17 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if app.key.allows(request.headers()) {
-        return next.run(request).await;
+async fn authenticate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let Some(caller) = app.key.caller(request.headers()) else {
+        return ApiError::unauthorized().into_response();
+    };
+    if let Some(permission) = needed(request.method(), request.uri().path())
+        && !caller.may(permission)
+    {
+        return forbidden(permission).into_response();
     }
-    ApiError::unauthorized().into_response()
+    request.extensions_mut().insert(caller);
+    next.run(request).await
 }
 
 /// Numbers the requests, renders the errors, writes the log. Queries are not logged: they may

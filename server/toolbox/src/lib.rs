@@ -7,6 +7,7 @@
 mod body;
 mod chart;
 mod code;
+mod environment;
 mod error;
 mod exec_stream;
 mod files;
@@ -49,7 +50,7 @@ pub struct AgentConfig {
     pub home: PathBuf,
     /// Where commands run and relative paths start.
     pub work_dir: PathBuf,
-    /// The complete environment of commands; nothing is inherited.
+    /// The complete environment of commands at the start; nothing is inherited.
     pub env: BTreeMap<String, String>,
     /// Unisolated runtime: file operations may not leave this folder.
     pub confine: Option<PathBuf>,
@@ -86,6 +87,8 @@ impl Default for Patience {
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) config: Arc<AgentConfig>,
+    /// Begins as that of `config`.
+    pub(crate) env: environment::Environment,
     pub(crate) streams: exec_stream::Streams,
     pub(crate) sessions: Arc<session::Sessions>,
     pub(crate) interpreter: interpreter::Contexts,
@@ -116,6 +119,7 @@ pub fn router(mut config: AgentConfig) -> Router {
         *folder = real;
     }
     let app = App {
+        env: environment::Environment::new(config.env.clone()),
         config: Arc::new(config),
         streams: exec_stream::Streams::default(),
         sessions: Arc::default(),
@@ -129,6 +133,7 @@ pub fn router(mut config: AgentConfig) -> Router {
         .route("/user-home-dir", get(user_home_dir))
         .route("/work-dir", get(work_dir))
         .route("/system/metrics", get(system::metrics))
+        .route("/env", post(environment::update))
         .route("/process/execute", post(process::execute))
         .route("/process/code-run", post(code::code_run))
         .merge(exec_stream::routes())
@@ -150,7 +155,7 @@ pub fn router(mut config: AgentConfig) -> Router {
 /// Routes of the protocol that are not served.
 fn missing() -> Router<App> {
     let mut router = Router::new();
-    for path in ["/env", "/init", "/computeruse/{*rest}"] {
+    for path in ["/init", "/computeruse/{*rest}"] {
         router = router.route(path, any(error::not_implemented));
     }
     router

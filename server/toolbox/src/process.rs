@@ -21,6 +21,7 @@ use tokio::process::{Child, Command};
 
 use crate::App;
 use crate::body::Json;
+use crate::environment;
 use crate::error::{Error, Result};
 
 /// Output beyond this is read and dropped, and the result says so.
@@ -113,22 +114,9 @@ pub(crate) fn limit(seconds: Option<u64>) -> Option<Duration> {
 
 /// The environment of a command: the sandbox's, with `added` over it.
 pub(crate) fn environment(app: &App, added: Option<BTreeMap<String, String>>) -> Result<BTreeMap<String, String>> {
-    let mut env = app.config.env.clone();
+    let mut env = app.env.get();
     for (name, value) in added.into_iter().flatten() {
-        let mut bytes = name.bytes();
-        let valid = bytes.next().is_some_and(|b| b == b'_' || b.is_ascii_alphabetic())
-            && bytes.all(|b| b == b'_' || b.is_ascii_alphanumeric());
-        if !valid {
-            return Err(Error::bad_request(format!(
-                "{name:?} is no name of an environment variable; \
-                 use letters, digits and _, not starting with a digit"
-            )));
-        }
-        if value.contains('\0') {
-            return Err(Error::bad_request(format!(
-                "the value of the environment variable {name} holds a NUL byte; remove it"
-            )));
-        }
+        environment::check(&name, &value)?;
         env.insert(name, value);
     }
     Ok(env)

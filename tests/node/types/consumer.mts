@@ -11,12 +11,14 @@ import {
   DaytonaFileNotFoundError,
   DaytonaNotFoundError,
   LspLanguageId,
+  ListSecretsPaginatedSortEnum,
   PtyHandle,
   SandboxListSortField,
   SandboxState,
   SOURCE_DAEMON,
 } from 'daytona-native'
 import type {
+  ApiKey,
   BarChart,
   Chart,
   Command,
@@ -46,12 +48,16 @@ import type {
   Resources,
   RunCodeOptions,
   Sandbox,
+  SandboxMetrics,
+  Secret,
   Session,
   SessionCommandLogsResponse,
   SessionExecuteResponse,
   UploadSource,
   UploadStreamOptions,
+  Volume,
   VolumeMount,
+  WarmPool,
 } from 'daytona-native'
 
 const config: DaytonaConfig = { apiKey: 'key', apiUrl: 'http://127.0.0.1/api', requestTimeoutMs: 1000 }
@@ -205,3 +211,17 @@ await commands.executeSessionCommand('s', 'ls')
 const wrong: DaytonaConfig = { key: 'key' }
 
 void [code, content, timed, nothing, stream, files, entries, matches, labels, wrong]
+
+const volume: Volume = await daytona.volume.get('v', true)
+await daytona.volume.delete(volume, { signal })
+const secret: Secret = await daytona.secret.create({ name: 's', value: 'v', hosts: ['example.com'] })
+const { items: secrets, nextCursor } = await daytona.secret.list({ limit: 2, sort: ListSecretsPaginatedSortEnum.NAME })
+await daytona.secret.update(secret.id, { description: 'd' })
+const pool: WarmPool = await daytona.warmPool.create({ snapshot: 'host', pool: 1 })
+await daytona.warmPool.update(pool.id, { pool: 0 })
+await sandbox.updateEnv({ A: 'b' }, { unset: ['C'], timeout: 5 })
+await sandbox.updateSecrets({ KEY: secret.name })
+const usage: SandboxMetrics[] = [await sandbox.getMetricsLatest(), ...(await sandbox.getMetrics(new Date(0)))]
+const apiKeys: ApiKey[] = await daytona.api.listApiKeys({ timeout: 5 })
+const users = await daytona.api.request<{ id: string }[]>('GET', '/organizations/o/users', { page: 1, all: undefined })
+console.log(secrets.length, nextCursor, usage[0]?.timestamp.getTime(), apiKeys[0]?.name, users[0]?.id)

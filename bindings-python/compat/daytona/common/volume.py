@@ -1,5 +1,6 @@
 """Volumes."""
 
 from daytona_native import (
+    Volume as Volume,
     VolumeMount as VolumeMount,
 )

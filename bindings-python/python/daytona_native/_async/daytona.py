@@ -21,7 +21,11 @@ if TYPE_CHECKING:
         DaytonaConfig,
         ListSandboxesQuery,
     )
+    from .api import AsyncApi
+    from .secret import AsyncSecretService
     from .snapshot import AsyncSnapshotService
+    from .volume import AsyncVolumeService
+    from .warm_pool import AsyncWarmPoolService
 
 _ASYNCHRONOUS = True
 _SERVER_BINARY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bin", "daytona-native")  # noqa: PTH118, PTH120
@@ -95,6 +99,34 @@ class AsyncDaytona:
         from .snapshot import AsyncSnapshotService
 
         return AsyncSnapshotService(self._client().snapshot())
+
+    @property
+    def volume(self) -> AsyncVolumeService:
+        """Volumes: storage that sandboxes share and that outlives them."""
+        from .volume import AsyncVolumeService
+
+        return AsyncVolumeService(self._client)
+
+    @property
+    def secret(self) -> AsyncSecretService:
+        """Secrets: values that sandboxes use without seeing them."""
+        from .secret import AsyncSecretService
+
+        return AsyncSecretService(self._client)
+
+    @property
+    def warm_pool(self) -> AsyncWarmPoolService:
+        """Warm pools: started sandboxes that wait for who creates one."""
+        from .warm_pool import AsyncWarmPoolService
+
+        return AsyncWarmPoolService(self._client)
+
+    @property
+    def api(self) -> AsyncApi:
+        """Administration, and any other operation of the API."""
+        from .api import AsyncApi
+
+        return AsyncApi(self._client)
 
     async def create(
         self,

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
         DaytonaConfig,
         ListSandboxesQuery,
     )
+    from .api import Api
+    from .secret import SecretService
     from .snapshot import SnapshotService
+    from .volume import VolumeService
+    from .warm_pool import WarmPoolService
 
 _ASYNCHRONOUS = False
 _SERVER_BINARY = os.path.join(os.path.dirname(os.path.dirname(__file__)), "bin", "daytona-native")  # noqa: PTH118, PTH120
@@ -96,6 +100,34 @@ class Daytona:
         from .snapshot import SnapshotService
 
         return SnapshotService(self._client().snapshot())
+
+    @property
+    def volume(self) -> VolumeService:
+        """Volumes: storage that sandboxes share and that outlives them."""
+        from .volume import VolumeService
+
+        return VolumeService(self._client)
+
+    @property
+    def secret(self) -> SecretService:
+        """Secrets: values that sandboxes use without seeing them."""
+        from .secret import SecretService
+
+        return SecretService(self._client)
+
+    @property
+    def warm_pool(self) -> WarmPoolService:
+        """Warm pools: started sandboxes that wait for who creates one."""
+        from .warm_pool import WarmPoolService
+
+        return WarmPoolService(self._client)
+
+    @property
+    def api(self) -> Api:
+        """Administration, and any other operation of the API."""
+        from .api import Api
+
+        return Api(self._client)
 
     def create(
         self,

@@ -10,9 +10,12 @@ from .lifecycle import Lifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from .. import _native
     from .._access import PortPreviewUrl, SignedPortPreviewUrl, SshAccessDto, SshAccessValidationDto
     from .._lsp import LspLanguageId
+    from .._metrics import SandboxMetrics
     from .git import Git
     from .interpreter import CodeInterpreter
     from .lsp import LspServer
@@ -263,6 +266,68 @@ class Sandbox(SandboxData, Lifecycle):
             request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
         """
         self._native.refresh_activity(request_timeout)
+
+    def update_env(
+        self, env: dict[str, str], *, unset: list[str] | None = None, request_timeout: float | None = None
+    ) -> None:
+        """Change the environment of what starts from now on: commands, sessions, terminals and interpreters.
+
+        What runs keeps what it has. The local server keeps the change when the sandbox is stopped.
+
+        Args:
+            env: Variables to set.
+            unset: Variables to remove before that.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaInvalidArgumentError: What is no name of a variable; nothing was sent.
+        """
+        self._native.update_env(env, unset or [], request_timeout)
+
+    def update_secrets(self, secrets: dict[str, str], request_timeout: float | None = None) -> None:
+        """Replace the secrets it holds. What starts from now on sees their placeholders.
+
+        Args:
+            secrets: Environment variable to name of the secret; empty takes all away.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaBadRequestError: There is no such secret.
+        """
+        self._native.update_secrets(secrets, request_timeout)
+
+    def get_metrics_latest(self, request_timeout: float | None = None) -> SandboxMetrics:
+        """Tell what it uses at present.
+
+        Args:
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+        """
+        from json import loads
+
+        from .._metrics import read
+
+        return read(loads(self._native.metrics_latest(request_timeout)))
+
+    def get_metrics(
+        self, start: datetime | None = None, end: datetime | None = None, request_timeout: float | None = None
+    ) -> list[SandboxMetrics]:
+        """Tell what it used over time.
+
+        Args:
+            start: From when; since it was created where ``None``.
+            end: Until when; until now where ``None``.
+            request_timeout: Seconds to wait for each answer; 0 is no limit, ``None`` the client's.
+
+        Returns:
+            Samples, oldest first.
+        """
+        from json import loads
+
+        from .._metrics import read
+        from .._time import text
+
+        found = self._native.metrics(text("start", start), text("end", end), request_timeout)
+        return [read(one) for one in loads(found)]
 
     def get_user_home_dir(self) -> str:
         """Tell the home directory of its user."""

@@ -6,6 +6,7 @@ mod names;
 mod network;
 mod privileges;
 mod view;
+pub(crate) mod volume;
 
 use std::fs;
 use std::io;
@@ -39,6 +40,9 @@ pub(crate) struct Plan {
     pub(crate) userns: Option<(u32, u32)>,
     /// Its own network, unless it is the host's.
     pub(crate) network: Network,
+    /// What of the host's volumes it sees, and where.
+    #[serde(default)]
+    pub(crate) volumes: Vec<volume::Mount>,
     /// A cgroup v2 directory to be born in.
     pub(crate) cgroup: Option<PathBuf>,
     /// `cgroup.procs` files of cgroup v1 directories to enter.

@@ -53,6 +53,7 @@ pub(super) fn enter(plan: &Plan) -> Result<(), Failure> {
     let home = if plan.uid == 0 && plan.userns.is_none() { "root" } else { "home/daytona" };
     mount_bind("home", root.join(home)).step("bind the home")?;
     sys::add_mount_attributes(&root.join(home), NOSUID | NODEV, false).step("bind the home")?;
+    super::volume::mount_all(&plan.volumes, root)?;
     devices(plan, &root.join("dev"))?;
     proc(&root.join("proc"))?;
     pivot(root).step("pivot_root")

@@ -13,6 +13,8 @@ pub(crate) fn spec(id: &str) -> SandboxSpec {
         id: id.to_owned(),
         name: format!("host-{id}"),
         user: "daytona".to_owned(),
+        unset_env: std::collections::BTreeSet::new(),
+        volumes: Vec::new(),
         env: [("GREETING".to_owned(), "hello".to_owned())].into(),
         cpu: 0.0,
         memory_gib: 0.0,

@@ -180,7 +180,7 @@ impl<'a> Git<'a> {
     fn surround(&self, command: &mut Command) {
         const OTHERS: [&str; 6] =
             ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_CURL_VERBOSE", "LANGUAGE", "SSH_ASKPASS"];
-        let sandbox = &self.app.config.env;
+        let sandbox = &self.app.env.get();
         let kept = |name: &&String| !OTHERS.contains(&name.as_str()) && !name.starts_with("GIT_TRACE");
         command.env_clear();
         if !sandbox.contains_key("HOME") {

@@ -116,7 +116,7 @@ impl Contexts {
 
 /// What a worker in `cwd` is started with.
 fn settings(app: &App, cwd: PathBuf) -> Result<Settings> {
-    let env = app.config.env.clone();
+    let env = app.env.get();
     let python = programs::find_python(programs::search_path(&env))
         .ok_or_else(|| Error::new(StatusCode::SERVICE_UNAVAILABLE, "PYTHON_NOT_INSTALLED", programs::NO_PYTHON))?;
     Ok(Settings { python, cwd, env })

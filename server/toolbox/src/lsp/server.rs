@@ -97,7 +97,7 @@ impl Server {
     pub(super) fn start(app: &App, mut command: Command, project: &Path) -> std::io::Result<Self> {
         let mut child = command
             .env_clear()
-            .envs(&app.config.env)
+            .envs(app.env.get())
             .current_dir(project)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

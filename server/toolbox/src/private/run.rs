@@ -112,7 +112,7 @@ impl Program {
                 && letters.all(|letter| letter == b'_' || letter.is_ascii_alphanumeric())
                 && !value.contains('\0')
         };
-        let mut env = app.config.env.clone();
+        let mut env = app.env.get();
         env.extend(start.env.into_iter().filter(settable));
         let shell = process::shell();
         let args: &[&str] = match (&start.command, start.terminal) {

@@ -1,0 +1,5 @@
+"""The asynchronous service of secrets."""
+
+from daytona_native import (
+    AsyncSecretService as AsyncSecretService,
+)

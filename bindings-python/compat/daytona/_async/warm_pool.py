@@ -1,0 +1,5 @@
+"""The asynchronous service of warm pools."""
+
+from daytona_native import (
+    AsyncWarmPoolService as AsyncWarmPoolService,
+)

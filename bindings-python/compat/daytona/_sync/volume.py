@@ -1,0 +1,5 @@
+"""The synchronous service of volumes."""
+
+from daytona_native import (
+    VolumeService as VolumeService,
+)

@@ -1,0 +1,5 @@
+"""Warm pools."""
+
+from daytona_native import (
+    WarmPool as WarmPool,
+)

@@ -1,0 +1,345 @@
+//! Secrets: values that sandboxes use without seeing them.
+//!
+//! A sandbox's environment holds placeholders only. [`Secrets::reveal`] gives the value to whatever carries a
+//! sandbox's requests out, for the hosts it is meant for.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use daytona_wire::environment::is_name;
+use daytona_wire::secret::{CreateSecret, Secret as Dto, UpdateSecret};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::App;
+use crate::error::{ApiError, ApiResult, code};
+use crate::record::Record;
+use crate::rows::Rows;
+use crate::store::{StoreError, Stored};
+use crate::time::{Millis, now, rfc3339};
+
+/// What every placeholder begins with.
+pub(crate) const PLACEHOLDER: &str = "dtn_secret_";
+const VALUE_LIMIT: usize = 64 << 10;
+const KEY_LENGTH: usize = 32;
+
+/// One secret as it is stored.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Secret {
+    id: String,
+    pub(crate) name: String,
+    description: Option<String>,
+    /// Nonce and encrypted value.
+    sealed: String,
+    placeholder: String,
+    hosts: Vec<String>,
+    pub(crate) created_at: Millis,
+    pub(crate) updated_at: Millis,
+}
+
+impl Secret {
+    pub(crate) fn dto(&self) -> Dto {
+        Dto {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            description: self.description.clone(),
+            created_at: rfc3339(self.created_at),
+            placeholder: self.placeholder.clone(),
+            hosts: self.hosts.clone(),
+            updated_at: rfc3339(self.updated_at),
+        }
+    }
+}
+
+impl Stored for Secret {
+    const TABLE: &'static str = "secrets";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// All secrets, and the key that their values are stored under.
+pub(crate) struct Secrets {
+    pub(crate) rows: Rows<Secret>,
+    key: LessSafeKey,
+}
+
+impl Secrets {
+    pub(crate) fn new(rows: Vec<Secret>, data_dir: &Path) -> Result<Self, StoreError> {
+        let rows = Rows::new(rows);
+        let bytes = crate::config::private_bytes(&data_dir.join("secrets.key"), KEY_LENGTH)
+            .map_err(|error| StoreError::new(format!("secrets.key: {error}")))?;
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes)
+            .map_err(|_| StoreError::new("secrets.key: it does not have 32 bytes"))?;
+        Ok(Self { rows, key: LessSafeKey::new(key) })
+    }
+
+    /// Encrypts a value; it can be opened for this secret only.
+    fn seal(&self, id: &str, value: &str) -> ApiResult<String> {
+        let failed = || {
+            ApiError::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                code::RUNTIME_FAILED,
+                "the value could not be encrypted: the system gives no random numbers",
+            )
+        };
+        let mut nonce = [0; NONCE_LEN];
+        getrandom::fill(&mut nonce).map_err(|_| failed())?;
+        let mut sealed = value.as_bytes().to_vec();
+        self.key
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(id), &mut sealed)
+            .map_err(|_| failed())?;
+        Ok(STANDARD_NO_PAD.encode([&nonce[..], &sealed].concat()))
+    }
+
+    fn open(&self, secret: &Secret) -> Option<SecretString> {
+        let bytes = STANDARD_NO_PAD.decode(&secret.sealed).ok()?;
+        let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut sealed = sealed.to_vec();
+        let value = self.key.open_in_place(nonce, Aad::from(secret.id.as_str()), &mut sealed).ok()?;
+        Some(SecretString::from(std::str::from_utf8(value).ok()?))
+    }
+
+    /// The secrets that a sandbox is to hold: from pairs of variable and name, to variable and id.
+    pub(crate) fn attached(
+        &self,
+        asked: Vec<BTreeMap<String, String>>,
+        env: &BTreeMap<String, String>,
+    ) -> ApiResult<BTreeMap<String, String>> {
+        let mut attached = BTreeMap::new();
+        for (variable, name) in asked.into_iter().flatten() {
+            if !is_name(&variable) {
+                return Err(ApiError::invalid(format!(
+                    "secrets: {variable:?} is no name of an environment variable: letters, digits and _, not starting \
+                     with a digit"
+                )));
+            }
+            if env.contains_key(&variable) {
+                return Err(ApiError::invalid(format!("secrets: {variable} is in env too; leave it out of one")));
+            }
+            let secret = self.rows.find(|secret| secret.name == name).ok_or_else(|| {
+                ApiError::new(
+                    StatusCode::BAD_REQUEST,
+                    code::SECRET_NOT_FOUND,
+                    format!("secrets: there is no secret {name:?}; create it first"),
+                )
+            })?;
+            if attached.insert(variable.clone(), secret.id).is_some() {
+                return Err(ApiError::invalid(format!("secrets: {variable} is given twice")));
+            }
+        }
+        Ok(attached)
+    }
+
+    /// What stands for the values in a sandbox; a secret that was deleted is left out.
+    pub(crate) fn placeholders(&self, record: &Record) -> BTreeMap<String, String> {
+        let placeholder = |id: &String| self.rows.get(id).map(|secret| secret.placeholder);
+        let pairs = record.secrets.iter().filter_map(|(variable, id)| Some((variable.clone(), placeholder(id)?)));
+        pairs.collect()
+    }
+
+    /// A sandbox's own variables, placeholders included.
+    pub(crate) fn environment(&self, record: &Record) -> BTreeMap<String, String> {
+        let mut env = record.env.clone();
+        env.extend(self.placeholders(record));
+        env
+    }
+
+    /// The value that a placeholder stands for in a request of this sandbox to this host; `None` if the sandbox does
+    /// not have that secret or the host is not among its hosts.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the gateway that carries requests out"))]
+    pub(crate) fn reveal(&self, record: &Record, placeholder: &str, host: &str) -> Option<SecretString> {
+        let secret = record
+            .secrets
+            .values()
+            .filter_map(|id| self.rows.get(id))
+            .find(|secret| secret.placeholder == placeholder)
+            .filter(|secret| secret.hosts.is_empty() || secret.hosts.iter().any(|allowed| covers(allowed, host)))?;
+        self.open(&secret)
+    }
+}
+
+/// Whether an entry of `hosts` stands for this host.
+fn covers(allowed: &str, host: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    match allowed.strip_prefix("*.") {
+        None => host.eq_ignore_ascii_case(allowed),
+        Some(domain) => {
+            host.len() > domain.len() + 1 && {
+                let (head, tail) = host.split_at_checked(host.len() - domain.len()).unwrap_or_default();
+                head.ends_with('.') && tail.eq_ignore_ascii_case(domain)
+            }
+        }
+    }
+}
+
+fn check_name(name: &str) -> ApiResult<()> {
+    let mut bytes = name.bytes();
+    let fine = name.len() <= 128
+        && bytes.next().is_some_and(|byte| byte == b'_' || byte.is_ascii_alphabetic())
+        && bytes.all(|byte| matches!(byte, b'_' | b'-') || byte.is_ascii_alphanumeric());
+    if fine {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "name {name:?} must have 1 to 128 letters, digits, _ and -, and begin with a letter or _"
+    )))
+}
+
+fn check_value(value: &str) -> ApiResult<()> {
+    if value.is_empty() || value.len() > VALUE_LIMIT || value.contains('\0') {
+        return Err(ApiError::invalid(format!("value must have 1 to {VALUE_LIMIT} bytes and no NUL byte")));
+    }
+    Ok(())
+}
+
+fn check_hosts(hosts: Vec<String>) -> ApiResult<Vec<String>> {
+    for host in &hosts {
+        let domain = host.strip_prefix("*.").unwrap_or(host);
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|byte| byte == b'-' || byte == b'_' || byte.is_ascii_alphanumeric())
+        };
+        let address = domain.parse::<std::net::Ipv6Addr>().is_ok() && !host.starts_with('*');
+        if !address && (domain.len() > 253 || !domain.split('.').all(label)) {
+            return Err(ApiError::invalid(format!(
+                "hosts: {host:?} must be a host name such as api.example.com, or *.example.com; without scheme, port \
+                 and path"
+            )));
+        }
+    }
+    Ok(hosts)
+}
+
+pub(crate) fn not_found(id: &str) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, code::SECRET_NOT_FOUND, format!("Secret {id} not found"))
+}
+
+impl App {
+    pub(crate) async fn create_secret(&self, given: CreateSecret) -> ApiResult<Secret> {
+        check_name(&given.name)?;
+        check_value(&given.value)?;
+        let hosts = check_hosts(given.hosts.unwrap_or_default())?;
+        let (id, time) = (crate::api::new_id()?, now());
+        let secret = Secret {
+            sealed: self.secrets.seal(&id, &given.value)?,
+            placeholder: format!("{PLACEHOLDER}{}", crate::api::new_id()?.replace('-', "")),
+            name: given.name,
+            description: given.description.filter(|text| !text.is_empty()),
+            hosts,
+            created_at: time,
+            updated_at: time,
+            id,
+        };
+        let taken = |others: &BTreeMap<String, Secret>| {
+            if others.values().any(|other| other.name == secret.name) {
+                return Err(ApiError::new(
+                    StatusCode::CONFLICT,
+                    code::SECRET_NAME_TAKEN,
+                    format!("Secret with name {} already exists", secret.name),
+                ));
+            }
+            Ok(())
+        };
+        self.secrets.rows.add(&self.store, secret.clone(), taken).await?;
+        Ok(secret)
+    }
+
+    pub(crate) async fn update_secret(&self, id: &str, given: UpdateSecret) -> ApiResult<Secret> {
+        given.value.as_deref().map_or(Ok(()), check_value)?;
+        let hosts = given.hosts.map(check_hosts).transpose()?;
+        let sealed = given.value.map(|value| self.secrets.seal(id, &value)).transpose()?;
+        let change = |secret: &mut Secret| {
+            if let Some(sealed) = sealed {
+                secret.sealed = sealed;
+            }
+            if let Some(hosts) = hosts {
+                secret.hosts = hosts;
+            }
+            if let Some(description) = given.description {
+                secret.description = Some(description).filter(|text| !text.is_empty());
+            }
+            secret.updated_at = now();
+            Ok(())
+        };
+        self.secrets.rows.update(&self.store, id, change).await?.ok_or_else(|| not_found(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+    use crate::store::Store;
+
+    fn secrets(dir: &Path) -> (Store, Secrets) {
+        let (store, contents) = Store::open(&dir.join("state.redb")).unwrap();
+        let secrets = Secrets::new(contents.secrets, dir).unwrap();
+        (store, secrets)
+    }
+
+    async fn add(store: &Store, secrets: &Secrets, hosts: &[&str]) -> Record {
+        let secret = Secret {
+            id: "one".to_owned(),
+            name: "name".to_owned(),
+            description: None,
+            sealed: secrets.seal("one", "the value").unwrap(),
+            placeholder: "dtn_secret_1".to_owned(),
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            created_at: 0,
+            updated_at: 0,
+        };
+        secrets.rows.add(store, secret, |_| Ok(())).await.unwrap();
+        let mut record = Record::sample("a");
+        record.secrets = BTreeMap::from([("KEY".to_owned(), "one".to_owned())]);
+        record
+    }
+
+    #[tokio::test]
+    async fn values_are_stored_encrypted_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, all) = secrets(dir.path());
+        let record = add(&store, &all, &[]).await;
+        store.close();
+        let stored = std::fs::read(dir.path().join("state.redb")).unwrap();
+        assert!(!stored.windows(9).any(|bytes| bytes == b"the value"));
+        let (_, all) = secrets(dir.path());
+        assert_eq!(all.environment(&record)["KEY"], "dtn_secret_1");
+        assert_eq!(all.reveal(&record, "dtn_secret_1", "any").unwrap().expose_secret(), "the value");
+    }
+
+    #[tokio::test]
+    async fn a_value_is_for_its_sandboxes_and_hosts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, all) = secrets(dir.path());
+        let record = add(&store, &all, &["api.example.com", "*.example.org"]).await;
+        let revealed = |record: &Record, host: &str| all.reveal(record, "dtn_secret_1", host).is_some();
+        for host in ["api.example.com", "API.example.COM", "api.example.com.", "a.example.org", "a.b.example.org"] {
+            assert!(revealed(&record, host), "{host}");
+        }
+        for host in ["example.com", "x.api.example.com", "example.org", "badexample.org", "api.example.com.evil.org"] {
+            assert!(!revealed(&record, host), "{host}");
+        }
+        assert!(!revealed(&Record::sample("b"), "api.example.com"));
+        assert!(all.reveal(&record, "dtn_secret_2", "api.example.com").is_none());
+    }
+
+    #[test]
+    fn hosts_are_names() {
+        for good in ["api.example.com", "*.example.com", "localhost", "127.0.0.1", "::1"] {
+            assert!(check_hosts(vec![good.to_owned()]).is_ok(), "{good}");
+        }
+        for bad in ["", "*", "*.", "https://a.b", "a.b:80", "a.b/c", "a..b", "-a.b", "*.*.b"] {
+            assert!(check_hosts(vec![bad.to_owned()]).is_err(), "{bad}");
+        }
+    }
+}
