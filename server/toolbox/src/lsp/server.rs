@@ -120,19 +120,27 @@ impl Server {
             let mut reading = pin!(read(BufReader::new(stdout.into_reader()), &in_task));
             let mut writing = pin!(write(stdin, messages));
             let (mut silent, mut deaf) = (false, false);
+            let mut status = None;
             let broken = loop {
                 tokio::select! {
                     why = &mut reading => break why,
+                    ended = group.child.wait() => {
+                        status = Some(ended);
+                        // What it has started may hold its stdout.
+                        break tokio::time::timeout(LINGER, &mut reading).await.unwrap_or_default();
+                    }
                     () = &mut said, if !silent => silent = true,
                     // The end of what it writes tells why.
                     () = &mut writing, if !deaf => deaf = true,
                 }
             };
-            let status = tokio::time::timeout(GOODBYE, group.child.wait()).await;
+            if status.is_none() {
+                status = tokio::time::timeout(GOODBYE, group.child.wait()).await.ok();
+            }
             if !silent {
                 let _ = tokio::time::timeout(LINGER, &mut said).await;
             }
-            let code = status.ok().and_then(std::io::Result::ok).map(exit_code);
+            let code = status.and_then(std::io::Result::ok).map(exit_code);
             let last = in_task.last_words().trim().to_owned();
             let why = broken.unwrap_or_else(|| {
                 code.map_or_else(|| "it said no more".to_owned(), |code| format!("it ended with exit code {code}"))
