@@ -27,15 +27,12 @@ pub(crate) fn read(text: &str) -> Option<OsString> {
     let mut name = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
-        match escaped(rest) {
-            Some(byte) => {
-                name.push(byte);
-                rest = &rest[4..];
-            }
-            None => {
-                name.push(first);
-                rest = after;
-            }
+        if let Some(byte) = escaped(rest) {
+            name.push(byte);
+            rest = &rest[4..];
+        } else {
+            name.push(first);
+            rest = after;
         }
     }
     // Nothing else is shown this way.

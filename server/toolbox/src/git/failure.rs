@@ -260,7 +260,8 @@ fn message(said: &str) -> String {
     let strip = |line: &&str| line.trim_start_matches("fatal: ").trim_start_matches("error: ").to_owned();
     let mut text = chosen.iter().map(strip).collect::<Vec<_>>().join("; ");
     if text.len() > LONGEST {
-        text.truncate(text.floor_char_boundary(LONGEST));
+        let end = (0..=LONGEST).rev().find(|&at| text.is_char_boundary(at)).unwrap_or_default();
+        text.truncate(end);
         text.push_str("...");
     }
     text

@@ -265,7 +265,7 @@ async fn end(mut group: Group) {
 
 /// What git writes.
 struct Pipe {
-    pipe: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    from: Option<Box<dyn AsyncRead + Send + Unpin>>,
     kept: Vec<u8>,
     limit: usize,
     /// Of more than the limit the end is kept, else the beginning.
@@ -276,17 +276,17 @@ struct Pipe {
 
 impl Pipe {
     fn new(pipe: Option<impl AsyncRead + Send + Unpin + 'static>, limit: usize, end: bool) -> Self {
-        let pipe = pipe.map(|pipe| Box::new(pipe) as Box<_>);
-        Self { ended: pipe.is_none(), pipe, kept: Vec::new(), limit, end, over: false }
+        let from = pipe.map(|pipe| Box::new(pipe) as Box<_>);
+        Self { ended: from.is_none(), from, kept: Vec::new(), limit, end, over: false }
     }
 
     /// Reads once. Cancel safe.
     async fn read(&mut self) {
-        let Some(pipe) = &mut self.pipe else { return };
+        let Some(pipe) = &mut self.from else { return };
         self.kept.reserve(8 << 10);
         if matches!(pipe.read_buf(&mut self.kept).await, Ok(0) | Err(_)) {
             self.ended = true;
-            self.pipe = None;
+            self.from = None;
         }
         if self.kept.len() > self.limit {
             self.over = true;
@@ -299,7 +299,7 @@ impl Pipe {
     }
 
     fn leave(&mut self) {
-        if let Some(pipe) = self.pipe.take() {
+        if let Some(pipe) = self.from.take() {
             leave(pipe);
         }
     }
