@@ -444,7 +444,7 @@ export declare class Sandbox {
    * Changes what it may reach; connections that are no longer allowed end.
    *
    * @throws {DaytonaInvalidArgumentError} if nothing is given; nothing was sent
-   * @throws {DaytonaValidationError} if a list has an entry that is no network or domain, or the server's runtime
+   * @throws {DaytonaBadRequestError} if a list has an entry that is no network or domain, or the server's runtime
    * cannot limit a network
    */
   updateNetworkSettings(settings: UpdateSandboxNetworkSettings, options?: CallOptions): Promise<void>

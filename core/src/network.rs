@@ -12,7 +12,7 @@ impl Sandbox {
     /// Changes what it may reach; connections that are no longer allowed end.
     ///
     /// # Errors
-    /// `InvalidArgument` if nothing is given; `Validation` for a list with an entry that is no network or domain, and
+    /// `InvalidArgument` if nothing is given; `BadRequest` for a list with an entry that is no network or domain, and
     /// where the server's runtime cannot limit a network.
     pub async fn update_network_settings(&self, settings: &UpdateNetworkSettings, timeout: Option<f64>) -> Result<()> {
         let operation = Operation::UPDATE_NETWORK_SETTINGS;

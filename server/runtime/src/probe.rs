@@ -179,7 +179,10 @@ async fn run_trial(inner: &Arc<Inner>, mode: Mode, network: Network) -> Result<(
         Ok(())
     })
     .await;
-    trial.map(drop)
+    let (_, device) = trial?;
+    // Closing it takes the kernel its time.
+    tokio::task::spawn_blocking(move || drop(device));
+    Ok(())
 }
 
 impl Mode {

@@ -19,7 +19,9 @@ pub(super) async fn update(
     Json(body): Json<UpdateNetworkSettings>,
 ) -> ApiResult<axum::Json<Dto>> {
     if body == UpdateNetworkSettings::default() {
-        return Err(ApiError::invalid("one of networkBlockAll, networkAllowList and domainAllowList is needed"));
+        return Err(ApiError::invalid(
+            "at least one of networkBlockAll, networkAllowList and domainAllowList is needed",
+        ));
     }
     let before = sandbox.snapshot();
     let mut wanted = before.clone();

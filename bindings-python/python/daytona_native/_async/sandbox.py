@@ -251,7 +251,7 @@ class AsyncSandbox(SandboxData, AsyncLifecycle):
 
         Raises:
             DaytonaInvalidArgumentError: None is given; nothing was sent.
-            DaytonaValidationError: A list has an entry that is no network or domain, or the server's runtime cannot
+            DaytonaBadRequestError: A list has an entry that is no network or domain, or the server's runtime cannot
                 limit a network.
         """
         await self._native.update_network_settings(
