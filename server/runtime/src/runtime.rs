@@ -25,6 +25,8 @@ use crate::{
 const START: Duration = Duration::from_secs(30);
 /// A gentle stop that takes longer is made a forced one.
 const GENTLE: Duration = Duration::from_secs(4);
+/// How long an end may take that something else has noticed first.
+const ENDING: Duration = Duration::from_secs(2);
 /// A forced stop that takes longer has failed.
 const FORCED: Duration = Duration::from_secs(20);
 
@@ -135,7 +137,7 @@ impl Runtime {
         self.inner.stop(id, force).await
     }
 
-    /// Freezes or thaws everything that runs in a sandbox.
+    /// Freezes or thaws everything that runs in a sandbox; [`RuntimeError::NotFound`] for one that has ended.
     pub async fn freeze(&self, id: &str, frozen: bool) -> Result<(), RuntimeError> {
         let live = self.inner.get(id)?;
         let Some(group) = live.group else {
@@ -144,7 +146,12 @@ impl Runtime {
                 reason: "no cgroup freezer can be used here; stop the sandbox instead".to_owned(),
             });
         };
-        blocking(move || group.freeze(frozen)).await?;
+        let mut gone = live.gone.subscribe();
+        if let Err(error) = blocking(move || group.freeze(frozen)).await {
+            // One that is just ending has no group any more.
+            let ended = tokio::time::timeout(ENDING, gone.wait_for(Option::is_some)).await;
+            return Err(if ended.is_ok() { RuntimeError::NotFound { id: id.to_owned() } } else { error });
+        }
         if let Some(live) = lock(&self.inner.live).get_mut(id) {
             live.frozen = frozen;
         }

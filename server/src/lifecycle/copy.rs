@@ -6,6 +6,7 @@ use daytona_runtime::RuntimeError;
 use daytona_wire::sandbox::SandboxState;
 use daytona_wire::snapshot::SnapshotState;
 
+use super::pause::unless_ended;
 use super::{begin, finish, sandbox_deleted};
 use crate::App;
 use crate::error::ApiResult;
@@ -139,7 +140,12 @@ impl App {
     }
 
     /// Copies the files of a running sandbox while it stands still, for who holds its operation lock.
-    async fn frozen<F>(&self, sandbox: &Sandbox, state: SandboxState, copy: impl FnOnce() -> F) -> ApiResult<()>
+    async fn frozen<F>(
+        self: &Arc<Self>,
+        sandbox: &Arc<Sandbox>,
+        state: SandboxState,
+        copy: impl FnOnce() -> F,
+    ) -> ApiResult<()>
     where
         F: Future<Output = Result<(), RuntimeError>>,
     {
@@ -151,14 +157,14 @@ impl App {
             Err(error) => Err(error),
         };
         match self.runtime.freeze(&sandbox.id, false).await {
-            // One that has ended by itself meanwhile is looked after by who waits for ends.
             Ok(()) | Err(RuntimeError::NotFound { .. }) => self.back_to(sandbox, SandboxState::Started),
             Err(error) => {
                 let reason = format!("could not be thawed: {error}");
                 self.failed(sandbox, &reason, true);
             }
         }
-        Ok(copied?)
+        self.look_after(sandbox);
+        copied.map_err(|error| unless_ended(error, sandbox))
     }
 
     /// Ends a change that leaves no trace in the store.

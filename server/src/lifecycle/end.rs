@@ -108,6 +108,16 @@ impl App {
         }
     }
 
+    /// For who has changed the state of a running sandbox, and still holds its operation lock: the end of
+    /// one that ended on the way was told while nobody could act on it.
+    pub(super) fn look_after(self: &Arc<Self>, sandbox: &Arc<Sandbox>) {
+        self.timers.notify_one();
+        if !self.runtime.running().contains(&sandbox.id) {
+            let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
+            tokio::spawn(async move { app.exited(&sandbox, "its first process is gone").await });
+        }
+    }
+
     async fn exited(self: Arc<Self>, sandbox: &Arc<Sandbox>, reason: &str) {
         let operation = sandbox.operation.lock().await;
         let live = matches!(sandbox.record().state, SandboxState::Started | SandboxState::Paused);

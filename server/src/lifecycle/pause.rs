@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use daytona_runtime::{Enforcement, RuntimeError};
 use daytona_wire::sandbox::SandboxState;
 
 use super::{begin, finish};
 use crate::App;
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult, code};
 use crate::record::Desired;
 use crate::sandbox::Sandbox;
 
@@ -31,11 +32,11 @@ impl App {
                     record.desired = Desired::Started;
                 }
             });
-            app.timers.notify_one();
+            app.look_after(&sandbox);
             if let Some(pending) = pending {
                 pending.stored().await?;
             }
-            Ok(result?)
+            result.map_err(|error| unless_ended(error, &sandbox))
         })
         .await
     }
@@ -49,13 +50,21 @@ impl App {
         let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
         finish(async move {
             let _operation = sandbox.operation.lock().await;
-            if let Err(error) = app.runtime.freeze(&sandbox.id, false).await {
-                app.failed(&sandbox, &format!("could not be resumed: {error}"), true);
-                return Err(error.into());
+            match app.runtime.freeze(&sandbox.id, false).await {
+                Ok(()) => {}
+                Err(error @ RuntimeError::NotFound { .. }) => {
+                    drop(app.settle(&sandbox, SandboxState::Started, |_| {}));
+                    app.look_after(&sandbox);
+                    return Err(unless_ended(error, &sandbox));
+                }
+                Err(error) => {
+                    app.failed(&sandbox, &format!("could not be resumed: {error}"), true);
+                    return Err(error.into());
+                }
             }
             sandbox.touch();
             let pending = app.settle(&sandbox, SandboxState::Started, |_| {});
-            app.timers.notify_one();
+            app.look_after(&sandbox);
             if let Some(pending) = pending {
                 pending.stored().await?;
             }
@@ -73,5 +82,17 @@ impl App {
                 reason: format!("nothing can be frozen: {reason}; stop the sandbox instead"),
             }),
         }
+    }
+}
+
+/// What is said where the sandbox has ended by itself before the change did.
+pub(super) fn unless_ended(error: RuntimeError, sandbox: &Sandbox) -> ApiError {
+    match error {
+        RuntimeError::NotFound { .. } => ApiError::new(
+            StatusCode::CONFLICT,
+            code::SANDBOX_STOPPED,
+            format!("Sandbox {} has ended by itself meanwhile; start it again", sandbox.id),
+        ),
+        error => error.into(),
     }
 }

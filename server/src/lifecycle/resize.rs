@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use daytona_runtime::{Enforcement, RuntimeKind};
 use daytona_wire::sandbox::{ResizeSandbox, SandboxState};
 
+use super::pause::unless_ended;
 use super::{begin, finish};
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
@@ -79,8 +80,10 @@ impl App {
                     change.apply(record);
                 }
             });
-            app.timers.notify_one();
-            result?;
+            if before == SandboxState::Started {
+                app.look_after(&sandbox);
+            }
+            result.map_err(|error| unless_ended(error, &sandbox))?;
             if let Some(pending) = pending {
                 pending.stored().await?;
             }
