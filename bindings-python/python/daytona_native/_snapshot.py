@@ -7,6 +7,7 @@ from ._model import Model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from typing import Any
 
@@ -89,7 +90,7 @@ def snapshot(values: dict[str, Any]) -> Snapshot:
     from ._enums import GpuType, SandboxClass
     from ._results import BuildInfo
 
-    convert = {
+    convert: dict[str, Callable[[Any], object]] = {
         "state": SnapshotState,
         "gpu_type": GpuType,
         "sandbox_class": SandboxClass,

@@ -7,18 +7,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .. import _native
+    from .._native import Sandbox as _NativeSandbox
     from .._params import Resources
 
 
 class Lifecycle:
     """The part of a sandbox that changes what it is."""
 
-    _native: _native.Sandbox
+    _native: _NativeSandbox
 
     if TYPE_CHECKING:
 
-        def __init__(self, native: _native.Sandbox) -> None: ...
+        def __init__(self, native: _NativeSandbox) -> None: ...
 
     def pause(self, timeout: float = 60) -> None:
         """Freeze everything that runs in it, and wait until it has; ``start`` lets it go on where it was.
