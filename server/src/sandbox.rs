@@ -29,6 +29,8 @@ pub(crate) struct Sandbox {
     pub(crate) operation: tokio::sync::Mutex<()>,
     pub(crate) preview_token: PreviewToken,
     last_activity: AtomicI64,
+    /// What a timer does has failed: not before this time again.
+    pub(crate) timers_rest_until: AtomicI64,
     requests: AtomicUsize,
 }
 
@@ -54,6 +56,7 @@ impl Sandbox {
             id: record.id.clone(),
             events,
             last_activity: AtomicI64::new(record.last_activity_at),
+            timers_rest_until: AtomicI64::new(0),
             record: Mutex::new(record),
             live: Mutex::new(None),
             operation: tokio::sync::Mutex::new(()),

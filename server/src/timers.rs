@@ -1,13 +1,14 @@
 //! Auto-stop, auto-pause, auto-archive, auto-delete and time to live: one task for all sandboxes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use crate::App;
 use crate::record::Timer;
-use crate::time::now;
+use crate::time::{MINUTE, now};
 
 /// The longest time between two looks: the wall clock may jump.
 const LONGEST: i64 = 30_000;
@@ -32,6 +33,7 @@ fn look(app: &Arc<App>) -> Duration {
         let Some((at, timer)) = sandbox.record().next_timer(sandbox.idle_since()) else {
             continue;
         };
+        let at = at.max(sandbox.timers_rest_until.load(Ordering::Relaxed));
         if at > time {
             next = next.min(at);
             continue;
@@ -46,6 +48,7 @@ fn look(app: &Arc<App>) -> Duration {
                 Timer::Destroy => app.destroy(&sandbox).await,
             };
             if let Err(error) = result {
+                sandbox.timers_rest_until.store(now() + MINUTE, Ordering::Relaxed);
                 tracing::warn!(sandbox = %sandbox.id, error = %error.message, "a timer failed");
             }
         });
