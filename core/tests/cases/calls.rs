@@ -91,6 +91,9 @@ pub(crate) fn create_params(given: &Value) -> std::result::Result<CreateParams, 
         "auto_delete_interval",
         "volumes",
         "secrets",
+        "network_block_all",
+        "network_allow_list",
+        "domain_allow_list",
     ];
     let given_names = given.as_object().into_iter().flat_map(serde_json::Map::keys);
     if let Some(unknown) = given_names.into_iter().find(|name| !known.contains(&name.as_str())) {
@@ -114,6 +117,9 @@ pub(crate) fn create_params(given: &Value) -> std::result::Result<CreateParams, 
         auto_delete_interval: arg(given, "auto_delete_interval"),
         volumes: services::volumes(given),
         secrets: arg(given, "secrets"),
+        network_block_all: arg(given, "network_block_all"),
+        network_allow_list: arg(given, "network_allow_list"),
+        domain_allow_list: arg(given, "domain_allow_list"),
         ..CreateParams::default()
     })
 }
