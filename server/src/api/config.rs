@@ -15,7 +15,7 @@ use crate::snapshot;
 pub(super) async fn config(State(app): State<Arc<App>>, Base(base): Base) -> Json<Value> {
     Json(json!({
         "version": crate::VERSION,
-        "oidc": { "issuer": "", "clientId": "", "audience": "" },
+        "oidc": { "issuer": "", "clientId": "", "audience": "", "provider": "" },
         "linkedAccountsEnabled": false,
         "announcements": {},
         "proxyTemplateUrl": "",
