@@ -46,6 +46,9 @@ struct Serve {
     /// Port to listen on; 0 takes any free one.
     #[arg(long, default_value_t = DEFAULT_PORT)]
     port: u16,
+    /// Port for SSH, where an SSH access was made; 0 takes any free one [default: 2222, or any free one].
+    #[arg(long, value_name = "PORT")]
+    ssh_port: Option<u16>,
     /// Where sandboxes and state are kept [default: $XDG_DATA_HOME/daytona-native or
     /// ~/.local/share/daytona-native].
     #[arg(long, value_name = "DIR")]
@@ -129,6 +132,7 @@ fn run(serve: Serve) -> ExitCode {
     let options = Options {
         host: serve.host,
         port: serve.port,
+        ssh_port: serve.ssh_port,
         data_dir: serve.data_dir,
         api_key,
         runtime: match serve.runtime {

@@ -24,6 +24,8 @@ pub struct Options {
     pub host: IpAddr,
     /// Port to listen on; 0 is any free one.
     pub port: u16,
+    /// Port for SSH; 2222 or, where that is taken, any free one if absent.
+    pub ssh_port: Option<u16>,
     /// Where everything is kept; the user's own directory if absent.
     pub data_dir: Option<PathBuf>,
     /// The key clients have to send; one made for the data directory if absent.
@@ -231,7 +233,7 @@ pub(crate) fn private_bytes(path: &Path, length: usize) -> io::Result<Vec<u8>> {
 }
 
 /// Written whole or not at all, readable by the owner only.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let _ = fs::remove_file(&temporary);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;

@@ -42,6 +42,7 @@ pub(crate) mod code {
     pub(crate) use daytona_wire::tunnel::CODE_UNREACHABLE as PORT_UNREACHABLE;
     pub(crate) const PORT_NO_ANSWER: &str = "PORT_NO_ANSWER";
     pub(crate) const PREVIEW_TOKEN_INVALID: &str = "PREVIEW_TOKEN_INVALID";
+    pub(crate) const SSH_UNAVAILABLE: &str = "SSH_UNAVAILABLE";
     pub(crate) const PREVIEW_LOOP: &str = "PREVIEW_LOOP";
     pub(crate) const SIGNATURE_INVALID: &str = "SIGNATURE_INVALID";
     pub(crate) const SIGNATURE_EXPIRED: &str = "SIGNATURE_EXPIRED";

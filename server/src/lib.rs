@@ -24,6 +24,7 @@ mod serve;
 mod settle;
 mod signing;
 mod snapshot;
+mod ssh;
 mod store;
 mod time;
 mod timers;
@@ -61,6 +62,7 @@ struct App {
     address: SocketAddr,
     /// Sandboxes may reach the host's loopback ports, by the name `host.daytona.internal`.
     host_services: bool,
+    ssh: ssh::Ssh,
     started_at: time::Millis,
     request_ids: api::RequestIds,
     /// A timer may have to be set anew.

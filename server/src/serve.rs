@@ -67,8 +67,13 @@ pub async fn serve(
         runtime: probe.kind.to_string(),
         version: VERSION,
     };
-    let host_services = options.allow_host_loopback;
-    let app = settle::load(&dir, opened, &runtime, auth::Key::new(&key), address, host_services).await?;
+    let (host_services, ssh_port) = (options.allow_host_loopback, options.ssh_port);
+    let app = settle::load(&dir, opened, &runtime, auth::Key::new(&key), address, host_services, ssh_port).await?;
+    if app.sandboxes.all().iter().any(|sandbox| sandbox.record().access.ssh.is_some())
+        && let Err(error) = app.ssh.listen(&app).await
+    {
+        tracing::warn!("{}", error.message);
+    }
     let leases = Leases::bind(&dir.path).map_err(ServeError::io("the lease socket"))?;
 
     announce(&ready).map_err(ServeError::Announce)?;

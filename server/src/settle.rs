@@ -18,6 +18,7 @@ use crate::rows::Rows;
 use crate::sandbox::Registry;
 use crate::secret::Secrets;
 use crate::snapshot::{self, Snapshots};
+use crate::ssh::Ssh;
 use crate::store::{Contents, Store, StoreError};
 use crate::warm_pool::WarmPools;
 use crate::{App, ServeError, api, auth, time};
@@ -30,6 +31,7 @@ pub(crate) async fn load(
     key: auth::Key,
     address: SocketAddr,
     host_services: bool,
+    ssh_port: Option<u16>,
 ) -> Result<Arc<App>, ServeError> {
     let fail = |error: StoreError| ServeError::DataDir {
         dir: dir.path.clone(),
@@ -62,6 +64,7 @@ pub(crate) async fn load(
         defaults: Defaults::of_this_machine(),
         address,
         host_services,
+        ssh: Ssh::new(address, ssh_port, &dir.path),
         started_at: time::now(),
         request_ids: api::RequestIds::new().map_err(|error| ServeError::io("random numbers")(error.into()))?,
         timers: Notify::new(),

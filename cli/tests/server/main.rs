@@ -11,6 +11,7 @@ mod preview;
 mod resources;
 mod shell;
 mod snapshots;
+mod ssh;
 mod start;
 mod support;
 mod survives;

@@ -15,6 +15,7 @@ mod sandbox;
 mod secret;
 mod settings;
 mod snapshot;
+mod ssh;
 mod unimplemented;
 mod volume;
 mod warm_pool;
@@ -63,6 +64,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/ports/{port}/preview-url", get(preview::preview_url))
         .route("/ports/{port}/signed-preview-url", get(preview::signed_preview_url))
         .route("/ports/{port}/signed-preview-url/{token}/expire", post(preview::expire_signed_preview_url))
+        .route("/ssh-access", post(ssh::create).delete(ssh::revoke))
         .route("/labels", put(settings::labels))
         .route("/public/{value}", post(settings::public))
         .route("/secrets", put(secret::attach))
@@ -81,6 +83,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let api = Router::new()
         .route("/sandbox", get(list::list).post(create::create))
         .nest("/sandbox/{id}", sandbox)
+        .route("/sandbox/ssh-access/validate", get(ssh::validate))
         .route("/snapshots", get(snapshot::list))
         .route("/snapshots/{id}", get(snapshot::get).delete(snapshot::delete))
         .route("/snapshots/{id}/activate", post(snapshot::activate))
