@@ -45,6 +45,7 @@ demo: build ## Run the Python and the Node quickstart on a local server
 
 .PHONY: test
 test: build $(OFFICIAL)/.ready ## Run every test
+	./scripts/prerequisites test
 	cargo test --release --locked --workspace
 	$(PYTHON) -m pytest tests/python
 	node --test tests/node/*.test.mjs

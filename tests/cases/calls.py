@@ -204,8 +204,17 @@ class Call:
         position = self.session.module.LspCompletionPosition(line=line, character=character)
         return self.target.completions(path, position)
 
-    def http_get(self, url: str) -> Json:
-        return _http(urllib.request.Request(url))
+    def sandbox_get_preview_link(self, port: int | str) -> Any:
+        return self.target.get_preview_link(int(port))
+
+    def sandbox_create_signed_preview_url(self, port: int | str, expires_in_seconds: int | None = None) -> Any:
+        return self.target.create_signed_preview_url(int(port), expires_in_seconds)
+
+    def sandbox_expire_signed_preview_url(self, port: int | str, token: str) -> Any:
+        return self.target.expire_signed_preview_url(int(port), token)
+
+    def http_get(self, url: str, headers: dict[str, str] | None = None) -> Json:
+        return _http(urllib.request.Request(url, headers=headers or {}))
 
     def http_post_file(self, url: str, content: bytes) -> Json:
         head = b'--part\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'

@@ -296,6 +296,12 @@ const CALLS = {
   'api.get_region': (s, a, session) => session.clientOf(s).api.getRegion(a.region_id),
   'api.list_registries': (s, a, session) => session.clientOf(s).api.listRegistries(),
   'api.webhook_status': (s, a, session) => session.clientOf(s).api.webhookStatus(a.organization_id),
+  'sandbox.get_preview_link': (s, a) => s.getPreviewLink(Number(a.port)),
+  'sandbox.create_signed_preview_url': (s, a) => s.getSignedPreviewUrl(Number(a.port), a.expires_in_seconds),
+  'sandbox.expire_signed_preview_url': (s, a) => s.expireSignedPreviewUrl(Number(a.port), a.token),
+  'sandbox.create_ssh_access': (s, a) => s.createSshAccess(a.expires_in_minutes),
+  'sandbox.revoke_ssh_access': (s, a) => s.revokeSshAccess(a.token),
+  'sandbox.validate_ssh_access': (s, a) => s.validateSshAccess(a.token),
   'process.exec': (s, a) => s.process.executeCommand(a.command, a.cwd, a.env, a.timeout),
   'process.code_run': (s, a) => s.process.codeRun(a.code, a.argv || a.env ? { argv: a.argv, env: a.env } : undefined, a.timeout),
   'process.create_session': (s, a) => s.process.createSession(a.session_id),
@@ -382,7 +388,7 @@ const CALLS = {
     const stream = await s.fs.downloadFileStream(a.remote_path, { onProgress: (progress) => { last = progress } })
     return { content: Buffer.concat(await collect(stream)), received: last.bytesReceived, total: last.totalBytes }
   },
-  'http.get': (_, a) => http(a.url),
+  'http.get': (_, a) => http(a.url, { headers: a.headers }),
   'http.post_file': (_, a) => {
     const body = new FormData()
     body.append('file', new Blob([a.content]), 'f')

@@ -48,6 +48,7 @@ _MODULES = {
     "_lsp": (
         "CompletionItem CompletionList LspCompletionPosition LspLanguageId LspLocation LspPosition LspRange LspSymbol"
     ),
+    "_access": ("PortPreviewUrl SignedPortPreviewUrl SshAccessDto SshAccessValidationDto"),
     "_session": ("Command Session SessionCommandLogsResponse SessionExecuteRequest SessionExecuteResponse"),
     "_pty": ("PtyResult PtySessionInfo PtySize"),
     "_interpreter": ("ExecutionError ExecutionResult InterpreterContext OutputMessage Result"),
@@ -211,6 +212,7 @@ __all__ = [
     "OutputMessage",
     "PaginatedSnapshots",
     "PieChart",
+    "PortPreviewUrl",
     "Process",
     "PtyHandle",
     "PtyResult",
@@ -239,9 +241,12 @@ __all__ = [
     "SessionCommandLogsResponse",
     "SessionExecuteRequest",
     "SessionExecuteResponse",
+    "SignedPortPreviewUrl",
     "Snapshot",
     "SnapshotService",
     "SnapshotState",
+    "SshAccessDto",
+    "SshAccessValidationDto",
     "Status",
     "UpdateSecretParams",
     "UploadProgress",

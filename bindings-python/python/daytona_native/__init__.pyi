@@ -1,3 +1,9 @@
+from ._access import (
+    PortPreviewUrl as PortPreviewUrl,
+    SignedPortPreviewUrl as SignedPortPreviewUrl,
+    SshAccessDto as SshAccessDto,
+    SshAccessValidationDto as SshAccessValidationDto,
+)
 from ._admin import (
     ApiKey as ApiKey,
     AuditLog as AuditLog,
@@ -385,6 +391,7 @@ __all__ = [
     "OutputMessage",
     "PaginatedSnapshots",
     "PieChart",
+    "PortPreviewUrl",
     "Process",
     "PtyHandle",
     "PtyResult",
@@ -413,9 +420,12 @@ __all__ = [
     "SessionCommandLogsResponse",
     "SessionExecuteRequest",
     "SessionExecuteResponse",
+    "SignedPortPreviewUrl",
     "Snapshot",
     "SnapshotService",
     "SnapshotState",
+    "SshAccessDto",
+    "SshAccessValidationDto",
     "Status",
     "UpdateSecretParams",
     "UploadProgress",

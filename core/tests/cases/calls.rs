@@ -12,6 +12,7 @@ use daytona_core::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::access;
 use crate::code;
 use crate::lifecycle;
 use crate::processes::{self, Terminal};
@@ -168,6 +169,7 @@ pub(crate) async fn call(
         ("sandbox", method) if lifecycle::CALLS.contains(&method) => {
             lifecycle::on_sandbox(method, &sandbox(), args).await
         }
+        ("sandbox", method) if access::CALLS.contains(&method) => access::on_sandbox(method, &sandbox(), args).await,
         ("volume" | "secret" | "warm_pool" | "api", _) => services::on_service(name, client, args).await,
         ("sandbox", method) if method != "create_lsp_server" => {
             match services::on_sandbox(method, &sandbox(), args).await {
@@ -406,6 +408,8 @@ async fn http(method: &str, args: &Value) -> Value {
         body.extend(b"\r\n--part--\r\n");
         client.post(url).header("content-type", "multipart/form-data; boundary=part").body(body)
     };
+    let headers: Option<std::collections::BTreeMap<String, String>> = arg(args, "headers");
+    let request = headers.into_iter().flatten().fold(request, |request, (name, value)| request.header(name, value));
     let answer = request.send().await.expect("the server answers");
     let status = answer.status().as_u16();
     json!({ "status": status, "body": bytes(&answer.bytes().await.expect("the answer is read")) })

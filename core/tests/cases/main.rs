@@ -1,5 +1,6 @@
 //! Runs the behaviour cases of `tests/cases` against a real local server. Their format is described there.
 
+mod access;
 mod calls;
 mod code;
 mod lifecycle;

@@ -42,6 +42,7 @@ import type {
   LspSymbol,
   Match,
   OutputMessage,
+  PortPreviewUrl,
   PtyCreateOptions,
   PtyResult,
   PtySessionInfo,
@@ -53,6 +54,9 @@ import type {
   Session,
   SessionCommandLogsResponse,
   SessionExecuteResponse,
+  SignedPortPreviewUrl,
+  SshAccessDto,
+  SshAccessValidationDto,
   UploadSource,
   UploadStreamOptions,
   Volume,
@@ -179,6 +183,14 @@ await (await sandbox.createLspServer('typescript', 'x')).start({ timeout: 60 })
 const symbols: LspSymbol[] = await lsp.documentSymbols('main.py')
 const completions: CompletionList = await lsp.completions('main.py', { line: 0, character: 1 }, { signal })
 void [symbols[0]?.location.range.start.line, completions.items[0]?.label]
+
+const link: PortPreviewUrl = await sandbox.getPreviewLink(3000, { signal })
+const signed: SignedPortPreviewUrl = await sandbox.getSignedPreviewUrl(3000, 60)
+await sandbox.expireSignedPreviewUrl(signed.port, signed.token)
+const access: SshAccessDto = await sandbox.createSshAccess(60)
+const valid: SshAccessValidationDto = await sandbox.validateSshAccess(access.token)
+await sandbox.revokeSshAccess(access.token)
+void [link.url, signed.url, access.sshCommand, valid.valid]
 
 const labels: Record<string, string> = await sandbox.setLabels({ a: 'b' })
 await sandbox.stop(60, true, { signal })
