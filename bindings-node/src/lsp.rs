@@ -23,7 +23,7 @@ impl NativeSandbox {
     /// The language server of a project.
     #[napi]
     pub fn lsp_server(&self, language: String, path: String) -> NativeLspServer {
-        NativeLspServer { calls: self.calls.clone(), server: self.sandbox.create_lsp_server(&language, &path) }
+        NativeLspServer { calls: self.calls.clone(), server: self.sandbox.create_lsp_server(language, path) }
     }
 }
 

@@ -68,6 +68,7 @@ impl Git {
         self.mode.run(py, async move { git.clone_repository(request, timeout).await }, none)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the official parameters")]
     #[pyo3(signature = (path, message, author, email, allow_empty=None, timeout=None))]
     fn commit(
         &self,
@@ -102,6 +103,7 @@ impl Git {
         self.mode.run(py, async move { git.push(request, timeout).await }, none)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the official parameters")]
     #[pyo3(signature = (path, username=None, password=None, branch=None, remote=None, timeout=None))]
     fn pull(
         &self,
@@ -177,6 +179,7 @@ impl Git {
         self.mode.run(py, async move { git.reset(request, timeout).await }, none)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the official parameters")]
     #[pyo3(signature = (path, files, staged=None, worktree=None, source=None, timeout=None))]
     fn restore(
         &self,
@@ -193,6 +196,7 @@ impl Git {
         self.mode.run(py, async move { git.restore(request, timeout).await }, none)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the official parameters")]
     #[pyo3(signature = (path, name, url, fetch=None, overwrite=None, timeout=None))]
     fn remote_add(
         &self,

@@ -16,8 +16,8 @@ pub(crate) struct LspServer {
 }
 
 impl LspServer {
-    pub(crate) fn new(py: Python<'_>, made: Result<daytona_core::LspServer>, mode: Mode) -> PyResult<Self> {
-        made.map(|inner| Self { inner, mode }).map_err(|error| raise(py, &error))
+    pub(crate) fn new(py: Python<'_>, result: Result<daytona_core::LspServer>, mode: Mode) -> PyResult<Self> {
+        result.map(|inner| Self { inner, mode }).map_err(|error| raise(py, &error))
     }
 }
 

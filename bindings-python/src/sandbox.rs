@@ -51,7 +51,7 @@ impl Sandbox {
         Git::new(self.inner.git(), self.mode)
     }
 
-    fn lsp_server(&self, py: Python<'_>, language: &str, path: &str) -> PyResult<LspServer> {
+    fn lsp_server(&self, py: Python<'_>, language: String, path: String) -> PyResult<LspServer> {
         LspServer::new(py, self.inner.create_lsp_server(language, path), self.mode)
     }
 

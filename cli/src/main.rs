@@ -39,6 +39,7 @@ enum Command {
 #[derive(clap::Args)]
 #[command(after_help = "The API key is made at the first start and kept in the data directory, \
 unless --api-key-file or the environment variable DAYTONA_NATIVE_API_KEY gives one.")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Serve {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1", value_parser = host)]

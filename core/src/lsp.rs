@@ -33,16 +33,16 @@ impl Sandbox {
     ///
     /// # Errors
     /// `InvalidArgument` for another language; `InvalidFilePath` for an empty path.
-    pub fn create_lsp_server(&self, language: &str, path_to_project: &str) -> Result<LspServer> {
-        let checked = if matches!(language, "python" | "typescript" | "javascript") {
-            check_path(path_to_project)
+    pub fn create_lsp_server(&self, language: String, path_to_project: String) -> Result<LspServer> {
+        let checked = if matches!(&*language, "python" | "typescript" | "javascript") {
+            check_path(&path_to_project)
         } else {
             Err(Error::invalid(format!(
                 "there is no language server for {language:?}: use python, typescript or javascript"
             )))
         };
         checked.map_err(|error| error.with_operation(Operation::CREATE_LSP_SERVER))?;
-        let id = LspServerRequest { language_id: language.to_owned(), path_to_project: path_to_project.to_owned() };
+        let id = LspServerRequest { language_id: language, path_to_project };
         Ok(LspServer { sandbox: self.clone(), id: Arc::new(id) })
     }
 }

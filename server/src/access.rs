@@ -67,8 +67,7 @@ pub(crate) struct Digest(String);
 
 impl Digest {
     pub(crate) fn of(token: impl AsRef<[u8]>) -> Self {
-        let bytes: [u8; 32] = Sha256::digest(token).into();
-        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(format!("{:x}", Sha256::digest(token)))
     }
 }
 

@@ -168,7 +168,7 @@ async fn answers_and_bodies_are_streamed() {
     };
     tokio::time::timeout(LIMIT, rest).await.unwrap();
     let body = Bytes::from(vec![7; 20 << 20]);
-    let digest: String = Sha256::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("{:x}", Sha256::digest(&body));
     let posted = server.send("POST", &format!("{path}/upload"), &headers, body).await;
     assert_eq!(posted.bytes, digest);
     let moved = server.anonymous("GET", &format!("{path}/redirect"), &headers).await;

@@ -190,7 +190,7 @@ pub(crate) async fn call(
         ("git", method) => code::on_git(method, &sandbox(), args).await,
         ("sandbox", "create_lsp_server") => {
             let (language, path): (String, String) = (arg(args, "language_id"), arg(args, "path_to_project"));
-            let lsp = sandbox().create_lsp_server(&language, &path)?;
+            let lsp = sandbox().create_lsp_server(language, path)?;
             Ok(Outcome { lsp: Some(lsp), ..Outcome::default() })
         }
         ("sandbox", method) => on_sandbox(method, &sandbox(), args).await,

@@ -270,7 +270,7 @@ mod tests {
             let error = Policy::new(false, Some(networks), Some(domains)).unwrap_err();
             assert!(error.contains(named), "{error}");
         }
-        let many = vec!["10.0.0.0/8"; 11].join(",");
+        let many = ["10.0.0.0/8"; 11].join(",");
         assert!(Policy::new(false, Some(&many), None).unwrap_err().contains("at most 10"));
     }
 

@@ -168,9 +168,8 @@ pub(super) async fn port(
 async fn pass(tunnel: Tunnel, output: &Output, input: &Input) {
     let (from, to) = tokio::io::split(tunnel);
     let up = async {
-        let closed = upward(to, input).await;
         // The other direction may go on.
-        if !closed { Some(()) } else { None }
+        (!upward(to, input).await).then_some(())
     };
     let down = async {
         downward(from, output).await;

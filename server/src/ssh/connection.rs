@@ -33,7 +33,7 @@ struct Guest {
     digest: Digest,
     live: Option<Arc<Live>>,
     /// Ends what looks after the connection.
-    _connected: Option<oneshot::Sender<()>>,
+    connected: Option<oneshot::Sender<()>>,
     _activity: Activity,
 }
 
@@ -62,7 +62,7 @@ impl Client {
         wait_for_start(&sandbox).await;
         let (live, activity) = (sandbox.reachable(), Activity::begin(&sandbox));
         tracing::info!(sandbox = %sandbox.id, "an SSH client came");
-        self.guest = Some(Guest { sandbox, digest, live, _connected: None, _activity: activity });
+        self.guest = Some(Guest { sandbox, digest, live, connected: None, _activity: activity });
         Auth::Accept
     }
 
@@ -157,7 +157,7 @@ impl Handler for Client {
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Error> {
         if let Some(guest) = &mut self.guest {
             let (connected, gone) = oneshot::channel();
-            guest._connected = Some(connected);
+            guest.connected = Some(connected);
             let (sandbox, digest, live) = (Arc::clone(&guest.sandbox), guest.digest.clone(), guest.live.clone());
             tokio::spawn(look_after(self.app.clone(), sandbox, digest, live, session.handle(), gone));
         }

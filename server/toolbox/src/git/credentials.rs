@@ -174,7 +174,10 @@ async fn serve(mut socket: UnixStream, credentials: Credentials) {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> (String, Option<(String, String)>, (Option<String>, Option<String>)) {
+    /// The text, the scheme and host of an HTTP URL, the user and password.
+    type Parts = (String, Option<(String, String)>, (Option<String>, Option<String>));
+
+    fn parsed(text: &str) -> Parts {
         let url = Url::parse(text).unwrap();
         (url.text, url.http, url.user)
     }

@@ -83,7 +83,7 @@ impl Frames {
     async fn gone(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
-            if self.read.ready(Interest::READABLE).await.map_or(true, |ready| ready.is_read_closed()) {
+            if self.read.ready(Interest::READABLE).await.map_or(true, tokio::io::Ready::is_read_closed) {
                 return;
             }
         }
