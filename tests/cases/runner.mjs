@@ -261,6 +261,7 @@ const CALLS = {
       networkAllowList: a.network_allow_list,
       domainAllowList: a.domain_allow_list,
     }),
+  'sandbox.set_public': (s, a) => s.setPublic(a.public),
   'sandbox.refresh_activity': (s) => s.refreshActivity(),
   'sandbox.download_url': (s, a) => s.downloadUrl(a.path, a.ttl_seconds),
   'sandbox.upload_url': (s, a) => s.uploadUrl(a.path, a.ttl_seconds),

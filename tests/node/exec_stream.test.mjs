@@ -187,9 +187,13 @@ test('stopping the sandbox ends what waits', async () => {
   const failed = [
     assert.rejects(all(command), DaytonaSandboxDiedError),
     assert.rejects(command.wait(), DaytonaSandboxDiedError),
-    assert.rejects(stopped.process.executeCommand('sleep 300'), DaytonaSandboxDiedError),
-    assert.rejects(stopped.process.codeRun('import time; time.sleep(300)'), DaytonaSandboxDiedError),
+    assert.rejects(stopped.process.executeCommand('touch one; sleep 300'), DaytonaSandboxDiedError),
+    assert.rejects(
+      stopped.process.codeRun('import time; open("two", "w").close(); time.sleep(300)'),
+      DaytonaSandboxDiedError,
+    ),
   ]
+  await stopped.process.executeCommand('until [ -e one ] && [ -e two ]; do sleep 0.05; done')
   const begin = performance.now()
   await stopped.stop()
   await Promise.all(failed)

@@ -280,6 +280,7 @@ async fn on_sandbox(method: &str, sandbox: &Sandbox, args: &Value) -> Result<Out
         "set_auto_pause_interval" => {
             sandbox.set_auto_pause_interval(arg(args, "interval"), None).await.map(Outcome::from)
         }
+        "set_public" => sandbox.set_public(arg(args, "public"), None).await.map(Outcome::from),
         "refresh_activity" => sandbox.refresh_activity(None).await.map(Outcome::from),
         "download_url" => {
             sandbox.download_url(&arg::<String>(args, "path"), arg(args, "ttl_seconds")).await.map(Outcome::from)
