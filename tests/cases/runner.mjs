@@ -46,8 +46,9 @@ export async function startServer() {
     fs.rmSync(directory, { recursive: true, force: true })
   }
   const answer = await fetch(`${url}/config`, { headers: { authorization: `Bearer ${apiKey}` } })
-  const { limits } = (await answer.json()).runtime
+  const { limits, isolated } = (await answer.json()).runtime
   const holds = new Set(Object.keys(limits).filter((name) => limits[name].state === 'enforced'))
+  if (isolated) holds.add('isolation')
   return { url, apiKey, holds, close }
 }
 

@@ -25,6 +25,8 @@ from typing import Any
 from calls import Call
 
 HERE = pathlib.Path(__file__).parent
+# Of all cases, whoever runs them on the same server.
+NUMBERS = itertools.count()
 LIMIT = 60.0  # seconds that one step may take
 Json = Any
 
@@ -45,14 +47,14 @@ class Server:
 
     def __init__(self) -> None:
         binary = os.environ.get("DAYTONA_NATIVE_BINARY") or str(HERE.parents[1] / "target/release/daytona-native")
-        runtime = os.environ.get("DAYTONA_NATIVE_TEST_RUNTIME") or "auto"
+        wanted = os.environ.get("DAYTONA_NATIVE_TEST_RUNTIME") or "auto"
         self._directory = tempfile.TemporaryDirectory(prefix="daytona-cases-", ignore_cleanup_errors=True)
         if not pathlib.Path(binary).is_file():
             raise RuntimeError(f"{binary} is not there: run `make build`, or set DAYTONA_NATIVE_BINARY")
         command = [binary, "serve", "--port", "0", "--json", "--data-dir", f"{self._directory.name}/data"]
         with open(f"{self._directory.name}/log", "wb") as log:
             self._process = subprocess.Popen(
-                [*command, "--runtime", runtime], stdout=subprocess.PIPE, stderr=log, text=True
+                [*command, "--runtime", wanted], stdout=subprocess.PIPE, stderr=log, text=True
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -64,8 +66,10 @@ class Server:
         self.api_key: str = ready["apiKey"]
         request = urllib.request.Request(f"{self.url}/config", headers={"Authorization": f"Bearer {self.api_key}"})
         with urllib.request.urlopen(request, timeout=LIMIT) as answer:
-            limits = json.load(answer)["runtime"]["limits"]
-        self.holds: set[str] = {name for name, limit in limits.items() if limit["state"] == "enforced"}
+            runtime = json.load(answer)["runtime"]
+        self.holds: set[str] = {name for name, limit in runtime["limits"].items() if limit["state"] == "enforced"}
+        if runtime["isolated"]:
+            self.holds.add("isolation")
 
     def close(self) -> None:
         self._process.terminate()
@@ -169,7 +173,6 @@ class Session:
         self.is_async = is_async
         self.server = server
         self.shared: dict[int, Any] = {}
-        self._counter = itertools.count()
         self._pool = concurrent.futures.ThreadPoolExecutor(8)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -225,7 +228,7 @@ class Session:
         holds = self.server.holds
         if not holds.issuperset(case.get("with", [])) or holds.intersection(case.get("without", [])):
             raise unittest.SkipTest(f"for machines with {case.get('with', [])} and without {case.get('without', [])}")
-        run_id = f"c{os.getpid()}x{next(self._counter)}"
+        run_id = f"c{os.getpid()}x{next(NUMBERS)}"
         names: dict[str, Any] = {
             "id": run_id,
             "dir": run_id,

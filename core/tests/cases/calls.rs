@@ -386,14 +386,15 @@ fn download_target(local: &Value) -> DownloadTarget {
     local.as_str().map_or(DownloadTarget::Memory, |path| DownloadTarget::File(PathBuf::from(path)))
 }
 
-/// Which limits the server says that it enforces.
+/// Which limits the server says that it enforces, and `isolation`.
 pub(crate) async fn limits_that_hold(url: &str, key: &str) -> Vec<String> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().expect("an HTTP client is made");
     let answer = client.get(format!("{url}/config")).bearer_auth(key).send().await.expect("the server answers");
     let config: Value = serde_json::from_slice(&answer.bytes().await.expect("the answer is read")).expect("it is JSON");
     let limits = config["runtime"]["limits"].as_object().expect("the server says which limits hold");
-    limits.iter().filter(|(_, limit)| limit["state"] == "enforced").map(|(name, _)| name.clone()).collect()
+    let enforced = limits.iter().filter(|(_, limit)| limit["state"] == "enforced").map(|(name, _)| name.clone());
+    enforced.chain((config["runtime"]["isolated"] == true).then(|| "isolation".to_owned())).collect()
 }
 
 /// Plain HTTP without a key.
