@@ -171,12 +171,15 @@ pub(crate) async fn call(
         }
         ("sandbox", method) if access::CALLS.contains(&method) => access::on_sandbox(method, &sandbox(), args).await,
         ("volume" | "secret" | "warm_pool" | "api", _) => services::on_service(name, client, args).await,
-        ("sandbox", method) if method != "create_lsp_server" => {
-            match services::on_sandbox(method, &sandbox(), args).await {
-                Some(outcome) => outcome,
-                None => on_sandbox(method, &sandbox(), args).await,
-            }
+        ("sandbox", "create_lsp_server") => {
+            let (language, path): (String, String) = (arg(args, "language_id"), arg(args, "path_to_project"));
+            let lsp = sandbox().create_lsp_server(language, path)?;
+            Ok(Outcome { lsp: Some(lsp), ..Outcome::default() })
         }
+        ("sandbox", method) => match services::on_sandbox(method, &sandbox(), args).await {
+            Some(outcome) => outcome,
+            None => on_sandbox(method, &sandbox(), args).await,
+        },
         ("process", method) => processes::on_process(method, &sandbox(), args).await,
         ("code_interpreter", method) => processes::on_interpreter(method, &sandbox(), args).await,
         ("pty", "run") => match target {
@@ -188,12 +191,6 @@ pub(crate) async fn call(
             Ok(Outcome { terminal: Some(terminal), ..Outcome::default() })
         }
         ("git", method) => code::on_git(method, &sandbox(), args).await,
-        ("sandbox", "create_lsp_server") => {
-            let (language, path): (String, String) = (arg(args, "language_id"), arg(args, "path_to_project"));
-            let lsp = sandbox().create_lsp_server(language, path)?;
-            Ok(Outcome { lsp: Some(lsp), ..Outcome::default() })
-        }
-        ("sandbox", method) => on_sandbox(method, &sandbox(), args).await,
         ("lsp", method) => match target {
             Some(Saved::Lsp(lsp)) => code::on_lsp(method, lsp, args).await,
             _ => panic!("{name} needs a language server"),
