@@ -1,0 +1,1 @@
+//! OCI images and Dockerfiles for the local server: pulling, layers, builds.
