@@ -48,11 +48,11 @@ test: build $(OFFICIAL)/.ready ## Run every test
 	./scripts/prerequisites test
 	cargo test --release --locked --workspace
 	$(PYTHON) -m pytest tests/python
-	node --test tests/node/*.test.mjs
+	node --test --test-reporter=spec tests/node/*.test.mjs
 	$(PYTHON) tests/parity/check_python.py --ratchet
 	node tests/parity/check_node.mjs --ratchet
 	$(OFFICIAL)/venv/bin/python -m pytest tests/official
-	NODE_PATH=$(CURDIR)/$(OFFICIAL)/node_modules node --test tests/official/*.test.mjs
+	NODE_PATH=$(CURDIR)/$(OFFICIAL)/node_modules node --test --test-reporter=spec tests/official/*.test.mjs
 	$(PYTHON) tests/chaos.py --kills 8
 
 $(OFFICIAL)/.ready: tests/official/requirements.txt tests/official/package.json tests/official/package-lock.json | prerequisites
