@@ -9,6 +9,7 @@ VENV := .venv
 PYTHON := $(CURDIR)/$(VENV)/bin/python
 BINARY := target/release/daytona-native
 OFFICIAL := target/official
+INTEGRATIONS := target/integrations
 # The extension module leaves Python's symbols to the interpreter that loads it.
 export PYO3_BUILD_EXTENSION_MODULE := 1
 export PATH := $(HOME)/.cargo/bin:$(PATH)
@@ -44,7 +45,7 @@ demo: build ## Run the Python and the Node quickstart on a local server
 	node examples/node/quickstart.mjs
 
 .PHONY: test
-test: build $(OFFICIAL)/.ready ## Run every test
+test: build $(OFFICIAL)/.ready $(INTEGRATIONS)/.ready ## Run every test
 	./scripts/prerequisites test
 	cargo test --release --locked --workspace
 	$(PYTHON) -m pytest tests/python
@@ -61,6 +62,13 @@ $(OFFICIAL)/.ready: tests/official/requirements.txt tests/official/package.json 
 	$(OFFICIAL)/venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/official/requirements.txt
 	cp tests/official/package.json tests/official/package-lock.json $(OFFICIAL)/
 	cd $(OFFICIAL) && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+# The host programs of the integrations, and a Node as new as they ask for.
+$(INTEGRATIONS)/.ready: tests/integrations/package.json tests/integrations/package-lock.json | prerequisites
+	mkdir -p $(INTEGRATIONS)
+	cp tests/integrations/package.json tests/integrations/package-lock.json $(INTEGRATIONS)/
+	cd $(INTEGRATIONS) && npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --loglevel=error
 	touch $@
 
 .PHONY: lint
