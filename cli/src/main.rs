@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use daytona_runtime::RuntimeChoice;
-use daytona_server::{DEFAULT_PORT, Options, Ready, ServeError};
+use daytona_server::{DEFAULT_PORT, ImageOptions, Options, Ready, ServeError};
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing_subscriber::EnvFilter;
 
@@ -76,6 +76,14 @@ struct Serve {
     /// host.daytona.internal.
     #[arg(long)]
     allow_host_loopback: bool,
+    /// What stands in for the base images of sandboxes: `host`, this machine's own programs.
+    #[arg(long, value_enum, env = "DAYTONA_NATIVE_IMAGE_FALLBACK", value_name = "WHAT")]
+    image_fallback: Option<ImageFallback>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ImageFallback {
+    Host,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -143,6 +151,7 @@ fn run(serve: Serve) -> ExitCode {
         },
         embedded: serve.embedded,
         allow_host_loopback: serve.allow_host_loopback,
+        images: ImageOptions { host_fallback: serve.image_fallback.is_some() },
     };
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers.clamp(2, 8)).enable_all().build();

@@ -36,6 +36,15 @@ pub struct Options {
     pub embedded: bool,
     /// Let sandboxes reach the services of this machine, by the name `host.daytona.internal`.
     pub allow_host_loopback: bool,
+    /// Where images come from.
+    pub images: ImageOptions,
+}
+
+/// Where images come from.
+#[derive(Clone, Debug, Default)]
+pub struct ImageOptions {
+    /// Let this machine's own programs stand in for every base image.
+    pub host_fallback: bool,
 }
 
 /// Where a server listens, told once it does.

@@ -5,11 +5,13 @@ mod api;
 mod api_key;
 mod auth;
 mod body;
+mod build;
 mod config;
 mod credentials;
 mod environment;
 mod error;
 mod events;
+mod image;
 mod lease;
 mod lifecycle;
 mod metrics;
@@ -38,7 +40,7 @@ use std::sync::atomic::AtomicBool;
 use daytona_runtime::Runtime;
 use tokio::sync::Notify;
 
-pub use config::{DEFAULT_PORT, Options, Ready, ServeError};
+pub use config::{DEFAULT_PORT, ImageOptions, Options, Ready, ServeError};
 pub use serve::serve;
 
 /// The server's version.
@@ -58,6 +60,8 @@ struct App {
     metrics: metrics::Metrics,
     events: events::Events,
     view: record::View,
+    builds: build::Builds,
+    images: ImageOptions,
     defaults: config::Defaults,
     address: SocketAddr,
     /// Sandboxes may reach the host's loopback ports, by the name `host.daytona.internal`.

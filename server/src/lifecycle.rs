@@ -51,7 +51,7 @@ impl App {
         Ok(sandbox)
     }
 
-    /// Stores a sandbox that is to be built from an image; it fails with the reason.
+    /// Stores a sandbox that is to be built from an image, and begins to build.
     pub(crate) async fn create_from_image(self: &Arc<Self>, record: Record) -> ApiResult<Arc<Sandbox>> {
         self.refuse_when_stopping()?;
         let sandbox = self.sandboxes.add(record)?;
@@ -61,19 +61,8 @@ impl App {
             self.sandboxes.remove(&sandbox);
             return Err(error.into());
         }
+        self.build_sandbox(&sandbox);
         Ok(sandbox)
-    }
-
-    /// The end of a build that cannot be done here.
-    pub(crate) fn fail_build(&self, sandbox: &Sandbox, reason: &str) -> Option<Pending> {
-        let mut record = sandbox.record();
-        if record.state != SandboxState::PendingBuild {
-            return None;
-        }
-        record.state = SandboxState::BuildFailed;
-        record.error_reason = Some(reason.to_owned());
-        record.updated_at = now();
-        Some(self.store.put(&*record))
     }
 
     /// Starts a stopped, archived or paused sandbox.
@@ -181,7 +170,12 @@ impl App {
 
     /// Runs the sandbox and stores its record, at the same time. `otherwise` is the state of a sandbox
     /// that has been made before and fails to start.
-    async fn launch(&self, sandbox: &Arc<Sandbox>, pending: Pending, otherwise: SandboxState) -> ApiResult<()> {
+    pub(crate) async fn launch(
+        &self,
+        sandbox: &Arc<Sandbox>,
+        pending: Pending,
+        otherwise: SandboxState,
+    ) -> ApiResult<()> {
         let _operation = sandbox.operation.lock().await;
         self.launch_locked(sandbox, pending, otherwise).await
     }
@@ -262,7 +256,10 @@ impl App {
             let gone = || RuntimeError::Invalid(format!("its snapshot {id} was deleted before its files were copied"));
             let snapshot = self.snapshots.find(&id).ok_or_else(gone)?;
             let _files = snapshot.files.read().await;
-            self.runtime.adopt(&snapshot.dir, &sandbox.id).await?;
+            // One of an image has no files of its own.
+            if snapshot.dir.is_dir() || snapshot.record().image.is_none() {
+                self.runtime.adopt(&snapshot.dir, &sandbox.id).await?;
+            }
             self.snapshot_used(&snapshot);
         }
         self.run(spec, policy).await

@@ -7,6 +7,7 @@ use daytona_wire::sandbox::{BuildInfo, Sandbox, SandboxState};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Access;
+use crate::image::Root;
 use crate::time::{Millis, rfc3339};
 use crate::volume::Mount;
 
@@ -44,8 +45,8 @@ impl Desired {
     }
 }
 
-/// The image a sandbox was to be built from.
-#[derive(Clone, Serialize, Deserialize)]
+/// The image to build.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Build {
     pub(crate) dockerfile: String,
     pub(crate) context_hashes: Vec<String>,
@@ -126,6 +127,12 @@ pub(crate) struct Record {
     /// The repository that was cloned last through `POST /sandbox/{id}/clone`.
     #[serde(default)]
     pub(crate) cloned: Option<String>,
+    /// What it was made of, where that is an image.
+    #[serde(default)]
+    pub(crate) image: Option<Root>,
+    /// The user was asked for, and is not the image's.
+    #[serde(default)]
+    pub(crate) user_given: bool,
 }
 
 impl Record {
@@ -150,6 +157,8 @@ impl Record {
                 | S::Resizing
                 | S::Snapshotting
                 | S::Forking
+                | S::PendingBuild
+                | S::BuildingSnapshot
         )
     }
 
@@ -210,6 +219,7 @@ impl View {
             ("daytona-native/runtime", Some(runtime)),
             ("daytona-native/limits", Some(self.limits.as_str())),
             ("daytona-native/isolation", isolation),
+            ("daytona-native/image", record.image.as_ref().filter(|root| root.host).map(|_| "host view")),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
@@ -358,6 +368,8 @@ mod tests {
                 unset_env: BTreeSet::new(),
                 warm_pool: None,
                 cloned: None,
+                image: None,
+                user_given: false,
             }
         }
     }
@@ -402,7 +414,8 @@ mod tests {
     fn records_of_earlier_versions_are_read() {
         let mut old = serde_json::to_value(Record::sample("a")).unwrap();
         let fields = old.as_object_mut().unwrap();
-        let new = ["snapshot_id", "parent", "linked", "recoverable", "auto_pause", "archived_at", "queue_timeout"];
+        let new =
+            ["snapshot_id", "parent", "linked", "recoverable", "auto_pause", "archived_at", "queue_timeout", "image"];
         fields.retain(|name, _| !new.contains(&name.as_str()));
         assert!(serde_json::from_value::<Record>(old).is_ok());
     }

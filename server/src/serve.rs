@@ -67,8 +67,12 @@ pub async fn serve(
         runtime: probe.kind.to_string(),
         version: VERSION,
     };
-    let (host_services, ssh_port) = (options.allow_host_loopback, options.ssh_port);
-    let app = settle::load(&dir, opened, &runtime, auth::Key::new(&key), address, host_services, ssh_port).await?;
+    let settings = settle::Settings {
+        host_services: options.allow_host_loopback,
+        ssh_port: options.ssh_port,
+        images: options.images,
+    };
+    let app = settle::load(&dir, opened, &runtime, auth::Key::new(&key), address, settings).await?;
     if app.sandboxes.all().iter().any(|sandbox| sandbox.record().access.ssh.is_some())
         && let Err(error) = app.ssh.listen(&app).await
     {

@@ -10,7 +10,8 @@ use daytona_runtime::Runtime;
 use daytona_wire::sandbox::SandboxState;
 use tokio::sync::Notify;
 
-use crate::config::{DataDir, Defaults};
+use crate::build::Builds;
+use crate::config::{DataDir, Defaults, ImageOptions};
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::record::{Desired, Record, View};
@@ -23,6 +24,13 @@ use crate::store::{Contents, Store, StoreError};
 use crate::warm_pool::WarmPools;
 use crate::{App, ServeError, api, auth, time};
 
+/// What the operator has chosen.
+pub(crate) struct Settings {
+    pub(crate) host_services: bool,
+    pub(crate) ssh_port: Option<u16>,
+    pub(crate) images: ImageOptions,
+}
+
 /// Brings what was stored in line with what is left after the last server.
 pub(crate) async fn load(
     dir: &DataDir,
@@ -30,8 +38,7 @@ pub(crate) async fn load(
     runtime: &Runtime,
     key: auth::Key,
     address: SocketAddr,
-    host_services: bool,
-    ssh_port: Option<u16>,
+    settings: Settings,
 ) -> Result<Arc<App>, ServeError> {
     let fail = |error: StoreError| ServeError::DataDir {
         dir: dir.path.clone(),
@@ -63,23 +70,31 @@ pub(crate) async fn load(
         view: View::new(&runtime.probe().limits),
         defaults: Defaults::of_this_machine(),
         address,
-        host_services,
-        ssh: Ssh::new(address, ssh_port, &dir.path),
+        host_services: settings.host_services,
+        builds: Builds::new(&dir.path),
+        images: settings.images,
+        ssh: Ssh::new(address, settings.ssh_port, &dir.path),
         started_at: time::now(),
         request_ids: api::RequestIds::new().map_err(|error| ServeError::io("random numbers")(error.into()))?,
         timers: Notify::new(),
         stopping: AtomicBool::new(false),
     });
     for record in records {
-        let destroying = record.state == SandboxState::Destroying;
+        let state = record.state;
         let Ok(sandbox) = app.sandboxes.add(record) else {
             continue;
         };
-        if destroying {
+        if state == SandboxState::Destroying {
             let app = Arc::clone(&app);
             tokio::spawn(async move { app.destroy_now(&sandbox).await });
+        } else if state == SandboxState::PendingBuild {
+            app.build_sandbox(&sandbox);
         }
     }
+    for snapshot in app.snapshots.unbuilt() {
+        app.build_snapshot(&snapshot);
+    }
+    app.builds.logs.keep(|id| app.sandboxes.find(id).is_ok() || app.snapshots.find(id).is_some());
     app.settle_volumes(&dir.path).await;
     Ok(app)
 }
@@ -90,7 +105,14 @@ fn settle(record: &mut Record, runtime: &Runtime) -> bool {
     use SandboxState as S;
     let live = !matches!(
         record.state,
-        S::Stopped | S::Archived | S::Archiving | S::Restoring | S::PendingBuild | S::BuildFailed | S::Error
+        S::Stopped
+            | S::Archived
+            | S::Archiving
+            | S::Restoring
+            | S::PendingBuild
+            | S::BuildingSnapshot
+            | S::BuildFailed
+            | S::Error
     );
     if record.desired == Desired::Destroyed || (live && record.ephemeral()) {
         record.state = S::Destroying;
@@ -103,10 +125,9 @@ fn settle(record: &mut Record, runtime: &Runtime) -> bool {
         S::Archiving => (record.state, record.desired) = (S::Stopped, Desired::Stopped),
         // And its archive until it starts.
         S::Restoring => (record.state, record.desired) = (S::Archived, Desired::Archived),
-        S::PendingBuild => {
-            record.state = S::BuildFailed;
-            record.error_reason = Some("the server ended before the image was built".to_owned());
-        }
+        // It is built again.
+        S::PendingBuild => return false,
+        S::BuildingSnapshot => record.state = S::PendingBuild,
         _ if runtime.sandbox_dir(&record.id).is_dir() => {
             record.error_reason = (record.state == S::Paused)
                 .then(|| "the server ended while it was paused: its files are kept, its memory is lost".to_owned());

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
 use daytona_runtime::RuntimeKind;
+use daytona_wire::sandbox::BuildInfo;
 use daytona_wire::snapshot::{Snapshot as Dto, SnapshotState};
 use serde::{Deserialize, Serialize};
 
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
-use crate::record::{CLASS, ORGANIZATION, REGION};
+use crate::image::Root;
+use crate::record::{Build, CLASS, ORGANIZATION, REGION};
 use crate::time::{Millis, now, rfc3339};
 
 /// The snapshot used where none is given: this machine's own programs, and an empty home.
@@ -42,9 +44,29 @@ pub(crate) struct Record {
     pub(crate) created_at: Millis,
     pub(crate) updated_at: Millis,
     pub(crate) last_used_at: Option<Millis>,
+    /// What it is made of, besides its files, where that is an image.
+    #[serde(default)]
+    pub(crate) image: Option<Root>,
+    /// The image it was asked for by name.
+    #[serde(default)]
+    pub(crate) image_name: Option<String>,
+    /// What it is built from.
+    #[serde(default)]
+    pub(crate) build: Option<Build>,
+    /// What its sandboxes run in the place of the image's own command.
+    #[serde(default)]
+    pub(crate) entrypoint: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) error_reason: Option<String>,
 }
 
 impl Record {
+    /// Being built, or copied.
+    fn unfinished(&self) -> bool {
+        use SnapshotState as S;
+        matches!(self.state, S::Snapshotting | S::Pending | S::Pulling | S::Building)
+    }
+
     /// What the API shows.
     pub(crate) fn dto(&self) -> Dto {
         #[expect(clippy::cast_precision_loss, reason = "a size to look at")]
@@ -54,7 +76,21 @@ impl Record {
             organization_id: Some(ORGANIZATION.to_owned()),
             name: self.name.clone(),
             state: self.state,
-            size: (self.state != SnapshotState::Snapshotting).then_some(size),
+            size: (!self.unfinished()).then_some(size),
+            image_name: self.image_name.clone(),
+            entrypoint: self.entrypoint.clone().or_else(|| {
+                let image = self.image.as_ref()?;
+                (!image.command.is_empty()).then(|| image.command.clone())
+            }),
+            error_reason: self.error_reason.clone(),
+            build_info: self.build.as_ref().filter(|_| self.image_name.is_none()).map(|build| BuildInfo {
+                dockerfile_content: Some(build.dockerfile.clone()),
+                context_hashes: Some(build.context_hashes.clone()),
+                created_at: rfc3339(self.created_at),
+                updated_at: rfc3339(self.updated_at),
+                snapshot_ref: format!("build/{}", self.id),
+            }),
+            reference: self.image.as_ref().filter(|image| image.host).map(|_| "host view".to_owned()),
             cpu: self.cpu,
             mem: self.memory,
             disk: self.disk,
@@ -112,10 +148,11 @@ impl Snapshot {
         if record.state != SnapshotState::Active {
             let way_out = match record.state {
                 SnapshotState::Inactive => ": activate it first",
-                SnapshotState::Snapshotting => ": wait until it is active",
+                _ if record.unfinished() => ": wait until it is active",
                 _ => "",
             };
-            let message = format!("Snapshot {} is {}{way_out}", record.name, record.state);
+            let reason = record.error_reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+            let message = format!("Snapshot {} is {}{reason}{way_out}", record.name, record.state);
             return refuse(code::SNAPSHOT_STATE_INVALID, message);
         }
         if record.runtime != runtime {
@@ -205,6 +242,19 @@ impl Snapshots {
         Ok(snapshot)
     }
 
+    /// Those whose build was not finished when the server before this one ended.
+    pub(crate) fn unbuilt(&self) -> Vec<Arc<Snapshot>> {
+        let unbuilt = |snapshot: &&Arc<Snapshot>| {
+            let mut record = snapshot.record();
+            let unbuilt = record.build.is_some() && record.unfinished();
+            if unbuilt {
+                record.state = SnapshotState::Pending;
+            }
+            unbuilt
+        };
+        self.all_by_id().values().filter(unbuilt).cloned().collect()
+    }
+
     /// The records of all of them, in no order.
     pub(crate) fn all(&self) -> Vec<Record> {
         self.all_by_id().values().map(|snapshot| snapshot.record().clone()).collect()
@@ -255,6 +305,7 @@ impl App {
             }
             record.state = SnapshotState::Removing;
         }
+        self.builds.forget(&snapshot.id);
         // Those who are copying it get all of it.
         let _files = snapshot.files.write().await;
         self.store.delete::<Record>(&snapshot.id).stored().await?;

@@ -163,6 +163,7 @@ async fn an_image_fails_to_build_and_says_why() {
     assert_eq!(created["state"], "pending_build");
     assert_eq!(created["cpu"], 2);
     assert_eq!(created["buildInfo"]["contextHashes"], json!(["h"]));
+    server.call("GET", "/api/sandbox/i/build-logs?follow=true", Value::Null).await;
     let failed = server.get("i").await.expect(200);
     assert_eq!(failed["state"], "build_failed");
     let reason = failed["errorReason"].as_str().unwrap();

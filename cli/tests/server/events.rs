@@ -137,7 +137,10 @@ async fn ends_and_failures_are_told_with_their_reason() {
     server.call("POST", "/api/sandbox", image).await.expect(200);
     assert_eq!(client.event().await.1["state"], "pending_build");
     let (was, is, sandbox) = client.change().await;
-    assert_eq!((was.as_str(), is.as_str()), ("pending_build", "build_failed"));
+    assert_eq!((was.as_str(), is.as_str()), ("pending_build", "building_snapshot"));
+    assert!(sandbox["errorReason"].is_null(), "{sandbox}");
+    let (was, is, sandbox) = client.change().await;
+    assert_eq!((was.as_str(), is.as_str()), ("building_snapshot", "build_failed"));
     assert!(sandbox["errorReason"].as_str().unwrap().contains("image builder"), "{sandbox}");
 }
 

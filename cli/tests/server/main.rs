@@ -3,6 +3,7 @@
 mod api;
 mod ends;
 mod events;
+mod images;
 mod lease;
 mod lifecycle;
 mod list;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sandbox::{BuildInfo, null_is_default, number};
+use crate::sandbox::{BuildInfo, CreateBuildInfo, null_is_default, number};
 
 /// Where a snapshot is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -112,6 +112,44 @@ pub struct Snapshot {
     pub reference: Option<String>,
     /// The sandbox it was made from.
     pub source_sandbox_id: Option<String>,
+    /// `container`, `linux-vm` or `windows`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox_class: Option<String>,
+}
+
+/// `POST /snapshots`
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CreateSnapshot {
+    /// Unique name.
+    pub name: String,
+    /// The image to make it from; this or `build_info`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_name: Option<String>,
+    /// What its sandboxes run in the place of the image's own entrypoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    /// CPU cores of its sandboxes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<i64>,
+    /// GPUs of its sandboxes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<i64>,
+    /// GPU models, best first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_type: Option<Vec<String>>,
+    /// Memory of its sandboxes in GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<i64>,
+    /// Disk of its sandboxes in GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<i64>,
+    /// The image to build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build_info: Option<CreateBuildInfo>,
+    /// The region to have it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region_id: Option<String>,
     /// `container`, `linux-vm` or `windows`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox_class: Option<String>,

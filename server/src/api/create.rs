@@ -13,6 +13,7 @@ use super::extract::{Base, Json, at_least};
 use super::sandbox::dto;
 use super::settings::{check_auto_archive, check_pauses, destroy_at};
 use crate::App;
+use crate::build::checked;
 use crate::error::{ApiError, ApiResult, code};
 use crate::record::{Build, Desired, REGION, Record, user_labels};
 use crate::signing;
@@ -21,10 +22,6 @@ use crate::time::now;
 use crate::volume;
 
 const NAME_LIMIT: usize = 128;
-const NO_BUILDER: &str = "this local server has no image builder yet: create the sandbox from its \
-                          default snapshot, which shows this machine's own programs (leave out \
-                          the image), or build it in Daytona's cloud (set DAYTONA_API_KEY and \
-                          leave DAYTONA_API_URL unset)";
 
 pub(super) async fn create(
     State(app): State<Arc<App>>,
@@ -35,11 +32,10 @@ pub(super) async fn create(
     let record = record(&app, body)?;
     app.check_limits(&record, None)?;
     let sandbox = if record.build.is_some() {
-        let sandbox = app.create_from_image(record).await?;
-        let answer = dto(&app, &sandbox, &base);
-        // The answer shows the pending build; who asks again sees how it ended.
-        drop(app.fail_build(&sandbox, NO_BUILDER));
-        return Ok(answer);
+        // The answer shows the pending build; who asks again sees how it goes on.
+        let pending = record.clone();
+        app.create_from_image(record).await?;
+        return Ok(axum::Json(app.view.full(&pending, &base.0)));
     } else if let Some(waiting) = app.hand_over(&record).await? {
         waiting
     } else {
@@ -118,6 +114,8 @@ pub(crate) fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
             Some(snapshot) => Some(snapshot.record().name.clone()),
             None => Some(snapshot::DEFAULT.to_owned()),
         },
+        image: snapshot.as_ref().and_then(|snapshot| snapshot.record().image.clone()),
+        user_given: body.user.as_ref().is_some_and(|user| !user.is_empty()),
         snapshot_id: snapshot.as_ref().map(|snapshot| snapshot.id.clone()),
         parent: None,
         linked,
@@ -169,13 +167,7 @@ fn build(body: &CreateSandbox) -> ApiResult<Option<Build>> {
     if body.snapshot.as_ref().is_some_and(|name| !name.is_empty()) {
         return Err(ApiError::invalid("Cannot specify a snapshot when using a build info entry"));
     }
-    if build.dockerfile_content.trim().is_empty() {
-        return Err(ApiError::invalid("buildInfo.dockerfileContent must not be empty"));
-    }
-    Ok(Some(Build {
-        dockerfile: build.dockerfile_content.clone(),
-        context_hashes: build.context_hashes.clone().unwrap_or_default(),
-    }))
+    checked(&build.dockerfile_content, build.context_hashes.as_deref()).map(Some)
 }
 
 /// The id of the sandbox that the new one goes with.

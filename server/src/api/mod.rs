@@ -15,6 +15,7 @@ mod sandbox;
 mod secret;
 mod settings;
 mod snapshot;
+mod snapshot_create;
 mod ssh;
 mod unimplemented;
 mod volume;
@@ -84,8 +85,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/sandbox", get(list::list).post(create::create))
         .nest("/sandbox/{id}", sandbox)
         .route("/sandbox/ssh-access/validate", get(ssh::validate))
-        .route("/snapshots", get(snapshot::list))
+        .route("/snapshots", get(snapshot::list).post(snapshot_create::create))
         .route("/snapshots/{id}", get(snapshot::get).delete(snapshot::delete))
+        .route("/snapshots/{id}/build-logs", get(snapshot_create::build_logs))
+        .route("/snapshots/{id}/build-logs-url", get(snapshot_create::build_logs_url))
         .route("/snapshots/{id}/activate", post(snapshot::activate))
         .route("/snapshots/{id}/deactivate", post(snapshot::deactivate))
         .route("/preview/{id}/access", get(preview::access))

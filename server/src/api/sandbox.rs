@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::response::Response;
 use daytona_wire::Url;
 use daytona_wire::sandbox::Sandbox as Dto;
 
 use super::extract::{Base, Named, Query, boolean};
 use crate::App;
+use crate::build;
 use crate::error::ApiResult;
 use crate::record::toolbox_url;
 use crate::sandbox::Sandbox;
@@ -54,19 +54,17 @@ pub(super) async fn build_logs_url(base: Base, Named(sandbox): Named) -> Json<Ur
     Json(Url { url: format!("{}/api/sandbox/{}/build-logs", base.0, sandbox.id) })
 }
 
-/// What happened to the build, as text; empty for a sandbox that was not built.
-pub(super) async fn build_logs(Named(sandbox): Named) -> impl IntoResponse {
-    let record = sandbox.snapshot();
-    let text = record.build.map_or_else(String::new, |build| {
-        let mut text = String::new();
-        for line in build.dockerfile.lines().filter(|line| !line.is_empty()) {
-            text.push_str("> ");
-            text.push_str(line);
-            text.push('\n');
-        }
-        text.push_str(record.error_reason.as_deref().unwrap_or("waiting"));
-        text.push('\n');
-        text
-    });
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text)
+/// The log of its build, as text; with `follow` until the build ends. Empty for a sandbox that was not built.
+pub(super) async fn build_logs(
+    State(app): State<Arc<App>>,
+    Named(sandbox): Named,
+    Query(query): Query,
+) -> ApiResult<Response> {
+    Ok(build::answer(&app, &sandbox.id, follow(&query)?))
+}
+
+/// Whether a log is to be followed.
+pub(super) fn follow(query: &[(String, String)]) -> ApiResult<bool> {
+    let follow = query.iter().find(|(name, _)| name == "follow");
+    follow.map_or(Ok(false), |(name, value)| boolean(name, value))
 }

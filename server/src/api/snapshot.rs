@@ -146,7 +146,7 @@ fn own(app: &App, id: &str, what: &str) -> ApiResult<Arc<Snapshot>> {
     app.snapshots.find(id).ok_or_else(|| not_found(id))
 }
 
-fn not_found(id: &str) -> ApiError {
+pub(super) fn not_found(id: &str) -> ApiError {
     ApiError::new(
         StatusCode::NOT_FOUND,
         code::SNAPSHOT_NOT_FOUND,

@@ -89,6 +89,11 @@ impl App {
                 created_at: time,
                 updated_at: time,
                 last_used_at: None,
+                image: sandbox.image.clone(),
+                image_name: None,
+                build: None,
+                entrypoint: None,
+                error_reason: None,
             });
             Ok(())
         })?;

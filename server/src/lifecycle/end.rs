@@ -50,6 +50,7 @@ impl App {
             tracing::warn!(sandbox = %sandbox.id, %error, "deleting without a record of it");
         }
         sandbox.end_live();
+        self.builds.forget(&sandbox.id);
         let linked =
             self.sandboxes.all().into_iter().filter(|other| other.record().linked.as_ref() == Some(&sandbox.id));
         for other in linked {
