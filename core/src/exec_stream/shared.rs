@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) pipe: Arc<Pipe>,
     pub(super) exit_code: OnceLock<i32>,
     input: Mutex<Input>,
+    /// Of a writer: writes that come at once go whole, one after another.
+    turn: tokio::sync::Mutex<()>,
     /// For the task: there is something to send.
     pub(super) changed: Notify,
     /// For writers: there is room, or nobody reads.
@@ -94,6 +96,7 @@ impl Shared {
             return Err(Error::invalid("this server takes only UTF-8 text for stdin")
                 .with_hint("Write the bytes to a file, and redirect the command's stdin to it"));
         }
+        let _turn = self.turn.lock().await;
         while !bytes.is_empty() {
             let written = wait(&self.moved, || self.write_some(bytes)).await?;
             bytes = &bytes[written..];
@@ -264,5 +267,24 @@ mod tests {
         let (written, ()) = tokio::join!(shared.write(b"more and more"), reader);
         assert_eq!(written.unwrap_err().kind(), ErrorKind::CommandAlreadyCompleted);
         assert!(shared.write(b"again").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn writes_at_once_stay_whole_and_in_order() {
+        let shared = Shared::default();
+        let (first, second) = (vec![1; WINDOW + 10], vec![2; WINDOW]);
+        let reader = async {
+            let mut read = Vec::new();
+            while read.len() < first.len() + second.len() {
+                read.extend_from_slice(&shared.input().waiting);
+                let end = shared.input().end();
+                shared.taken(end);
+                tokio::task::yield_now().await;
+            }
+            read
+        };
+        let (one, other, read) = tokio::join!(shared.write(&first), shared.write(&second), reader);
+        (one.unwrap(), other.unwrap());
+        assert_eq!(read, [first.clone(), second.clone()].concat());
     }
 }
