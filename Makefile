@@ -47,13 +47,14 @@ demo: build ## Run the Python and the Node quickstart on a local server
 .PHONY: test
 test: build $(OFFICIAL)/.ready $(INTEGRATIONS)/.ready ## Run every test
 	./scripts/prerequisites test
-	cargo test --release --locked --workspace
-	$(PYTHON) -m pytest tests/python
-	node --test --test-reporter=spec tests/node/*.test.mjs
-	$(PYTHON) tests/parity/check_python.py --ratchet
-	node tests/parity/check_node.mjs --ratchet
-	$(OFFICIAL)/venv/bin/python -m pytest tests/official
-	NODE_PATH=$(CURDIR)/$(OFFICIAL)/node_modules node --test --test-reporter=spec tests/official/*.test.mjs
+	cargo test --release --locked --workspace --no-run
+	./scripts/together \
+		rust='cargo test --release --locked --workspace --no-fail-fast' \
+		python='$(PYTHON) -m pytest tests/python' \
+		official-python='$(OFFICIAL)/venv/bin/python -m pytest tests/official' \
+		official-node='NODE_PATH=$(CURDIR)/$(OFFICIAL)/node_modules node --test --test-reporter=spec tests/official/*.test.mjs' \
+		node='node --test --test-reporter=spec tests/node/*.test.mjs' \
+		parity='$(PYTHON) tests/parity/check_python.py --ratchet && node tests/parity/check_node.mjs --ratchet'
 	$(PYTHON) tests/chaos.py --kills 8
 
 $(OFFICIAL)/.ready: tests/official/requirements.txt tests/official/package.json tests/official/package-lock.json | prerequisites
