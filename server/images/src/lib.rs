@@ -7,6 +7,7 @@
 mod build;
 mod digest;
 mod dockerfile;
+mod download;
 mod error;
 mod files;
 mod gc;
@@ -14,7 +15,9 @@ mod image;
 mod progress;
 mod pull;
 mod reference;
+mod registry;
 mod store;
+mod unpack;
 
 pub use build::{BuildOptions, LogSink, Mount, MountSource, Network, RunStep, Runner, build};
 pub use dockerfile::Plan;
