@@ -26,12 +26,13 @@ export function serverBinary() {
   return binary
 }
 
-/** Starts a server with an empty data directory. */
-export async function startServer() {
+/** Starts a server with an empty data directory, and with more options than that. */
+export async function startServer(...options) {
   const directory = await mkdtemp(join(tmpdir(), 'daytona-node-test-'))
   const log = join(directory, 'log')
   const output = openSync(log, 'w')
-  const child = spawn(serverBinary(), ['serve', '--port', '0', '--json', '--data-dir', join(directory, 'data')], {
+  const settings = ['--port', '0', '--json', '--data-dir', join(directory, 'data'), ...options]
+  const child = spawn(serverBinary(), ['serve', ...settings], {
     stdio: ['ignore', 'pipe', output],
   })
   closeSync(output)

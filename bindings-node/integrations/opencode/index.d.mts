@@ -1,0 +1,4 @@
+import { DaytonaPlugin } from './index.js'
+
+export * from './index.js'
+export default DaytonaPlugin
