@@ -18,6 +18,7 @@ mod reference;
 mod registry;
 mod store;
 mod unpack;
+mod view;
 
 pub use build::{BuildOptions, LogSink, Mount, MountSource, Network, RunStep, Runner, build};
 pub use dockerfile::Plan;

@@ -272,6 +272,11 @@ impl Inner {
         self.dir.join("layers").join(short(diff_id))
     }
 
+    /// Keeps what a key names from being collected.
+    pub(crate) fn hold(&self, key: &str) -> Lease {
+        self.state().lease(key)
+    }
+
     /// A new folder of its own, on the same file system as the layers.
     pub(crate) fn scratch(&self) -> Result<Scratch> {
         let made = tempfile::Builder::new().prefix("w").rand_bytes(12).tempdir_in(self.dir.join("tmp"));

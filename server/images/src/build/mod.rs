@@ -1,11 +1,26 @@
 //! Builds.
 
-use std::collections::BTreeMap;
+mod copy;
+mod fetch;
+mod ignore;
+mod items;
+mod run;
+mod stage;
+mod users;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{Error, Image, Plan, PullOptions, Result, Store};
+use sha2::{Digest as _, Sha256};
+
+use crate::dockerfile::{Instruction, RunMountKind, Stage, words};
+use crate::image::{Config, Layer};
+use crate::pull::{blocking, this_platform};
+use crate::store::Lease;
+use crate::view::View;
+use crate::{Error, Image, ImageRef, Plan, PullOptions, Result, Store, digest};
 
 /// Where the log of a build goes.
 pub trait LogSink: Send + Sync {
@@ -120,7 +135,7 @@ impl Default for BuildOptions {
             args: BTreeMap::new(),
             target: None,
             pull: PullOptions::default(),
-            allow_address: Arc::new(|address: IpAddr| !address.is_loopback()),
+            allow_address: Arc::new(fetch::public),
         }
     }
 }
@@ -132,7 +147,8 @@ impl Default for BuildOptions {
 /// The image has no name yet: [`Store::tag`] gives it one, and until then the value returned keeps it.
 ///
 /// # Errors
-/// [`Error::Step`] for a step that failed, and all that [`Store::pull`] answers.
+/// [`Error::Step`] for a step that failed, [`Error::Dockerfile`] and [`Error::Unsupported`] for what only shows once
+/// variables have values, and all that [`Store::pull`] answers.
 pub async fn build(
     store: &Store,
     plan: &Plan,
@@ -141,7 +157,217 @@ pub async fn build(
     log: &dyn LogSink,
     options: &BuildOptions,
 ) -> Result<Image> {
-    let _ = (store, plan, contexts, runner, log, options);
-    std::future::ready(()).await;
-    Err(Error::Cancelled)
+    let mut build = Build {
+        store,
+        plan,
+        contexts,
+        runner,
+        log,
+        options,
+        globals: HashMap::new(),
+        used: BTreeSet::new(),
+        context: None,
+        done: HashMap::new(),
+        step: 0,
+        steps: 0,
+    };
+    build.globals()?;
+    let target = build.target()?;
+    let needed = build.needed(target)?;
+    build.steps = plan.args.len() + needed.iter().map(|at| 1 + plan.stages[*at].steps.len()).sum::<usize>();
+    for (_, name, _) in &plan.args {
+        build.announce(&format!("ARG {name}"));
+    }
+    let mut finished = Err(Error::Cancelled);
+    for at in needed {
+        finished = stage::run(&mut build, at).await.map(|built| {
+            build.done.insert(at, built.clone());
+            built
+        });
+        if finished.is_err() {
+            break;
+        }
+    }
+    // Steps that were done are of use to the next build also when a later one fails.
+    let ids: Vec<_> = build.done.values().flat_map(|built| built.layers.iter().map(|l| l.diff_id.clone())).collect();
+    let inner = Arc::clone(&store.inner);
+    blocking(move || inner.flush(&ids)).await?;
+    let Built { config, layers, lease } = finished?;
+    for name in options.args.keys().filter(|name| !build.used.contains(*name)) {
+        build.say(&format!("[Warning] One or more build-args [{name}] were not consumed"));
+    }
+    let inner = Arc::clone(&store.inner);
+    let image = blocking(move || {
+        let ids: Vec<_> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
+        let record = serde_json::to_vec(&(&config, ids)).unwrap_or_default();
+        inner.put_image(&digest::of(&record), &config, &layers, lease)
+    })
+    .await?;
+    build.say(&format!("Successfully built {}", &digest::hex(&image.digest)[..12]));
+    Ok(image)
+}
+
+/// A stage that is done.
+#[derive(Clone, Debug)]
+struct Built {
+    config: Config,
+    layers: Vec<Layer>,
+    lease: Lease,
+}
+
+impl Built {
+    fn view(&self, store: &Store) -> View {
+        let layers = self.layers.iter().rev().map(|layer| layer.path.clone()).collect();
+        View::new(layers, store.inner.options.user_xattr)
+    }
+}
+
+struct Build<'a> {
+    store: &'a Store,
+    plan: &'a Plan,
+    contexts: &'a [PathBuf],
+    runner: &'a dyn Runner,
+    log: &'a dyn LogSink,
+    options: &'a BuildOptions,
+    /// Arguments from before the first FROM.
+    globals: HashMap<String, String>,
+    /// Build arguments that an ARG has taken.
+    used: BTreeSet<String>,
+    /// Unpacked once it is needed.
+    context: Option<Arc<copy::Context>>,
+    done: HashMap<usize, Built>,
+    step: usize,
+    steps: usize,
+}
+
+impl Build<'_> {
+    fn say(&self, line: &str) {
+        self.log.write(format!("{line}\n").as_bytes());
+    }
+
+    /// The line of the log that begins a step.
+    fn announce(&mut self, text: &str) {
+        self.step += 1;
+        self.say(&format!("Step {}/{} : {text}", self.step, self.steps));
+    }
+
+    fn globals(&mut self) -> Result<()> {
+        for (line, name, default) in &self.plan.args {
+            let value = match (self.options.args.get(name), default) {
+                (Some(value), _) => Some(value.clone()),
+                (None, Some(default)) => Some(self.global(default, *line)?),
+                (None, None) => platform_arg(name),
+            };
+            if self.options.args.contains_key(name) {
+                self.used.insert(name.clone());
+            }
+            self.globals.extend(value.map(|value| (name.clone(), value)));
+        }
+        Ok(())
+    }
+
+    /// A text outside stages, with its variables replaced.
+    fn global(&self, text: &str, line: usize) -> Result<String> {
+        let value = |name: &str| self.globals.get(name).cloned().or_else(|| platform_arg(name));
+        expand(text, self.plan.escape, line, &value)
+    }
+
+    fn target(&self) -> Result<usize> {
+        let count = self.plan.stages.len();
+        match &self.options.target {
+            None => Ok(count - 1),
+            Some(name) => {
+                self.plan.stage(name, count).ok_or_else(|| Error::NotFound(format!("there is no stage {name}")))
+            }
+        }
+    }
+
+    /// The stages that one is made from, and itself, in order.
+    fn needed(&self, target: usize) -> Result<BTreeSet<usize>> {
+        let mut needed = BTreeSet::from([target]);
+        let mut todo = vec![target];
+        while let Some(at) = todo.pop() {
+            let stage: &Stage = &self.plan.stages[at];
+            let mut names = vec![(stage.base.clone(), stage.line)];
+            for step in &stage.steps {
+                match &step.instruction {
+                    Instruction::Copy(copy) => names.extend(copy.from.iter().map(|from| (from.clone(), step.line))),
+                    Instruction::Run(run) => names.extend(run.mounts.iter().filter_map(|mount| match &mount.kind {
+                        RunMountKind::Bind { from: Some(from), .. } => Some((from.clone(), step.line)),
+                        _ => None,
+                    })),
+                    _ => {}
+                }
+            }
+            for (name, line) in names {
+                if let Some(stage) = self.plan.stage(&self.global(&name, line)?, at)
+                    && needed.insert(stage)
+                {
+                    todo.push(stage);
+                }
+            }
+        }
+        Ok(needed)
+    }
+
+    /// What FROM or `--from` names: an earlier stage, nothing, or an image of a registry.
+    async fn base(&self, name: &str, platform: Option<&str>, at: usize, line: usize) -> Result<Built> {
+        if let Some(built) = self.plan.stage(name, at).and_then(|stage| self.done.get(&stage)) {
+            return Ok(built.clone());
+        }
+        if name == "scratch" {
+            return Ok(Built { config: Config::default(), layers: Vec::new(), lease: Lease::default() });
+        }
+        if name.is_empty() {
+            return Err(Error::Dockerfile { line, why: "the name of the image is empty".to_owned() });
+        }
+        if let Some(platform) = platform.filter(|platform| !runs_here(platform)) {
+            let what = format!("building for {platform} on {}", this_platform());
+            return Err(Error::Unsupported { what, line: Some(line) });
+        }
+        let image = ImageRef::parse(name)?;
+        let progress = |event| run::pulled(self.log, &image, event);
+        let Image { config, layers, digest, _lease, .. } =
+            self.store.pull(&image, &self.options.pull, &progress).await?;
+        tracing::debug!(%image, digest, "base image");
+        Ok(Built { config, layers, lease: _lease })
+    }
+}
+
+fn runs_here(platform: &str) -> bool {
+    let here = this_platform();
+    platform == here || platform.strip_prefix(&here).is_some_and(|rest| rest.starts_with('/')) || platform == "linux"
+}
+
+/// Arguments that every build has.
+fn platform_arg(name: &str) -> Option<String> {
+    let here = this_platform();
+    let (os, architecture) = here.split_once('/')?;
+    Some(match name {
+        "TARGETPLATFORM" | "BUILDPLATFORM" => here,
+        "TARGETOS" | "BUILDOS" => os.to_owned(),
+        "TARGETARCH" | "BUILDARCH" => architecture.to_owned(),
+        "TARGETVARIANT" | "BUILDVARIANT" => String::new(),
+        _ => return None,
+    })
+}
+
+fn expand(text: &str, escape: char, line: usize, value: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+    words::expand(text, escape, value).map_err(|error| match error {
+        words::WordError::Bad(why) => Error::Dockerfile { line, why },
+        words::WordError::Unsupported(what) => Error::Unsupported { what, line: Some(line) },
+    })
+}
+
+/// A key of the cache of steps.
+fn key(parts: impl FnOnce(&mut Sha256)) -> String {
+    let mut hash = Sha256::new();
+    parts(&mut hash);
+    digest::text(hash)
+}
+
+/// Feeds a text so that no two lists of texts are fed alike.
+fn field(hash: &mut Sha256, text: &str) {
+    hash.update((text.len() as u64).to_le_bytes());
+    hash.update(text);
 }
