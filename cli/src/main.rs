@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use daytona_runtime::RuntimeChoice;
-use daytona_server::{DEFAULT_PORT, ImageOptions, Options, Ready, ServeError};
+use daytona_server::{DEFAULT_PORT, DockerSettings, ImageOptions, Options, Ready, ServeError};
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing_subscriber::EnvFilter;
 
@@ -57,9 +57,16 @@ struct Serve {
     /// File that holds the API key.
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
-    /// How sandboxes are made: Linux namespaces, or plain processes without isolation.
+    /// How sandboxes are made: Linux namespaces, plain processes without isolation, or containers of a Docker engine
+    /// (`DOCKER_HOST`).
     #[arg(long, value_enum, default_value_t = RuntimeName::Auto)]
     runtime: RuntimeName,
+    /// With --runtime docker, the image of sandboxes that are made without one.
+    #[arg(long, value_name = "IMAGE", env = "DAYTONA_NATIVE_DOCKER_IMAGE")]
+    docker_image: Option<String>,
+    /// With --runtime docker, the engine's network for sandboxes [default: bridge].
+    #[arg(long, value_name = "NETWORK", env = "DAYTONA_NATIVE_DOCKER_NETWORK")]
+    docker_network: Option<String>,
     /// How the log on the standard error is written.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -91,6 +98,7 @@ enum RuntimeName {
     Auto,
     Ns,
     Process,
+    Docker,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -148,6 +156,11 @@ fn run(serve: Serve) -> ExitCode {
             RuntimeName::Auto => RuntimeChoice::Auto,
             RuntimeName::Ns => RuntimeChoice::Ns,
             RuntimeName::Process => RuntimeChoice::Process,
+            RuntimeName::Docker => RuntimeChoice::Docker,
+        },
+        docker: DockerSettings {
+            image: serve.docker_image.filter(|image| !image.is_empty()),
+            network: serve.docker_network.filter(|network| !network.is_empty()),
         },
         embedded: serve.embedded,
         allow_host_loopback: serve.allow_host_loopback,

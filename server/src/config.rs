@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use daytona_docker::Settings as DockerSettings;
 use daytona_runtime::{RuntimeChoice, RuntimeError};
 use rustix::fs::{FlockOperation, flock};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -32,6 +33,8 @@ pub struct Options {
     pub api_key: Option<SecretString>,
     /// How sandboxes are made.
     pub runtime: RuntimeChoice,
+    /// How containers are made, with [`RuntimeChoice::Docker`].
+    pub docker: DockerSettings,
     /// End after the last lease was given back.
     pub embedded: bool,
     /// Let sandboxes reach the services of this machine, by the name `host.daytona.internal`.
@@ -58,7 +61,7 @@ pub struct Ready {
     pub pid: u32,
     /// The data directory in use.
     pub data_dir: PathBuf,
-    /// `ns` or `process`.
+    /// `ns`, `process` or `docker`.
     pub runtime: String,
     /// The server's version.
     pub version: &'static str,

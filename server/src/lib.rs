@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod api_key;
 mod auth;
+mod backend;
 mod body;
 mod build;
 mod config;
@@ -37,10 +38,10 @@ mod warm_pool;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 
-use daytona_runtime::Runtime;
 use tokio::sync::Notify;
 
 pub use config::{DEFAULT_PORT, ImageOptions, Options, Ready, ServeError};
+pub use daytona_docker::Settings as DockerSettings;
 pub use serve::serve;
 
 /// The server's version.
@@ -49,7 +50,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What all requests share.
 struct App {
     key: auth::Key,
-    runtime: Runtime,
+    runtime: backend::Backend,
     store: store::Store,
     sandboxes: sandbox::Registry,
     snapshots: snapshot::Snapshots,

@@ -214,6 +214,7 @@ impl View {
         let (runtime, isolation) = match record.runtime {
             RuntimeKind::Ns => ("ns", None),
             RuntimeKind::Process => ("process", Some("none")),
+            RuntimeKind::Docker => ("docker", None),
         };
         [
             ("daytona-native/runtime", Some(runtime)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Request;
-use daytona_runtime::{Launcher, Runtime};
+use daytona_runtime::Launcher;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::backend::Backend;
 use crate::config::{DataDir, choose_key};
 use crate::lease::Leases;
 use crate::preview::Peer;
@@ -49,7 +50,7 @@ pub async fn serve(
 
     let path = dir.path.join("state.redb");
     let (started, opened) = tokio::join!(
-        Runtime::start(launcher, options.runtime, &dir.path),
+        Backend::start(launcher, options.runtime, options.docker, &dir.path),
         tokio::task::spawn_blocking(move || Store::open(&path)),
     );
     let (runtime, exits) = started?;

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use daytona_runtime::Runtime;
 use daytona_wire::sandbox::SandboxState;
 use tokio::sync::Notify;
 
+use crate::backend::Backend;
 use crate::build::Builds;
 use crate::config::{DataDir, Defaults, ImageOptions};
 use crate::events::Events;
@@ -35,7 +35,7 @@ pub(crate) struct Settings {
 pub(crate) async fn load(
     dir: &DataDir,
     opened: Result<(Store, Contents), StoreError>,
-    runtime: &Runtime,
+    runtime: &Backend,
     key: auth::Key,
     address: SocketAddr,
     settings: Settings,
@@ -101,7 +101,7 @@ pub(crate) async fn load(
 
 /// Nothing runs when a server starts: what was running has stopped, what was changing is decided.
 /// True if that has changed the record.
-fn settle(record: &mut Record, runtime: &Runtime) -> bool {
+fn settle(record: &mut Record, runtime: &Backend) -> bool {
     use SandboxState as S;
     let live = !matches!(
         record.state,
@@ -145,7 +145,7 @@ fn settle(record: &mut Record, runtime: &Runtime) -> bool {
 }
 
 /// Deletes what no record knows, which was never acknowledged, and what is no longer the truth.
-async fn remove_leftovers(dir: &DataDir, runtime: &Runtime, sandboxes: &[Record], snapshots: &[snapshot::Record]) {
+async fn remove_leftovers(dir: &DataDir, runtime: &Backend, sandboxes: &[Record], snapshots: &[snapshot::Record]) {
     let archived = |record: &&Record| record.state == SandboxState::Archived;
     let known: HashSet<&str> = sandboxes.iter().map(|record| record.id.as_str()).collect();
     let packed: HashSet<String> =
@@ -162,9 +162,7 @@ async fn remove_leftovers(dir: &DataDir, runtime: &Runtime, sandboxes: &[Record]
     }
     for name in names_in(&runtime.archives()) {
         if !packed.contains(&name) {
-            let path = runtime.archives().join(&name);
-            let gone = std::fs::remove_file(&path);
-            removed(&name, gone);
+            removed(&name, runtime.delete_folder(&runtime.archives().join(&name)).await);
         }
     }
     let known: HashSet<&str> = snapshots.iter().map(|record| record.id.as_str()).collect();

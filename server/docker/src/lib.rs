@@ -1,1 +1,174 @@
 //! Sandboxes made by a Docker engine.
+//!
+//! A sandbox is a container whose first process is the agent ([`daytona_toolbox::container`]). What the server has to
+//! know of it lies in `{data dir}/sandboxes/{id}`, its files in the engine: in the container, and in images for
+//! snapshots, forks and archives.
+
+mod build;
+mod engine;
+mod image;
+mod lease;
+mod run;
+mod state;
+mod stored;
+mod volume;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use daytona_runtime::{Exited, Probe, RuntimeError};
+use tokio::sync::{mpsc, watch};
+
+pub use build::Build;
+
+/// What the operator has to say about the engine's sandboxes.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The image of sandboxes that are made without one.
+    pub image: Option<String>,
+    /// The engine's network that they are connected to; `bridge` if none is given.
+    pub network: Option<String>,
+}
+
+/// Makes, runs and ends sandboxes; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Docker {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: bollard::Docker,
+    data_dir: PathBuf,
+    /// Names this data directory among those that use the engine.
+    name: String,
+    settings: Settings,
+    probe: Probe,
+    sockets: lease::Sockets,
+    live: Mutex<HashMap<String, Live>>,
+    exits: mpsc::UnboundedSender<Exited>,
+}
+
+/// A sandbox that was begun and is not gone yet.
+#[derive(Clone, Debug)]
+struct Live {
+    container: Option<String>,
+    /// The start succeeded; before, its end is the start's failure.
+    ready: bool,
+    stopping: bool,
+    frozen: bool,
+    /// Its end is the container's.
+    lease: Option<Arc<tokio::net::UnixStream>>,
+    /// Why it ended, once nothing of it runs any more.
+    gone: watch::Sender<Option<String>>,
+}
+
+/// The label with the data directory's name.
+const LABEL_DATA: &str = "daytona-native.data";
+/// The label with the sandbox's id.
+const LABEL_SANDBOX: &str = "daytona-native.sandbox";
+
+impl Docker {
+    /// Connects to the engine, ends what a killed predecessor has left running there and returns the runtime with the
+    /// channel of sandboxes that end by themselves.
+    pub async fn start(
+        settings: Settings,
+        data_dir: &Path,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Exited>), RuntimeError> {
+        let data_dir = std::fs::canonicalize(data_dir).map_err(io("open", data_dir))?;
+        let engine = engine::connect().await?;
+        let probe = engine::probe(&engine, &settings).await?;
+        engine::place_agent(&data_dir)?;
+        let (exits, exited) = mpsc::unbounded_channel();
+        let inner = Inner {
+            name: engine::name(&data_dir),
+            sockets: lease::Sockets::new(&data_dir)?,
+            engine,
+            data_dir,
+            settings,
+            probe,
+            live: Mutex::default(),
+            exits,
+        };
+        inner.end_leftovers().await?;
+        Ok((Self { inner: Arc::new(inner) }, exited))
+    }
+
+    /// What the engine is, and which limits hold.
+    pub fn probe(&self) -> &Probe {
+        &self.inner.probe
+    }
+
+    /// Where the server's part of a sandbox's state lies.
+    pub fn sandbox_dir(&self, id: &str) -> PathBuf {
+        self.inner.sandbox_dir(id)
+    }
+
+    /// Ids of the sandboxes that run.
+    pub fn running(&self) -> Vec<String> {
+        self.inner.live().keys().cloned().collect()
+    }
+}
+
+impl Inner {
+    fn live(&self) -> MutexGuard<'_, HashMap<String, Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sandbox_dir(&self, id: &str) -> PathBuf {
+        self.data_dir.join("sandboxes").join(id)
+    }
+
+    /// A running sandbox and its container.
+    fn get(&self, id: &str) -> Result<(Live, String), RuntimeError> {
+        let live = self.live().get(id).cloned();
+        let found = live.and_then(|live| Some((live.clone(), live.container?)));
+        found.ok_or_else(|| RuntimeError::NotFound { id: id.to_owned() })
+    }
+}
+
+fn check_id(id: &str) -> Result<(), RuntimeError> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if (1..=64).contains(&id.len()) && !id.starts_with('.') && id.chars().all(fine) {
+        return Ok(());
+    }
+    Err(RuntimeError::Invalid(format!("{id:?} is not a sandbox id")))
+}
+
+/// A failed file operation.
+fn io(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> RuntimeError {
+    let what = format!("{what} {}", path.display());
+    move |source| RuntimeError::Io { what, source }
+}
+
+/// What the engine could not do.
+fn failed(what: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> RuntimeError {
+    let what = what.into();
+    move |error| RuntimeError::Io {
+        what: format!("Docker could not {what}"),
+        source: std::io::Error::other(match error {
+            bollard::errors::Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+            bollard::errors::Error::RequestTimeoutError => "the engine does not answer".to_owned(),
+            bollard::errors::Error::DockerStreamError { error } => error.trim().to_owned(),
+            error => error.to_string(),
+        }),
+    }
+}
+
+/// Whether the engine has no such thing.
+fn is_missing(error: &bollard::errors::Error) -> bool {
+    status(error) == Some(404)
+}
+
+/// Whether it is so already.
+fn is_done(error: &bollard::errors::Error) -> bool {
+    status(error) == Some(304)
+}
+
+fn status(error: &bollard::errors::Error) -> Option<u16> {
+    match error {
+        bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}

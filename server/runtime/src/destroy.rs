@@ -13,7 +13,7 @@ use rustix::io::Errno;
 ///
 /// Folders without permissions are made accessible, links are not followed, and the depth of the
 /// tree does not matter: what is nested is moved up first.
-pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+pub fn remove_tree(path: &Path) -> io::Result<()> {
     let root = match open_dir(CWD, path) {
         Ok(root) => root,
         Err(Errno::NOENT) => return Ok(()),

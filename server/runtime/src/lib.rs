@@ -30,6 +30,7 @@ mod sys;
 mod types;
 mod volumes;
 
+pub use destroy::remove_tree;
 pub use error::RuntimeError;
 pub use launcher::{Launcher, launcher_main, spawn_launcher};
 pub use runtime::Runtime;
@@ -44,7 +45,7 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// A name nobody has chosen before.
-fn random_name() -> String {
+pub fn random_name() -> String {
     let mut bytes = [0; 8];
     // Without randomness the process and the time have to do.
     if getrandom::fill(&mut bytes).is_err() {

@@ -34,6 +34,9 @@ pub(crate) enum Mode {
 /// Chooses the runtime.
 pub(crate) async fn choose(inner: &Arc<Inner>, choice: RuntimeChoice) -> Result<(Probe, Mode), RuntimeError> {
     let mut reason = "it was asked for".to_owned();
+    if choice == RuntimeChoice::Docker {
+        return Err(RuntimeError::Invalid("containers are not made here".to_owned()));
+    }
     if choice != RuntimeChoice::Process {
         match isolated(inner).await {
             Ok(found) => return Ok(found),

@@ -23,6 +23,8 @@ pub enum RuntimeChoice {
     Ns,
     /// Plain processes without isolation.
     Process,
+    /// Containers of a Docker engine; made elsewhere than in this crate.
+    Docker,
 }
 
 impl FromStr for RuntimeChoice {
@@ -33,7 +35,8 @@ impl FromStr for RuntimeChoice {
             "auto" => Ok(Self::Auto),
             "ns" => Ok(Self::Ns),
             "process" => Ok(Self::Process),
-            _ => Err(RuntimeError::Invalid(format!("unknown runtime {text:?}: use auto, ns or process"))),
+            "docker" => Ok(Self::Docker),
+            _ => Err(RuntimeError::Invalid(format!("unknown runtime {text:?}: use auto, ns, process or docker"))),
         }
     }
 }
@@ -44,6 +47,7 @@ impl fmt::Display for RuntimeChoice {
             Self::Auto => "auto",
             Self::Ns => "ns",
             Self::Process => "process",
+            Self::Docker => "docker",
         })
     }
 }
@@ -56,6 +60,8 @@ pub enum RuntimeKind {
     Ns,
     /// Plain processes of the server's user: no isolation.
     Process,
+    /// Containers of a Docker engine.
+    Docker,
 }
 
 impl fmt::Display for RuntimeKind {
@@ -63,6 +69,7 @@ impl fmt::Display for RuntimeKind {
         f.write_str(match self {
             Self::Ns => "ns",
             Self::Process => "process",
+            Self::Docker => "docker",
         })
     }
 }

@@ -256,7 +256,12 @@ fn user(app: &App, user: Option<String>, snapshot: Option<&Snapshot>) -> ApiResu
                 record.name, record.user
             )));
         }
-        return Ok(record.user.clone());
+        // An image knows its users.
+        let user = user.filter(|_| record.runtime == RuntimeKind::Docker);
+        return Ok(user.unwrap_or_else(|| record.user.clone()));
+    }
+    if app.runtime.kind() == RuntimeKind::Docker {
+        return Ok(user.unwrap_or_default());
     }
     match user {
         None => Ok("daytona".to_owned()),

@@ -60,8 +60,12 @@ impl App {
                 let what = if lists { "networkAllowList, domainAllowList" } else { "networkBlockAll" };
                 refuse(what, "; run it with --runtime ns where the machine allows that")
             }
-            RuntimeKind::Ns if lists => refuse("networkAllowList, domainAllowList", "; networkBlockAll works"),
-            RuntimeKind::Ns if running.is_some_and(|before| before.network_block_all != record.network_block_all) => {
+            RuntimeKind::Ns | RuntimeKind::Docker if lists => {
+                refuse("networkAllowList, domainAllowList", "; networkBlockAll works")
+            }
+            RuntimeKind::Ns | RuntimeKind::Docker
+                if running.is_some_and(|before| before.network_block_all != record.network_block_all) =>
+            {
                 refuse("networkBlockAll", "; stop the sandbox, change it, and start it again")
             }
             _ => Ok(()),

@@ -7,6 +7,7 @@
 mod body;
 mod chart;
 mod code;
+pub mod container;
 mod environment;
 mod error;
 mod exec_stream;

@@ -31,6 +31,7 @@ impl World {
         let choice = match kind {
             RuntimeKind::Ns => RuntimeChoice::Ns,
             RuntimeKind::Process => RuntimeChoice::Process,
+            RuntimeKind::Docker => RuntimeChoice::Docker,
         };
         let (runtime, exits) = Runtime::start(launcher, choice, data.path()).await?;
         Ok(Self { runtime, exits, data, launcher: pid })

@@ -1,0 +1,140 @@
+//! Images: pulled, made of containers, removed.
+
+use std::collections::HashMap;
+
+use bollard::models::{ContainerConfig, ImageInspect};
+use bollard::query_parameters::{
+    CommitContainerOptionsBuilder, CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
+    TagImageOptionsBuilder,
+};
+use daytona_runtime::RuntimeError;
+use futures_util::StreamExt as _;
+
+use crate::state::State;
+use crate::{Docker, Inner, failed, is_missing, status};
+
+/// Programs that end at once without a terminal: an image that runs one of them runs nothing.
+const SHELLS: [&str; 6] = ["sh", "bash", "ash", "zsh", "python3", "node"];
+
+impl Docker {
+    /// Has the engine fetch an image that it does not have, and tells `log` line by line how that goes.
+    pub async fn pull(&self, image: &str, log: impl FnMut(&str)) -> Result<(), RuntimeError> {
+        self.inner.pull(image, log).await
+    }
+}
+
+impl Inner {
+    /// The state of a sandbox that is made without an image.
+    pub(crate) async fn default_state(&self) -> Result<State, RuntimeError> {
+        let Some(image) = &self.settings.image else {
+            return Err(RuntimeError::Unsupported {
+                op: "a sandbox without an image",
+                reason: "the docker runtime has no view of this machine to make it of: create it with image=..., or \
+                         start the server with --docker-image IMAGE"
+                    .to_owned(),
+            });
+        };
+        if self.image(image).await?.is_none() {
+            self.pull(image, |_| {}).await?;
+        }
+        self.state_of(image, false).await
+    }
+
+    /// The state of a sandbox that begins with an image which the engine has.
+    pub(crate) async fn state_of(&self, image: &str, own: bool) -> Result<State, RuntimeError> {
+        let Some(found) = self.image(image).await? else {
+            return Err(RuntimeError::Invalid(format!("the Docker engine has no image {image}")));
+        };
+        let size = u64::try_from(found.size.unwrap_or(0)).unwrap_or(0);
+        let config = found.config.unwrap_or_default();
+        let mut command = config.entrypoint.unwrap_or_default();
+        command.extend(config.cmd.unwrap_or_default());
+        let shell = |program: &String| SHELLS.contains(&program.rsplit('/').next().unwrap_or_default());
+        let idle = command.is_empty() || (command.len() == 1 && command.first().is_some_and(shell));
+        Ok(State { image: image.to_owned(), own, entrypoint: (!idle).then_some(command), size, container: None })
+    }
+
+    pub(crate) async fn image(&self, image: &str) -> Result<Option<ImageInspect>, RuntimeError> {
+        match self.engine.inspect_image(image).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(failed(format!("find the image {image}"))(error)),
+        }
+    }
+
+    async fn pull(&self, image: &str, mut log: impl FnMut(&str)) -> Result<(), RuntimeError> {
+        // Without a tag the engine would fetch all of them.
+        let (name, tag) = match image.split_once('@') {
+            Some(_) => (image, ""),
+            None => match image.rsplit_once(':') {
+                Some((name, tag)) if !tag.contains('/') => (name, tag),
+                _ => (image, "latest"),
+            },
+        };
+        let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
+        let mut progress = std::pin::pin!(self.engine.create_image(Some(options), None, None));
+        let mut said = HashMap::new();
+        while let Some(step) = progress.next().await {
+            let step = step.map_err(failed(format!("pull {image}")))?;
+            if let Some(message) = step.error_detail.and_then(|detail| detail.message) {
+                return Err(failed(format!("pull {image}"))(bollard::errors::Error::DockerStreamError {
+                    error: message,
+                }));
+            }
+            let Some(status) = step.status else { continue };
+            let line = match &step.id {
+                Some(id) => format!("{id}: {status}"),
+                None => status.clone(),
+            };
+            // A download says the same for every piece of it.
+            if said.insert(step.id, status.clone()).as_ref() != Some(&status) {
+                log(&line);
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of an image of this server's own.
+    pub(crate) fn own_image(&self, tag: &str) -> String {
+        format!("daytona-native/{}:{tag}", self.name)
+    }
+
+    /// Makes an image of what a container has stored.
+    pub(crate) async fn commit(&self, container: &str, tag: &str) -> Result<String, RuntimeError> {
+        let repo = format!("daytona-native/{}", self.name);
+        let options = CommitContainerOptionsBuilder::new().container(container).repo(&repo).tag(tag).build();
+        let made = self.engine.commit_container(options, ContainerConfig::default()).await;
+        made.map_err(failed("make an image of the container"))?;
+        Ok(self.own_image(tag))
+    }
+
+    /// Gives an image of this server's another name.
+    pub(crate) async fn tag(&self, image: &str, tag: &str) -> Result<String, RuntimeError> {
+        let repo = format!("daytona-native/{}", self.name);
+        let options = TagImageOptionsBuilder::new().repo(&repo).tag(tag).build();
+        self.engine.tag_image(image, Some(options)).await.map_err(failed(format!("name the image {image}")))?;
+        Ok(self.own_image(tag))
+    }
+
+    /// Removes the name of an image, and the image where nothing is left that needs it.
+    pub(crate) async fn remove_image(&self, image: &str) {
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        match self.engine.remove_image(image, Some(options), None).await {
+            Ok(_) => {}
+            Err(error) if matches!(status(&error), Some(404 | 409)) => {}
+            Err(error) => tracing::warn!(image, %error, "an image could not be removed"),
+        }
+    }
+
+    /// Removes images without a name that were made here and are not needed any more.
+    pub(crate) async fn sweep_images(&self) {
+        let mut filters = self.own();
+        filters.insert("dangling".to_owned(), vec!["true".to_owned()]);
+        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+        for image in self.engine.list_images(Some(options)).await.unwrap_or_default() {
+            // What a container or another image needs stays.
+            let options = RemoveImageOptionsBuilder::new().build();
+            let _ = self.engine.remove_image(&image.id, Some(options), None).await;
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Volumes: folders beneath the data directory that containers mount.
+
+use std::fs::{self, Permissions};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use daytona_runtime::{RuntimeError, VolumeMount};
+use rustix::fs::{CWD, Mode, OFlags, fchmod, fstat, mkdirat, openat};
+use rustix::io::Errno;
+
+use crate::state::make_folder;
+use crate::{Docker, check_id, io};
+
+/// What a container is to see of a volume.
+pub(crate) struct Source {
+    /// The folder on the host.
+    pub(crate) host: String,
+    /// The path in the container.
+    pub(crate) path: String,
+    /// Device and inode of the folder: a link that is put in its place meanwhile leads elsewhere.
+    pub(crate) identity: (u64, u64),
+}
+
+fn folder(data_dir: &Path, id: &str) -> Result<PathBuf, RuntimeError> {
+    check_id(id)?;
+    Ok(data_dir.join("volumes").join(id))
+}
+
+impl Docker {
+    /// Makes the folder of a volume, which every user of a container may write to. `id` is as a sandbox's.
+    pub async fn create_volume(&self, id: &str) -> Result<(), RuntimeError> {
+        let path = folder(&self.inner.data_dir, id)?;
+        crate::run::blocking(move || {
+            make_folder(path.parent().unwrap_or(&path))
+                .and_then(|()| fs::create_dir(&path))
+                .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o777)))
+                .map_err(io("make", &path))
+        })
+        .await
+    }
+
+    /// Deletes the folder of a volume and all in it. No running sandbox may have it. One that is not there is fine.
+    pub async fn delete_volume(&self, id: &str) -> Result<(), RuntimeError> {
+        let path = folder(&self.inner.data_dir, id)?;
+        self.delete_folder(&path).await
+    }
+}
+
+impl Source {
+    /// Looks at the folder without following links, and makes what is missing of its subpath.
+    pub(crate) fn open(data_dir: &Path, volume: &VolumeMount) -> Result<Self, RuntimeError> {
+        let root = folder(data_dir, &volume.volume)?;
+        let mut host = root.clone();
+        let mut open = step(CWD, &root, false)
+            .map_err(|_| RuntimeError::Invalid(format!("there is no volume {}", volume.volume)))?;
+        for name in volume.subpath.iter().flat_map(|path| path.split('/')).filter(|name| !name.is_empty()) {
+            if matches!(name, "." | "..") {
+                return Err(RuntimeError::Invalid(format!("the subpath of volume {} leads out of it", volume.volume)));
+            }
+            host.push(name);
+            open = step(&open, Path::new(name), true).map_err(|error| {
+                RuntimeError::Invalid(format!(
+                    "the subpath {:?} of volume {} cannot be mounted: {error}; it has to be folders, not links",
+                    volume.subpath.as_deref().unwrap_or_default(),
+                    volume.volume
+                ))
+            })?;
+        }
+        let found = fstat(&open).map_err(|error| io("look at", &host)(error.into()))?;
+        Ok(Self {
+            host: host.to_string_lossy().into_owned(),
+            path: volume.path.clone(),
+            identity: (found.st_dev, found.st_ino),
+        })
+    }
+}
+
+fn step(at: impl std::os::fd::AsFd, name: &Path, make: bool) -> Result<OwnedFd, Errno> {
+    let at = at.as_fd();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(at, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) if make => {
+            mkdirat(at, name, Mode::from_raw_mode(0o777))?;
+            let made = openat(at, name, flags, Mode::empty())?;
+            // Whatever the umask is.
+            fchmod(&made, Mode::from_raw_mode(0o777))?;
+            Ok(made)
+        }
+        result => result,
+    }
+}

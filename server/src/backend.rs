@@ -1,0 +1,111 @@
+//! What makes the sandboxes: this machine's own runtime, or a Docker engine.
+
+use std::path::{Path, PathBuf};
+
+use daytona_docker::{Docker, Settings};
+use daytona_runtime::{
+    Exited, Launcher, Probe, Runtime, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, Started, Stats,
+};
+use tokio::sync::mpsc;
+
+/// Makes, runs and ends sandboxes; cheap to clone. Its methods are those of [`Runtime`].
+#[derive(Clone, Debug)]
+pub(crate) enum Backend {
+    Own(Runtime),
+    Docker(Docker),
+}
+
+/// Methods of both, with the same parameters.
+macro_rules! both {
+    ($($(#[$meta:meta])* async fn $name:ident(&self $(, $argument:ident: $type:ty)*) -> $result:ty;)*) => {
+        impl Backend {
+            $(
+                $(#[$meta])*
+                pub(crate) async fn $name(&self $(, $argument: $type)*) -> $result {
+                    match self {
+                        Self::Own(runtime) => runtime.$name($($argument),*).await,
+                        Self::Docker(docker) => docker.$name($($argument),*).await,
+                    }
+                }
+            )*
+        }
+    };
+}
+
+both! {
+    async fn create(&self, spec: SandboxSpec) -> Result<Started, RuntimeError>;
+    async fn stop(&self, id: &str, force: bool) -> Result<(), RuntimeError>;
+    async fn freeze(&self, id: &str, frozen: bool) -> Result<(), RuntimeError>;
+    async fn destroy(&self, id: &str) -> Result<(), RuntimeError>;
+    async fn resize(&self, id: &str, cpu: Option<f64>, memory_gib: Option<f64>) -> Result<(), RuntimeError>;
+    async fn usage(&self, id: &str, disk: bool) -> Result<Stats, RuntimeError>;
+    async fn shutdown(&self) -> ();
+    async fn snapshot(&self, id: &str, dest: &Path) -> Result<(), RuntimeError>;
+    async fn adopt(&self, from: &Path, id: &str) -> Result<(), RuntimeError>;
+    async fn copy(&self, id: &str, new: &str) -> Result<(), RuntimeError>;
+    async fn pack(&self, id: &str) -> Result<(), RuntimeError>;
+    async fn unpack(&self, id: &str) -> Result<(), RuntimeError>;
+    async fn delete_archive(&self, id: &str) -> Result<(), RuntimeError>;
+    async fn delete_stored(&self, id: &str) -> Result<(), RuntimeError>;
+    async fn delete_folder(&self, dir: &Path) -> Result<(), RuntimeError>;
+    async fn size_of(&self, dir: &Path) -> Result<u64, RuntimeError>;
+    async fn create_volume(&self, id: &str) -> Result<(), RuntimeError>;
+    async fn delete_volume(&self, id: &str) -> Result<(), RuntimeError>;
+}
+
+impl Backend {
+    /// Tries what was chosen; the launcher is not needed for containers.
+    pub(crate) async fn start(
+        launcher: Launcher,
+        choice: RuntimeChoice,
+        docker: Settings,
+        data_dir: &Path,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Exited>), RuntimeError> {
+        if choice == RuntimeChoice::Docker {
+            drop(launcher);
+            let (docker, exits) = Docker::start(docker, data_dir).await?;
+            return Ok((Self::Docker(docker), exits));
+        }
+        let (runtime, exits) = Runtime::start(launcher, choice, data_dir).await?;
+        Ok((Self::Own(runtime), exits))
+    }
+
+    pub(crate) fn kind(&self) -> RuntimeKind {
+        self.probe().kind
+    }
+
+    pub(crate) fn probe(&self) -> &Probe {
+        match self {
+            Self::Own(runtime) => runtime.probe(),
+            Self::Docker(docker) => docker.probe(),
+        }
+    }
+
+    pub(crate) fn running(&self) -> Vec<String> {
+        match self {
+            Self::Own(runtime) => runtime.running(),
+            Self::Docker(docker) => docker.running(),
+        }
+    }
+
+    pub(crate) fn sandbox_dir(&self, id: &str) -> PathBuf {
+        match self {
+            Self::Own(runtime) => runtime.sandbox_dir(id),
+            Self::Docker(docker) => docker.sandbox_dir(id),
+        }
+    }
+
+    pub(crate) fn archives(&self) -> PathBuf {
+        match self {
+            Self::Own(runtime) => runtime.archives(),
+            Self::Docker(docker) => docker.archives(),
+        }
+    }
+
+    pub(crate) fn archive_file(&self, id: &str) -> PathBuf {
+        match self {
+            Self::Own(runtime) => runtime.archive_file(id),
+            Self::Docker(docker) => docker.archive_file(id),
+        }
+    }
+}
