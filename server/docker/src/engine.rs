@@ -116,7 +116,7 @@ fn limits(info: &SystemInfo) -> Limits {
 /// A short name for a data directory.
 pub(crate) fn name(data_dir: &Path) -> String {
     let digest = Sha256::digest(data_dir.as_os_str().as_bytes());
-    digest[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:012x}", digest[..6].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 /// Where the agent's program lies in a data directory: containers mount it from there when they start again.

@@ -54,15 +54,14 @@ impl Docker {
     pub async fn freeze(&self, id: &str, frozen: bool) -> Result<(), RuntimeError> {
         let (_, container) = self.inner.get(id)?;
         let engine = &self.inner.engine;
-        let result = match frozen {
-            true => engine.pause_container(&container).await,
-            false => engine.unpause_container(&container).await,
-        };
+        let result =
+            if frozen { engine.pause_container(&container).await } else { engine.unpause_container(&container).await };
         if let Err(error) = result {
             let gone = matches!(status(&error), Some(404 | 409 | 500)) && !self.inner.runs(&container).await;
-            return Err(match gone {
-                true => RuntimeError::NotFound { id: id.to_owned() },
-                false => failed(if frozen { "pause the container" } else { "continue the container" })(error),
+            return Err(if gone {
+                RuntimeError::NotFound { id: id.to_owned() }
+            } else {
+                failed(if frozen { "pause the container" } else { "continue the container" })(error)
             });
         }
         if let Some(live) = self.inner.live().get_mut(id) {
@@ -88,13 +87,12 @@ impl Docker {
         let details = memory.stats.unwrap_or_default();
         let cache = ["total_cache", "cache", "file"].iter().find_map(|name| details.get(*name).copied());
         let cpu = stats.cpu_stats.and_then(|cpu| cpu.cpu_usage).and_then(|usage| usage.total_usage);
-        let disk_bytes = match disk {
-            true => {
-                let sizes = InspectContainerOptionsBuilder::new().size(true).build();
-                let found = engine.inspect_container(&container, Some(sizes)).await;
-                found.map_err(failed("measure the container"))?.size_rw.unwrap_or(0)
-            }
-            false => 0,
+        let disk_bytes = if disk {
+            let sizes = InspectContainerOptionsBuilder::new().size(true).build();
+            let found = engine.inspect_container(&container, Some(sizes)).await;
+            found.map_err(failed("measure the container"))?.size_rw.unwrap_or(0)
+        } else {
+            0
         };
         Ok(Stats {
             memory_bytes: memory.usage.unwrap_or(0),

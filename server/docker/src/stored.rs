@@ -91,7 +91,8 @@ impl Docker {
 
     /// Bytes that what a folder of the data directory notes takes on disk.
     pub async fn size_of(&self, dir: &Path) -> Result<u64, RuntimeError> {
-        Ok(State::read(dir)?.map_or(0, |state| state.size))
+        let dir = dir.to_owned();
+        blocking(move || Ok(State::read(&dir)?.map_or(0, |state| state.size))).await
     }
 
     /// Where sandboxes are packed away.

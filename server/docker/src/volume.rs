@@ -76,11 +76,11 @@ impl Source {
     }
 }
 
-fn step(at: impl std::os::fd::AsFd, name: &Path, make: bool) -> Result<OwnedFd, Errno> {
+fn step(at: impl std::os::fd::AsFd, name: &Path, missing_too: bool) -> Result<OwnedFd, Errno> {
     let at = at.as_fd();
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(at, name, flags, Mode::empty()) {
-        Err(Errno::NOENT) if make => {
+        Err(Errno::NOENT) if missing_too => {
             mkdirat(at, name, Mode::from_raw_mode(0o777))?;
             let made = openat(at, name, flags, Mode::empty())?;
             // Whatever the umask is.
