@@ -153,6 +153,7 @@ impl Inner {
             network: spec.network,
             volumes: sources.iter().map(|source| (source.host.clone(), source.path.clone())).collect(),
         };
+        let waiting = Waiting::new(&dir.join("run"))?;
         let container = self.container(spec, &mut state, shape, &dir).await?;
         let order = Order {
             sandbox_id: spec.id.clone(),
@@ -162,7 +163,6 @@ impl Inner {
             version: spec.version.clone(),
             volumes: spec.volumes.iter().map(|volume| volume.path.clone()).collect(),
         };
-        let waiting = Waiting::new(&dir.join("run"))?;
         let (listener, socket) = self.sockets.bind(&spec.id)?;
         let mut ended = match self.live().get_mut(&spec.id) {
             Some(live) if !live.stopping => {
