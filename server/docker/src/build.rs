@@ -1,14 +1,15 @@
 //! Images built by the engine.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self as stdio, Read as _};
 use std::path::{Path, PathBuf};
 
-use bollard::query_parameters::BuildImageOptionsBuilder;
+use bollard::query_parameters::{BuildImageOptionsBuilder, ListImagesOptionsBuilder};
 use bytes::Bytes;
 use daytona_runtime::RuntimeError;
 use futures_util::StreamExt as _;
 
+use crate::image::idle;
 use crate::run::random;
 use crate::{Docker, LABEL_DATA, failed, io};
 
@@ -23,46 +24,86 @@ pub struct Build {
 
 /// The name of the Dockerfile among the files of the contexts.
 const DOCKERFILE: &str = ".daytona.Dockerfile";
+/// How tags of built images begin.
+const BUILT: &str = "build-";
 /// Bytes of the context that are sent at once.
 const PIECE: usize = 256 << 10;
 
+/// An image that the engine has.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Its name.
+    pub name: String,
+    /// The user it names.
+    pub user: Option<String>,
+    /// What it runs.
+    pub command: Vec<String>,
+    /// Bytes.
+    pub size: u64,
+}
+
 impl Docker {
-    /// Has the engine build an image and notes it in the new folder `dest`; `log` gets the output as it comes.
+    /// Has the engine build an image; `log` gets the output as it comes.
     ///
-    /// The engine's own cache makes an equal build quick. Dropping the future ends the build.
-    pub async fn build(
-        &self,
-        build: &Build,
-        dest: &Path,
-        mut log: impl FnMut(&str) + Send,
-    ) -> Result<(), RuntimeError> {
-        let context = tempfile(&self.inner.data_dir, build).await?;
-        let tag = format!("build-{}", random());
-        let name = self.inner.own_image(&tag);
-        let labels = std::collections::HashMap::from([(LABEL_DATA.to_owned(), self.inner.name.clone())]);
-        let network = self.inner.settings.network.as_deref().unwrap_or("default");
-        let network = if network == "bridge" { "default" } else { network };
+    /// The engine's own cache makes an equal build quick, with the same image as its result. Dropping the future ends
+    /// the build.
+    pub async fn build(&self, build: &Build, mut log: impl FnMut(&str) + Send) -> Result<Image, RuntimeError> {
+        let inner = &self.inner;
+        let context = tempfile(&inner.data_dir, build).await?;
+        let labels = HashMap::from([(LABEL_DATA.to_owned(), inner.name.clone())]);
+        // What a sandbox may reach, its build may.
+        let network = inner.settings.network.as_deref().filter(|network| *network != "bridge").unwrap_or("default");
         let options = BuildImageOptionsBuilder::new()
             .dockerfile(DOCKERFILE)
-            .t(&name)
             .labels(&labels)
             .networkmode(network)
             .rm(true)
             .forcerm(true)
             .build();
         let body = bollard::body_try_stream(pieces(context));
-        let mut steps = std::pin::pin!(self.inner.engine.build_image(options, None, Some(body)));
+        let mut steps = std::pin::pin!(inner.engine.build_image(options, None, Some(body)));
+        let broken = |error| failed("build the image")(bollard::errors::Error::DockerStreamError { error });
+        let mut id = None;
         while let Some(step) = steps.next().await {
             let step = step.map_err(failed("build the image"))?;
             if let Some(detail) = step.error_detail {
-                let error = detail.message.unwrap_or_default();
-                return Err(failed("build the image")(bollard::errors::Error::DockerStreamError { error }));
+                return Err(broken(detail.message.unwrap_or_default()));
             }
-            if let Some(text) = step.stream.or_else(|| step.status.map(|status| format!("{status}\n"))) {
+            id = step.aux.and_then(|image| image.id).or(id);
+            if let Some(text) = step.stream {
                 log(&text);
             }
         }
-        self.inner.state_of(&name, true).await?.write(dest)
+        let id = id.ok_or_else(|| broken("the engine does not name the image that it has built".to_owned()))?;
+        let short: String = id.trim_start_matches("sha256:").chars().take(24).collect();
+        let name = inner.tag(&id, &format!("{BUILT}{short}")).await?;
+        let found = inner.image(&name).await?.ok_or_else(|| broken("the image is gone".to_owned()))?;
+        let size = u64::try_from(found.size.unwrap_or(0)).unwrap_or(0);
+        let config = found.config.unwrap_or_default();
+        let user = config.user.filter(|user| !user.is_empty());
+        let command = [config.entrypoint, config.cmd].into_iter().flatten().flatten().collect();
+        Ok(Image { name, user, command, size })
+    }
+
+    /// Notes that a new sandbox begins with an image, and what it runs.
+    pub async fn begin(&self, image: &str, command: &[String], id: &str) -> Result<(), RuntimeError> {
+        crate::check_id(id)?;
+        let mut state = self.inner.state_of(image, false).await?;
+        state.entrypoint = (!idle(command)).then(|| command.to_vec());
+        state.write(&self.inner.sandbox_dir(id))
+    }
+
+    /// Removes what was built and is not among these.
+    pub async fn keep_built(&self, names: &HashSet<&str>) {
+        let options = ListImagesOptionsBuilder::new().filters(&self.inner.own()).build();
+        let prefix = self.inner.own_image(BUILT);
+        for image in self.inner.engine.list_images(Some(options)).await.unwrap_or_default() {
+            for name in image.repo_tags.iter().filter(|name| name.starts_with(&prefix)) {
+                if !names.contains(name.as_str()) {
+                    self.inner.remove_image(name).await;
+                }
+            }
+        }
     }
 }
 

@@ -16,6 +16,12 @@ use crate::{Docker, Inner, failed, is_missing, status};
 /// Programs that end at once without a terminal: an image that runs one of them runs nothing.
 const SHELLS: [&str; 6] = ["sh", "bash", "ash", "zsh", "python3", "node"];
 
+/// Whether a command ends at once without a terminal.
+pub(crate) fn idle(command: &[String]) -> bool {
+    let shell = |program: &String| SHELLS.contains(&program.rsplit('/').next().unwrap_or_default());
+    command.is_empty() || (command.len() == 1 && command.first().is_some_and(shell))
+}
+
 impl Docker {
     /// Has the engine fetch an image that it does not have, and tells `log` line by line how that goes.
     pub async fn pull(&self, image: &str, log: impl FnMut(&str)) -> Result<(), RuntimeError> {
@@ -49,9 +55,8 @@ impl Inner {
         let config = found.config.unwrap_or_default();
         let mut command = config.entrypoint.unwrap_or_default();
         command.extend(config.cmd.unwrap_or_default());
-        let shell = |program: &String| SHELLS.contains(&program.rsplit('/').next().unwrap_or_default());
-        let idle = command.is_empty() || (command.len() == 1 && command.first().is_some_and(shell));
-        Ok(State { image: image.to_owned(), own, entrypoint: (!idle).then_some(command), size, container: None })
+        let entrypoint = (!idle(&command)).then_some(command);
+        Ok(State { image: image.to_owned(), own, entrypoint, size, container: None })
     }
 
     pub(crate) async fn image(&self, image: &str) -> Result<Option<ImageInspect>, RuntimeError> {

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use daytona_runtime::{Exited, Probe, RuntimeError};
 use tokio::sync::{mpsc, watch};
 
-pub use build::Build;
+pub use build::{Build, Image};
 
 /// What the operator has to say about the engine's sandboxes.
 #[derive(Clone, Debug, Default)]

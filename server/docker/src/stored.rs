@@ -20,7 +20,7 @@ impl Docker {
         self.inner.copied(id, &format!("snapshot-{}", random())).await?.write(dest)
     }
 
-    /// Notes that a new sandbox begins with what [`Docker::snapshot`] or [`Docker::build`] has noted.
+    /// Notes that a new sandbox begins with what [`Docker::snapshot`] has noted.
     pub async fn adopt(&self, from: &Path, id: &str) -> Result<(), RuntimeError> {
         check_id(id)?;
         let missing = || io("copy from", from)(std::io::ErrorKind::NotFound.into());
