@@ -10,6 +10,12 @@ pub(crate) struct Root {
     /// This machine's own programs, in the place of an image.
     #[serde(default)]
     pub(crate) host: bool,
+    /// The image's name in a Docker engine.
+    #[serde(default)]
+    pub(crate) docker: Option<String>,
+    /// Bytes, where an engine has told.
+    #[serde(default)]
+    pub(crate) size: u64,
     /// Digests of its layers, lowest first.
     #[serde(default)]
     pub(crate) layers: Vec<String>,

@@ -19,6 +19,7 @@ use daytona_runtime::{RuntimeError, RuntimeKind, SandboxSpec, Started};
 use daytona_wire::sandbox::SandboxState;
 
 use crate::App;
+use crate::backend::Backend;
 use crate::error::{ApiError, ApiResult, code};
 use crate::network::{self, Gateway, Policy};
 use crate::record::{DAEMON_VERSION, Desired, Record};
@@ -261,6 +262,10 @@ impl App {
                 self.runtime.adopt(&snapshot.dir, &sandbox.id).await?;
             }
             self.snapshot_used(&snapshot);
+        }
+        if let Backend::Docker(docker) = &self.runtime {
+            let record = sandbox.record().clone();
+            self.begin_in_docker(docker, &record).await?;
         }
         self.run(spec, policy).await
     }

@@ -52,6 +52,10 @@ pub(crate) async fn load(
         store.put_all(changed).stored().await.map_err(fail)?;
     }
     remove_leftovers(dir, runtime, &records, &snapshots).await;
+    if let Backend::Docker(docker) = runtime {
+        let images = records.iter().map(|record| &record.image).chain(snapshots.iter().map(|snapshot| &snapshot.image));
+        docker.keep_built(&images.flatten().filter_map(|image| image.docker.as_deref()).collect()).await;
+    }
     let events = Events::new();
     let api_keys = Rows::new(api_keys);
     crate::api_key::accept(&api_keys, key.known());

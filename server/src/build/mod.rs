@@ -3,6 +3,7 @@
 //! A build runs in a task of its own. It belongs to the sandbox or the snapshot that it is for, whose id names its
 //! log, and ends with it.
 
+mod docker;
 mod host;
 pub(crate) mod log;
 
@@ -17,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 
 use self::log::{BuildLog, BuildLogs};
 use crate::App;
+use crate::backend::Backend;
 use crate::error::{ApiError, ApiResult, code};
 use crate::image::Root;
 use crate::record::{Build, Desired};
@@ -211,14 +213,17 @@ impl App {
     }
 
     async fn root_of(self: &Arc<Self>, build: &Build, log: &BuildLog) -> Result<Root, String> {
+        if let Backend::Docker(docker) = &self.runtime {
+            return self.docker_root(docker, build, log).await;
+        }
         if self.images.host_fallback {
             return self.host_root(build, log).await;
         }
         Err(NO_BUILDER.to_owned())
     }
 
-    pub(crate) fn size_of_root(&self, _root: &Root) -> u64 {
-        0
+    pub(crate) fn size_of_root(&self, root: &Root) -> u64 {
+        root.size
     }
 }
 
