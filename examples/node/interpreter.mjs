@@ -1,3 +1,4 @@
+// Run it: node examples/node/interpreter.mjs
 // Runs Python code that keeps its state, and shows what it raises and returns.
 // With DAYTONA_API_KEY set it runs on Daytona, else on a local server that it starts itself.
 import { Daytona } from 'daytona-native'

@@ -1,3 +1,4 @@
+// Run it: node examples/node/streaming.mjs
 // Runs commands whose output comes while they run, and answers one that asks.
 // With DAYTONA_API_KEY set it runs on Daytona, else on a local server that it starts itself.
 import { Daytona } from 'daytona-native'

@@ -1,3 +1,4 @@
+// Run it: node examples/node/terminal.mjs
 // Types into a terminal of a sandbox, leaves it, and comes back to it.
 // With DAYTONA_API_KEY set it runs on Daytona, else on a local server that it starts itself.
 import { Daytona } from 'daytona-native'

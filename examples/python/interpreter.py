@@ -1,3 +1,4 @@
+# Run it: python examples/python/interpreter.py
 """Runs Python code that keeps its variables from one run to the next.
 
 With DAYTONA_API_KEY set it runs on Daytona, else on a local server that it starts itself.

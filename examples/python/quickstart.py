@@ -1,3 +1,4 @@
+# Run it: python examples/python/quickstart.py
 """Creates a sandbox, runs a command and a program in it, moves files, and deletes it.
 
 With DAYTONA_API_KEY set it runs on Daytona, else on a local server that it starts itself.

@@ -1,3 +1,4 @@
+# Run it: python examples/python/quickstart_async.py
 """Runs programs in several sandboxes at once, streams a large file, and stops what takes too long.
 
 With DAYTONA_API_KEY set it runs on Daytona, else on a local server that it starts itself.

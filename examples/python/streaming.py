@@ -1,3 +1,4 @@
+# Run it: python examples/python/streaming.py
 """Follows commands while they run: output as it comes, input on the way, logs of a session.
 
 With DAYTONA_API_KEY set it runs on Daytona, else on a local server that it starts itself.

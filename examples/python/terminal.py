@@ -1,3 +1,4 @@
+# Run it: python examples/python/terminal.py
 """Types into a terminal in a sandbox, leaves it, and comes back to it.
 
 With DAYTONA_API_KEY set it runs on Daytona, else on a local server that it starts itself.

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const here = dirname(fileURLToPath(import.meta.url))
@@ -34,13 +34,14 @@ export async function install(integration) {
   for (const file of ['package.json', ...files]) await cp(join(source, file), join(target, file), { recursive: true })
 
   const bring = async (name) => {
-    await cp(join(here, name), join(folder, name))
-    return join(folder, name)
+    const program = join(folder, basename(name))
+    await cp(join(here, name), program)
+    return program
   }
   return {
     folder,
 
-    /** Runs one of the files beside this one, and gives its exit code and all it wrote. */
+    /** Runs a file, whose path starts from this one, and gives its exit code and all it wrote. */
     async run(name, { env = {}, args = [] } = {}) {
       const { NODE_TEST_CONTEXT, ...inherited } = process.env
       const child = spawn(node(), [...args, await bring(name)], {

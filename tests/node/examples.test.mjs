@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { install } from '../integrations/host.mjs'
+import { cleanEnvironment, startServer } from './support.mjs'
+
+const EXAMPLES = fileURLToPath(new URL('../../examples', import.meta.url))
+
+/** What each one prints, whatever server it runs on. */
+const PRINTED = {
+  chart: /^a line chart, Squares, with \[ 'squares' \]\nsaved as .*chart\.png\n$/,
+  data_analysis_agent: /saw: KeyError: 'revenue'[^]*ANSWER: growth in percent: \{'north': 42, 'south': 75\}\n$/,
+  ephemeral: /^made: true true\nquick\ngone with its stop\n$/,
+  fan_out: /^100 sandboxes, 20 at a time, in [\d.]+ s\n$/,
+  from_snapshot: /^sandbox 0: prepared\nsandbox 1: prepared\n$/,
+  git_workflow: /^on feature with \[ 'hello.py' \]\npushed true\nbranches: \[ 'feature', 'main' \]\n$/,
+  interpreter: /^apple 3\npear 4\nresult 7\nraised KeyError 'plum'\napart False \/tmp\n$/,
+  lifecycle: /^after stop: stopped\nafter the archive: kept\n(after pause: paused|not here: .+)\nlabels: [^]*done[^]*\ndeleted\n$/,
+  network: /^allowed: pypi.org,\*.pythonhosted.org\nexample.com is not found\nblocked: true - pypi.org is not found\nopen: true\n$/,
+  preview: /^for whoever has it, for ten minutes: http\S+\n200 <h1>Hello from a sandbox<\/h1>\n$/,
+  quickstart: /run a Python program: 42\n[^]*download to a local file: This is note three.\n[^]*delete the sandbox\n$/,
+  resources: /^has \d+ cores, \d+ GiB of memory, \d+ GiB of disk\nuses [^]*\n(not here: [^]*)?has \d+ GiB now\n$/,
+  rollouts: /^(round \d: best reward -\d+\.\d\n){5}$/,
+  sessions: /^state is kept: app in \S+\/app\n[^]*stdout: step 3\n[^]*exit code 0\nyes\ngot yes\n$/,
+  streaming: /stdout: link \.\.\.\n[^]*exit code 0\nYour name\? Hello Node\nready\n[^]*bye\nhello 1 from \/tmp\nhello 2 from \/tmp\nhello 3 from \/tmp\n$/,
+  terminal: /30 100[^]*\/tmp[^]*40 120[^]*exit code 3\n$/,
+  volumes: /^written by the first\n$/,
+}
+
+let folder
+let server
+let env
+let runtime
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'examples-'))
+  server = await startServer()
+  env = { ...cleanEnvironment(), DAYTONA_API_URL: server.url, DAYTONA_API_KEY: server.apiKey }
+  const sandbox = await server.connect().create()
+  runtime = sandbox.labels
+  await sandbox.delete()
+})
+after(async () => {
+  await server?.stop()
+  await rm(folder, { recursive: true })
+})
+
+/** What the server's runtime lacks for an example. */
+function missing(name) {
+  if (name === 'network' && !runtime['daytona-native/limits'].includes('network')) return 'sandboxes have no network of their own'
+  if (name === 'volumes' && runtime['daytona-native/runtime'] !== 'ns') return 'sandboxes have no file system of their own'
+  return false
+}
+
+async function run(program) {
+  const child = spawn(process.execPath, [program], {
+    cwd: folder,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const output = { stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr']) child[name].on('data', (piece) => (output[name] += piece))
+  const [code] = await once(child, 'close')
+  assert.equal(code, 0, output.stdout + output.stderr)
+  return output.stdout
+}
+
+test('each example is run, and says how', async () => {
+  const files = await readdir(join(EXAMPLES, 'node'))
+  assert.deepEqual(files.sort(), Object.keys(PRINTED).map((name) => `${name}.mjs`).sort())
+  for (const name of files) {
+    const text = await readFile(join(EXAMPLES, 'node', name), 'utf8')
+    assert.ok(text.startsWith(`// Run it: node examples/node/${name}\n`), name)
+  }
+})
+
+for (const [name, printed] of Object.entries(PRINTED)) {
+  test(`the example ${name}`, async (t) => {
+    const why = missing(name)
+    if (why) return t.skip(why)
+    assert.match(await run(join(EXAMPLES, 'node', `${name}.mjs`)), printed)
+    return undefined
+  })
+}
+
+test('the chart is a picture', async () => {
+  assert.deepEqual([...(await readFile(join(folder, 'chart.png'))).subarray(1, 4)], [...Buffer.from('PNG')])
+})
+
+test('the coding agent of Flue', async () => {
+  const host = await install('coding-agent')
+  const { code, output } = await host.run('../../examples/flue/coding_agent.mjs', { env })
+  assert.equal(code, 0, output)
+  assert.match(output, /Setup: [^]*npm install[^]*Coder: [^]*# pass 1\n# fail 0\n[^]*sum.js \| 2 \+-/)
+})
