@@ -3,7 +3,7 @@
 // With DAYTONA_API_KEY set it runs on Daytona, else on a local server that it starts itself.
 import { Daytona } from 'daytona-native'
 
-const port = 8000
+const port = 8080
 const ready = `for n in $(seq 200); do (: > /dev/tcp/127.0.0.1/${port}) 2>/dev/null && exit; sleep 0.05; done; exit 1`
 
 const daytona = process.env.DAYTONA_API_KEY ? new Daytona() : Daytona.local()

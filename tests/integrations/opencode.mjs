@@ -93,7 +93,7 @@ test('nothing is made before a tool is used', async () => {
 })
 
 test('a session has the files of the repository, also what is not committed', async () => {
-  assert.equal(await output('bash', { command: 'cat committed.txt; ls -A; git status --short' }), 'one\ntwo\n.git\n.gitignore\ncommitted.txt\nnew.py\n')
+  assert.equal(await output('bash', { command: 'cat committed.txt; LC_ALL=C ls -A; git status --short' }), 'one\ntwo\n.git\n.gitignore\ncommitted.txt\nnew.py\n')
   assert.match(git('status', '--short'), /^M committed.txt\n\?\? new.py$/)
   const sandbox = await workspaceOf('main')
   assert.equal(await output('bash', { command: 'hostname' }, { sessionID: 'child' }), await output('bash', { command: 'hostname' }))
@@ -176,10 +176,10 @@ test('files are read, written and changed', async () => {
   assert.equal(await output('bash', { command: 'ls; cat src/b.txt src/c.js' }), 'committed.txt\nnew.py\nsrc\nnew\nlet a = 4\nlet b = $&\n')
 
   const pixel = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII='
-  await output('bash', { command: `echo ${pixel} | base64 -d > /tmp/pixel.png` })
-  const { attachments } = await call('read', { filePath: '/tmp/pixel.png' })
+  await output('bash', { command: `echo ${pixel} | base64 -d > ~/pixel.png; head -c 9 /dev/zero > ~/zeros` })
+  const { attachments } = await call('read', { filePath: '~/pixel.png' })
   assert.deepEqual(attachments, [{ type: 'file', mime: 'image/png', url: `data:image/png;base64,${pixel}`, filename: 'pixel.png' }])
-  await assert.rejects(output('read', { filePath: '/usr/bin/env' }), /not a text/)
+  await assert.rejects(output('read', { filePath: '~/zeros' }), /not a text/)
 })
 
 test('files are found by name and by content', async () => {
