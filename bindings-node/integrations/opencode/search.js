@@ -41,20 +41,19 @@ function shorten(lines, what) {
   return [...lines.slice(0, FOUND), `(${lines.length - FOUND} more; be more specific)`].join('\n')
 }
 
-function grepCommand(pattern, include) {
-  const rg = `rg -nH --no-heading --color=never --sort=path ${include ? `-g ${quote(include)}` : ''}`
-  const excluded = PRUNED.map((name) => `--exclude-dir=${quote(name)}`).join(' ')
-  const included = (include ? expandBraces(include) : []).map((one) => `--include=${quote(posix.basename(one))}`).join(' ')
-  const rest = `-e ${quote(pattern)}`
-  return `if command -v rg >/dev/null; then ${rg} ${rest} "$0"; else grep -rnHIE ${excluded} ${included} ${rest} "$0"; fi`
+/** ripgrep where it is, else grep: both give `path:line:text`, and end with 1 if there is nothing. */
+function grepCommand(pattern, path, include) {
+  const excluded = PRUNED.map((name) => `--exclude-dir=${quote(name)}`)
+  const included = (include ? expandBraces(include) : []).map((one) => `--include=${quote(posix.basename(one))}`)
+  const what = ['-e', quote(pattern), '--', quote(path)]
+  const rg = ['rg -nH --no-heading --color=never --sort=path', include ? `-g ${quote(include)}` : '', ...what]
+  const grep = ['grep -rnHIE', ...excluded, ...included, ...what]
+  return `if command -v rg >/dev/null; then ${rg.join(' ')}; else ${grep.join(' ')}; fi`
 }
 
-/** The same place for either program: a file instead of a folder is searched alone. */
 async function grep({ sandbox }, pattern, path, include, signal) {
-  const command = `set -- ${quote(path)}; ${grepCommand(pattern, include).replaceAll('"$0"', '-- "$1"')}`
-  const { stdout, stderr, exitCode } = await run(sandbox, command, { timeoutMs: 60_000, signal })
-  // 1 is what both end with if there is nothing.
-  if (exitCode > 1 && stdout === '') throw new Error(stderr.trim() || `exit code ${exitCode}`)
+  const { stdout, stderr, exitCode } = await run(sandbox, grepCommand(pattern, path, include), { timeoutMs: 60_000, signal })
+  if (exitCode !== 0 && exitCode !== 1 && stdout === '') throw new Error(stderr.trim() || 'the search took more than a minute')
   return stdout.split('\n').filter(Boolean)
 }
 

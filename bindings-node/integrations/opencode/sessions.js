@@ -8,6 +8,8 @@ const { expect, quote } = require('./run')
 /** How long a sandbox is taken for started after it was asked, in milliseconds. */
 const FRESH = 30_000
 const SESSION = 'opencode-session'
+/** What a sandbox does not come back from. */
+const LOST = ['error', 'build_failed', 'destroying', 'destroyed']
 
 /** The sandbox of a session, and where the project is in it. */
 class Workspace {
@@ -123,7 +125,9 @@ class Sessions {
   }
 
   async #find(root) {
-    for await (const { id } of this.client.list({ labels: { [SESSION]: root } })) return this.client.get(id)
+    for await (const { id, state } of this.client.list({ labels: { [SESSION]: root } })) {
+      if (!LOST.includes(state)) return this.client.get(id)
+    }
     return undefined
   }
 

@@ -3,7 +3,7 @@
 const { spawn } = require('node:child_process')
 const { copyFile, mkdtemp, rm, writeFile } = require('node:fs/promises')
 const { tmpdir } = require('node:os')
-const { join } = require('node:path')
+const { join, resolve } = require('node:path')
 const { expect, quote } = require('./run')
 
 /** Minutes that an access over SSH is good for. */
@@ -143,7 +143,7 @@ class Sync {
       const env = { GIT_INDEX_FILE: join(folder, 'index') }
       const index = await git(this.#folder, ['rev-parse', '--git-path', 'index'])
       // A copy knows which files have not changed. A repository without commits may have none.
-      await copyFile(join(this.#folder, index), env.GIT_INDEX_FILE).catch(() => {})
+      await copyFile(resolve(this.#folder, index), env.GIT_INDEX_FILE).catch(() => {})
       await git(this.#folder, ['add', '-A'], { env })
       const tree = await git(this.#folder, ['write-tree'], { env })
       const head = await git(this.#folder, ['rev-parse', '-q', '--verify', 'HEAD'], { accept: [0, 1, 128] })

@@ -10,6 +10,8 @@ const LINES = 2000
 const LINE_LENGTH = 2000
 /** As OpenCode has it for commands on this machine. */
 const COMMAND_LIMIT_MS = 120_000
+/** OpenCode stores what it is shown. */
+const SHOWN_EVERY_MS = 100
 const ATTACHED = new Map([
   ['.png', 'image/png'],
   ['.jpg', 'image/jpeg'],
@@ -110,8 +112,15 @@ function shellTools() {
           }
         }
         const timeoutMs = timeout ?? COMMAND_LIMIT_MS
-        const onOutput = (all) => metadata?.({ title, metadata: { output: all.text, description } })
+        const show = (output) => metadata?.({ title, metadata: { output, description } })
+        let shown = -Infinity
+        const onOutput = (all) => {
+          if (performance.now() - shown < SHOWN_EVERY_MS) return
+          shown = performance.now()
+          show(all.text)
+        }
         const { output, exitCode, timedOut } = await run(sandbox, command, { cwd, timeoutMs, signal: abort, onOutput })
+        show(output)
         const notes = []
         if (timedOut) notes.push(`It ran over its limit of ${timeoutMs} ms and was killed. Pass a longer timeout, or background.`)
         else if (exitCode !== 0) notes.push(`exit code: ${exitCode}`)
