@@ -3,6 +3,7 @@ import native from './lib/index.js'
 
 export const {
   Api,
+  BuildLog,
   ChartType,
   CodeInterpreter,
   CodeLanguage,
@@ -13,6 +14,7 @@ export const {
   DaytonaAuthorizationError,
   DaytonaBadGatewayError,
   DaytonaBadRequestError,
+  DaytonaBuildFailedError,
   DaytonaCommandAlreadyCompletedError,
   DaytonaConflictError,
   DaytonaConnectionError,
@@ -54,6 +56,7 @@ export const {
   ExecStream,
   FileSystem,
   Git,
+  Image,
   GpuType,
   ListSecretsPaginatedOrderEnum,
   ListSecretsPaginatedSortEnum,

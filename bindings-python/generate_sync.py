@@ -11,13 +11,14 @@ PACKAGE = Path(__file__).parent / "python" / "daytona_native"
 RULES = [
     (r"(?m)^.*  # async only\n\n?", ""),
     (r"(?m)^ +on_data: .*; what it returns is awaited\.\n|, unless ``on_data`` takes it", ""),
+    (r"; what it returns is awaited\.", "."),
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\bawait ", ""),
     (
         r"\bAsync(Daytona|Sandbox|FileSystem|Process|Sessions|LogStream|ExecStream|Ptys|PtyHandle|CodeInterpreter|Git|LspServer)\b",
         r"\1",
     ),
-    (r"\bAsync(Lifecycle|SnapshotService)\b", r"\1"),
+    (r"\bAsync(BuildLog|Lifecycle|SnapshotService)\b", r"\1"),
     (r"\bAsync(Iterator|UploadReport)\b", r"\1"),
     (r"\bAsync(Api|SecretService|Service|VolumeService|WarmPoolService)\b", r"\1"),
     (r"\basync_(report_download|tell)\b", r"\1"),

@@ -114,7 +114,7 @@ pub(crate) async fn hold(options: &HoldOptions) -> Result<()> {
     let create = |_| {
         let params = CreateParams { auto_stop_interval: Some(0), ..CreateParams::default() };
         let daytona = daytona.clone();
-        async move { daytona.create(params, &CreateOptions { timeout: Some(0.0) }).await }
+        async move { daytona.create(params, &CreateOptions { timeout: Some(0.0), ..CreateOptions::default() }).await }
     };
     let mut creations = stream::iter(0..options.count).map(create).buffer_unordered(HOLD_IN_FLIGHT);
     let mut last = None;

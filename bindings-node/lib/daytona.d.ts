@@ -3,8 +3,9 @@
 import type { Api } from './api.js'
 import type { CallOptions } from './call.js'
 import type { CodeLanguage, GpuType } from './enums.js'
+import type { Image } from './image.js'
 import type { ForkSandboxParams, ListSandboxesQuery, Sandbox, SandboxVolume } from './sandbox.js'
-import type { SnapshotService } from './snapshot.js'
+import type { ContextUploadProgress, SnapshotService } from './snapshot.js'
 import type { SecretService } from './secret.js'
 import type { VolumeService } from './volume.js'
 import type { WarmPoolService } from './warm_pool.js'
@@ -125,8 +126,8 @@ export type CreateSandboxBaseParams = {
 
 /** What a new sandbox from an image is to be like. */
 export type CreateSandboxFromImageParams = CreateSandboxBaseParams & {
-  /** Image, as a registry names it: `debian:12.9`. */
-  image: string
+  /** Image, as a registry names it: `debian:12.9`; or one to be built. */
+  image: string | Image
   /** Its CPU, memory, disk and GPU. */
   resources?: Resources
 }
@@ -139,8 +140,12 @@ export type CreateSandboxFromSnapshotParams = CreateSandboxBaseParams & {
 
 /** How to create a sandbox. */
 export interface CreateSandboxOptions {
-  /** Seconds until it must have started; 0 is no limit. Default 60. */
+  /** Seconds until it must have started, uploads and builds included; 0 is no limit. Default 60. */
   timeout?: number
+  /** Called with lines of the log of the image's build as they come, where there is a build; awaited. */
+  onSnapshotCreateLogs?: (chunk: string) => void | Promise<void>
+  /** Called with what of the image's local files has been uploaded. */
+  onUploadProgress?: (progress: ContextUploadProgress) => void
   /** See {@link CallOptions.signal}. */
   signal?: AbortSignal
 }
@@ -186,6 +191,8 @@ export declare class Daytona implements AsyncDisposable {
    * Creates a sandbox and waits until it has started.
    *
    * @throws {DaytonaInvalidArgumentError} before anything is sent
+   * @throws {DaytonaNotFoundError} if a local file that the image copies is not there; nothing was sent
+   * @throws {DaytonaBuildFailedError} if the image could not be built, with the reason and the end of the log
    * @throws {DaytonaTimeoutError} with `sandboxId` if the sandbox was made
    */
   create(params?: CreateSandboxFromSnapshotParams, options?: CreateSandboxOptions): Promise<Sandbox>

@@ -4,13 +4,14 @@ const { call, calls, result } = require('./call')
 const { native, serverBinary } = require('./native')
 const { invalid, toError } = require('./errors')
 const { Api } = require('./api')
+const { imageOf } = require('./image')
 const { Sandbox } = require('./sandbox')
-const { SnapshotService } = require('./snapshot')
+const { SnapshotService, finishWithLogs, uploadReport } = require('./snapshot')
 const { SecretService } = require('./secret')
 const telemetry = require('./telemetry')
 const { VolumeService } = require('./volume')
 const { WarmPoolService } = require('./warm_pool')
-const { json, limit, object, text } = require('./arguments')
+const { callback, json, limit, object, text } = require('./arguments')
 
 /** Where `Daytona.local` puts what is no part of the configuration. */
 const dataDir = Symbol('dataDir')
@@ -84,10 +85,21 @@ class Daytona {
     const paramsText = json({
       ...rest,
       osUser: user,
+      image: imageOf(rest.image),
       resources: gpuType == null ? resources : { ...resources, gpuType: [gpuType].flat() },
     })
     const seconds = typeof options === 'number' ? options : limit(undefined, options)
-    return result(await call((id) => this.#native.create(id, paramsText, seconds), sandboxOf(options)))
+    const onLogs = callback('onSnapshotCreateLogs', options?.onSnapshotCreateLogs)
+    const upload = uploadReport(options)
+    const start = { ...upload, signal: options?.signal }
+    if (!onLogs) {
+      const made = { ...sandboxOf(options), ...upload }
+      return result(await call((id) => this.#native.create(id, paramsText, seconds, Boolean(upload.onProgress)), made))
+    }
+    const creation = result(
+      await call((id) => this.#native.beginCreate(id, paramsText, seconds, Boolean(upload.onProgress)), start),
+    )
+    return await finishWithLogs(creation, onLogs, sandboxOf(options))
   }
 
   async get(sandboxIdOrName, options) {

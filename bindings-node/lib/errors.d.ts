@@ -107,6 +107,9 @@ export declare class DaytonaSandboxDiedError extends DaytonaConnectionError {}
 /** The sandbox waited too long for capacity. */
 export declare class DaytonaQueueTimeoutError extends DaytonaTimeoutError {}
 
+/** The image of a sandbox or a snapshot could not be built. */
+export declare class DaytonaBuildFailedError extends DaytonaError {}
+
 /** The provider took the sandbox back. */
 export declare class DaytonaSpotEvictedError extends DaytonaError {}
 

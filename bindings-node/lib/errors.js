@@ -54,6 +54,7 @@ const TABLE = {
   DaytonaConnectionTimeoutError: 'DaytonaConnectionError',
   DaytonaSandboxDiedError: 'DaytonaConnectionError',
   DaytonaQueueTimeoutError: 'DaytonaTimeoutError',
+  DaytonaBuildFailedError: 'DaytonaError',
   DaytonaSpotEvictedError: 'DaytonaError',
   DaytonaGitAuthFailedError: 'DaytonaAuthenticationError',
   DaytonaGitRepoNotFoundError: 'DaytonaNotFoundError',

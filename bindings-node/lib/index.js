@@ -6,13 +6,14 @@ const { Daytona } = require('./daytona')
 const { ExecStream } = require('./exec_stream')
 const { FileSystem } = require('./files')
 const { Git } = require('./git')
+const { Image } = require('./image')
 const { CodeInterpreter, Result } = require('./interpreter')
 const { LspLanguageId, LspServer } = require('./lsp')
 const { OutputChunk } = require('./output')
 const { PtyHandle } = require('./pty')
 const { LogStream } = require('./session')
 const { Sandbox } = require('./sandbox')
-const { SnapshotService } = require('./snapshot')
+const { BuildLog, SnapshotService } = require('./snapshot')
 const { VolumeService } = require('./volume')
 const { WarmPoolService } = require('./warm_pool')
 
@@ -22,11 +23,13 @@ module.exports = {
   ...require('./process'),
   ...require('./secret'),
   Api,
+  BuildLog,
   CodeInterpreter,
   Daytona,
   ExecStream,
   FileSystem,
   Git,
+  Image,
   LogStream,
   LspLanguageId,
   LspServer,

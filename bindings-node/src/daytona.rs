@@ -128,11 +128,13 @@ impl NativeClient {
 
     /// Creates a sandbox.
     #[napi]
-    pub fn create(&self, id: u32, params: String, timeout: Option<f64>) {
+    pub fn create(&self, id: u32, params: String, timeout: Option<f64>, progress: bool) {
         let daytona = self.daytona.clone();
+        let progress = progress.then(|| self.calls.progress(id));
         self.calls.spawn(id, async move {
             let params: CreateParams = parse(&params)?;
-            Ok(Outcome::Sandbox(daytona.create(params, &CreateOptions { timeout }).await?))
+            let options = CreateOptions { timeout, progress, logs: false };
+            Ok(Outcome::Sandbox(daytona.create(params, &options).await?))
         });
     }
 

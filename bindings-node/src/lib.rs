@@ -9,6 +9,7 @@ pub mod error;
 pub mod exec_stream;
 pub mod files;
 pub mod git;
+pub mod image;
 pub mod interpreter;
 pub mod lifecycle;
 pub mod lsp;

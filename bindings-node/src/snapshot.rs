@@ -32,6 +32,13 @@ impl NativeClient {
         self.calls.spawn(id, async move { snapshots.delete(&id_or_name, timeout).await.map(|()| Outcome::Unit) });
     }
 
+    /// Takes a snapshot out of use.
+    #[napi]
+    pub fn deactivate_snapshot(&self, id: u32, id_or_name: String, timeout: Option<f64>) {
+        let snapshots = self.daytona.snapshot();
+        self.calls.spawn(id, async move { snapshots.deactivate(&id_or_name, timeout).await.map(|()| Outcome::Unit) });
+    }
+
     /// Makes a snapshot usable again.
     #[napi]
     pub fn activate_snapshot(&self, id: u32, id_or_name: String, timeout: Option<f64>) {

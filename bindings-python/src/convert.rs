@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::error::raise;
+use crate::image::image_source;
 
 /// For calls that return nothing.
 #[expect(clippy::unnecessary_wraps, reason = "one of the conversions that calls take")]
@@ -110,7 +111,10 @@ pub(crate) fn create_params(params: Option<&Bound<'_, PyAny>>) -> PyResult<Creat
         linked_sandbox: fields.get("linked_sandbox")?,
         target: fields.get("target")?,
         snapshot: fields.get("snapshot")?,
-        image: fields.get("image")?,
+        image: match fields.object("image")? {
+            None => None,
+            Some(image) => Some(image_source(&image)?),
+        },
         resources,
     })
 }

@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use crate::call::{self, Mode};
 use crate::convert::{self, Fields, value};
 use crate::error::raise;
+use crate::image::SandboxCreation;
 use crate::sandbox::Sandbox;
 use crate::snapshot::SnapshotService;
 use crate::telemetry;
@@ -50,9 +51,25 @@ impl Daytona {
     fn create(&self, py: Python<'_>, params: Option<&Bound<'_, PyAny>>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let params = convert::create_params(params)?;
         let (client, mode) = (self.inner.clone(), self.mode);
-        let options = CreateOptions { timeout };
+        let options = CreateOptions { timeout, ..CreateOptions::default() };
         mode.run(py, async move { client.create(params, &options).await }, move |py, sandbox| {
             value(py, Sandbox::new(sandbox, mode))
+        })
+    }
+
+    /// Begins to create one whose build's log is wanted.
+    #[pyo3(signature = (params=None, timeout=None))]
+    fn begin_create(
+        &self,
+        py: Python<'_>,
+        params: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let params = convert::create_params(params)?;
+        let (client, mode) = (self.inner.clone(), self.mode);
+        let options = CreateOptions { timeout, logs: true, ..CreateOptions::default() };
+        mode.run(py, async move { client.begin_create(params, &options).await }, move |py, creation| {
+            SandboxCreation::make(py, creation, mode)
         })
     }
 

@@ -14,6 +14,7 @@ mod exec_stream;
 mod files;
 mod git;
 mod host;
+mod image;
 mod interpreter;
 mod lsp;
 mod output;
@@ -42,6 +43,8 @@ mod _native {
     use super::files::FileSystem;
     #[pymodule_export]
     use super::git::Git;
+    #[pymodule_export]
+    use super::image::{BuildLog, SandboxCreation, SnapshotCreation, image_step};
     #[pymodule_export]
     use super::interpreter::{CodeInterpreter, CodeRun};
     #[pymodule_export]

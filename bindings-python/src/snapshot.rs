@@ -1,16 +1,17 @@
 //! Snapshots.
 
-use daytona_core::SnapshotQuery;
 use daytona_core::wire::snapshot::{PaginatedSnapshots, Snapshot};
+use daytona_core::{CreateSnapshotOptions, CreateSnapshotParams, SnapshotQuery};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::call::Mode;
-use crate::convert::{build_info, none, number};
+use crate::convert::{Fields, build_info, none, number, resources};
+use crate::image::{BuildLog, SnapshotCreation, image_source};
 
 /// The fields of the Python class by their names.
-fn snapshot(py: Python<'_>, data: &Snapshot) -> PyResult<Py<PyAny>> {
+pub(crate) fn snapshot(py: Python<'_>, data: &Snapshot) -> PyResult<Py<PyAny>> {
     let dict = PyDict::new(py);
     dict.set_item("id", &data.id)?;
     dict.set_item("organization_id", data.organization_id.as_deref())?;
@@ -42,6 +43,23 @@ fn snapshot(py: Python<'_>, data: &Snapshot) -> PyResult<Py<PyAny>> {
 fn page(py: Python<'_>, page: &PaginatedSnapshots) -> PyResult<Py<PyAny>> {
     let items = page.items.iter().map(|data| snapshot(py, data)).collect::<PyResult<Vec<_>>>()?;
     (items, page.total, page.page, page.total_pages).into_py_any(py)
+}
+
+fn create_params(fields: &Fields<'_, '_>) -> PyResult<CreateSnapshotParams> {
+    Ok(CreateSnapshotParams {
+        name: fields.get("name")?.unwrap_or_default(),
+        image: match fields.object("image")? {
+            None => None,
+            Some(image) => Some(image_source(&image)?),
+        },
+        resources: match fields.object("resources")? {
+            None => None,
+            Some(given) => Some(resources(&given)?),
+        },
+        entrypoint: fields.get("entrypoint")?,
+        region_id: fields.get("region_id")?,
+        sandbox_class: fields.get("sandbox_class")?,
+    })
 }
 
 /// The snapshots of one API.
@@ -83,6 +101,35 @@ impl SnapshotService {
     fn delete(&self, py: Python<'_>, name: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let service = self.inner.clone();
         self.mode.run(py, async move { service.delete(&name, timeout).await }, none)
+    }
+
+    #[pyo3(signature = (name, timeout=None))]
+    fn deactivate(&self, py: Python<'_>, name: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let service = self.inner.clone();
+        self.mode.run(py, async move { service.deactivate(&name, timeout).await }, none)
+    }
+
+    /// Begins to make one; `logs` says whether lines are wanted.
+    #[pyo3(signature = (params, logs, timeout=None))]
+    fn begin(
+        &self,
+        py: Python<'_>,
+        params: &Bound<'_, PyAny>,
+        logs: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let params = create_params(&Fields(params))?;
+        let (service, mode) = (self.inner.clone(), self.mode);
+        let options = CreateSnapshotOptions { timeout, logs, ..CreateSnapshotOptions::default() };
+        mode.run(py, async move { service.begin(params, &options).await }, move |py, creation| {
+            SnapshotCreation::make(py, creation, mode)
+        })
+    }
+
+    /// The log of its build.
+    fn build_logs(&self, py: Python<'_>, name: String) -> PyResult<Py<PyAny>> {
+        let (service, mode) = (self.inner.clone(), self.mode);
+        mode.run(py, async move { service.build_logs(&name).await }, move |py, log| BuildLog::make(py, log, mode))
     }
 
     #[pyo3(signature = (name, timeout=None))]

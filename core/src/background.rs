@@ -30,6 +30,16 @@ where
     }
 }
 
+/// The same for what nobody waits for; where there is no runtime any more it is not done.
+pub(crate) fn spawn_if_any<F>(future: F)
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    if BACKGROUND.get().is_some() || Handle::try_current().is_ok() {
+        drop(spawn(future));
+    }
+}
+
 /// The error of whoever waits for a task that is gone.
 pub(crate) fn stopped() -> Error {
     Error::new(ErrorKind::Connection, "the background runtime has stopped").with_hint("The process is about to exit")

@@ -9,12 +9,13 @@ use reqwest::Url;
 
 use crate::client::Client;
 use crate::config::{Config, Settings};
-use crate::error::{Error, ErrorKind, Result};
-use crate::lifecycle;
+use crate::error::{Error, Result};
+use crate::image::ImageSource;
 use crate::local;
 use crate::operation::Operation;
 use crate::sandbox::{LANGUAGE_LABEL, Sandbox};
 use crate::snapshot::SnapshotService;
+use crate::transfer::Progress;
 use crate::transport::{Call, seconds};
 
 /// What a call to create, start, stop or delete may take where nothing else is said.
@@ -97,17 +98,21 @@ pub struct CreateParams {
     pub target: Option<String>,
     /// Snapshot to start from; excludes `image`.
     pub snapshot: Option<String>,
-    /// Image to build from, as a registry names it; excludes `snapshot`.
-    pub image: Option<String>,
+    /// Image to make it from; excludes `snapshot`.
+    pub image: Option<ImageSource>,
     /// With an image only.
     pub resources: Option<Resources>,
 }
 
 /// How to create.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct CreateOptions {
-    /// Seconds until the sandbox must have started; 0 is no limit. Default 60.
+    /// Seconds until the sandbox must have started, uploads and builds included; 0 is no limit. Default 60.
     pub timeout: Option<f64>,
+    /// Told what of the image's files has been uploaded.
+    pub progress: Option<Progress>,
+    /// The log of the build is wanted: [`SandboxCreation::next`](crate::SandboxCreation::next).
+    pub logs: bool,
 }
 
 impl CreateParams {
@@ -141,10 +146,8 @@ impl CreateParams {
         if self.resources.is_some() && self.image.is_none() {
             return Err(Error::invalid("resources can only be given with an image: a snapshot has its own"));
         }
-        if let Some(image) = &self.image
-            && (image.trim().is_empty() || image.chars().any(char::is_whitespace))
-        {
-            return Err(Error::invalid(format!("{image:?} is not the name of an image")));
+        if let Some(image) = &self.image {
+            image.check()?;
         }
         self.env_vars.as_ref().map_or(Ok(()), crate::process::check_env)
     }
@@ -153,7 +156,7 @@ impl CreateParams {
         if self.ephemeral == Some(true) { Some(0) } else { self.auto_delete_interval }
     }
 
-    fn into_wire(self, default_target: Option<&str>) -> Result<CreateSandbox> {
+    pub(crate) fn into_wire(self, default_target: Option<&str>) -> Result<CreateSandbox> {
         self.check()?;
         let auto_delete_interval = self.auto_delete();
         let language = self.language.unwrap_or_else(|| LANGUAGES[0].to_owned());
@@ -188,9 +191,13 @@ impl CreateParams {
             ttl_minutes: self.ttl_minutes,
             queue_timeout: self.queue_timeout,
             volumes: Some(self.volumes.unwrap_or_default()),
-            build_info: self
-                .image
-                .map(|image| CreateBuildInfo { dockerfile_content: format!("FROM {image}\n"), context_hashes: None }),
+            build_info: self.image.map(|image| CreateBuildInfo {
+                dockerfile_content: match image {
+                    ImageSource::Name(name) => format!("FROM {name}\n"),
+                    ImageSource::Built(image) => image.dockerfile,
+                },
+                context_hashes: None,
+            }),
             linked_sandbox: self.linked_sandbox,
             secrets: self
                 .secrets
@@ -327,35 +334,6 @@ impl Daytona {
         Ok(self.inner.link().await?.base().to_owned())
     }
 
-    /// Creates a sandbox and waits until it has started.
-    ///
-    /// # Errors
-    /// `InvalidArgument` before anything is sent; the server's refusal; `Timeout`, with the sandbox's
-    /// id if it was made; `Other` with the reason if it could not be built or started.
-    pub async fn create(&self, params: CreateParams, options: &CreateOptions) -> Result<Sandbox> {
-        let created = std::sync::OnceLock::new();
-        let work = async {
-            let body = params.into_wire(self.target())?;
-            let link = self.inner.link().await?;
-            // The whole call is bounded from outside, and a server may hold this one for 30 s.
-            let call = Call::post(Operation::CREATE, link.url(&["sandbox"])?).json(&body)?.limit(Some(Duration::ZERO));
-            let data: wire::Sandbox = link.transport.json(call).await?;
-            let _ = created.set(data.id.clone());
-            let sandbox = self.sandbox(data)?;
-            sandbox.wait_for(lifecycle::STARTED, Operation::CREATE).await?;
-            Ok(sandbox)
-        };
-        let work = self.inner.observe(Operation::CREATE, lifecycle::bounded("create", options.timeout, work));
-        work.await.map_err(|error| match created.get() {
-            Some(id) if error.kind() == ErrorKind::Timeout => error.with_sandbox(id).with_hint(format!(
-                "Sandbox {id} was created before the timeout and may still be starting. Use get({id:?}) to follow \
-                     it or delete it"
-            )),
-            Some(id) => error.with_sandbox(id),
-            None => error,
-        })
-    }
-
     /// Finds a sandbox by its id or name.
     ///
     /// # Errors
@@ -388,11 +366,11 @@ impl Daytona {
         SnapshotService::new(Arc::clone(&self.inner))
     }
 
-    fn target(&self) -> Option<&str> {
+    pub(crate) fn target(&self) -> Option<&str> {
         self.inner.settings().target.as_ref().map(|setting| setting.value.as_str())
     }
 
-    fn sandbox(&self, data: wire::Sandbox) -> Result<Sandbox> {
+    pub(crate) fn sandbox(&self, data: wire::Sandbox) -> Result<Sandbox> {
         Sandbox::new(Arc::clone(&self.inner), data)
     }
 }

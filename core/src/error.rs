@@ -86,6 +86,8 @@ kinds! {
     SandboxDied = "DaytonaSandboxDiedError" < Connection, None, Some(code::SANDBOX_STOPPED);
     /// The sandbox waited too long for capacity.
     QueueTimeout = "DaytonaQueueTimeoutError" < Timeout, None, None;
+    /// The image of a sandbox or a snapshot could not be built.
+    BuildFailed = "DaytonaBuildFailedError" < Other, None, None;
     /// The provider took the sandbox back.
     SpotEvicted = "DaytonaSpotEvictedError" < Other, None, None;
     /// Wrong credentials for a git remote.
@@ -213,6 +215,7 @@ impl Error {
             .or_else(|| joined(fields.get("message")))
             .or_else(|| joined(fields.get("errors")).map(|all| format!("{}: {all}", status.as_u16())))
             .or_else(|| text("error"))
+            .or_else(|| xml(body, "Message"))
             .unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned());
         let message = if message.is_empty() {
             let reason = status.canonical_reason().unwrap_or("unknown status");
@@ -220,7 +223,7 @@ impl Error {
         } else {
             message
         };
-        let code = text("code").or_else(|| text("error_code"));
+        let code = text("code").or_else(|| text("error_code")).or_else(|| xml(body, "Code"));
         let mut error = Self::new(ErrorKind::from_answer(status.as_u16(), code.as_deref()), message);
         error.0.status = Some(status.as_u16());
         error.0.code = code;
@@ -329,6 +332,14 @@ impl Error {
     }
 }
 
+/// A field of an error of an object storage.
+fn xml(body: &[u8], name: &str) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let begin = text.find("<Error>")?;
+    let (_, rest) = text[begin..].split_once(&format!("<{name}>"))?;
+    rest.split_once(&format!("</{name}>")).map(|(value, _)| value.trim().to_owned())
+}
+
 fn joined(value: Option<&serde_json::Value>) -> Option<String> {
     let lines: Vec<&str> = value?.as_array()?.iter().filter_map(serde_json::Value::as_str).collect();
     (!lines.is_empty()).then(|| lines.join("; "))
@@ -408,6 +419,8 @@ mod tests {
         assert_eq!(read(404, r#"{"error":"gone fishing"}"#).message(), "gone fishing");
         assert_eq!(read(404, r#"{"message":"m","error_code":"FILE_NOT_FOUND"}"#).kind(), ErrorKind::FileNotFound);
         assert_eq!(read(502, "<html>bad</html>").message(), "<html>bad</html>");
+        let denied = read(403, "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>no</Message></Error>");
+        assert_eq!((denied.code(), denied.message().as_str()), (Some("AccessDenied"), "no"));
         assert!(read(403, "").message().contains("403 Forbidden"));
     }
 }

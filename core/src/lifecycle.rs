@@ -315,7 +315,8 @@ impl Sandbox {
             {
                 let reason = data.error_reason.as_deref().unwrap_or("none given");
                 let text = format!("Sandbox {id} entered error state: {state}, error reason: {reason}");
-                Err(Error::new(ErrorKind::Other, text))
+                let is_build = state == SandboxState::BuildFailed;
+                Err(Error::new(if is_build { ErrorKind::BuildFailed } else { ErrorKind::Other }, text))
             }
             SandboxState::Destroyed => Err(if data.queue_timed_out_at.is_some() {
                 Error::new(ErrorKind::QueueTimeout, format!("Sandbox {id} waited too long for capacity"))

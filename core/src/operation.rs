@@ -38,6 +38,10 @@ operations! {
     LIST_SNAPSHOTS = "snapshot.list", "Failed to list snapshots";
     GET_SNAPSHOT = "snapshot.get", "Failed to get snapshot";
     DELETE_SNAPSHOT = "snapshot.delete", "Failed to delete snapshot";
+    CREATE_SNAPSHOT = "snapshot.create", "Failed to create snapshot";
+    BUILD_LOGS = "snapshot.build_logs", "Failed to follow the build log";
+    UPLOAD_CONTEXT = "image.upload", "Failed to upload the build context";
+    DEACTIVATE_SNAPSHOT = "snapshot.deactivate", "Failed to deactivate snapshot";
     ACTIVATE_SNAPSHOT = "snapshot.activate", "Failed to activate snapshot";
     WATCH = "sandbox.watch", "Failed to look after the sandbox";
     WAIT_START = "sandbox.wait_for_sandbox_start", "Failure during waiting for sandbox to start";

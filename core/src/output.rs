@@ -189,13 +189,13 @@ impl Demux {
 
 /// Decodes UTF-8 that comes in pieces.
 #[derive(Debug, Default)]
-struct Decoder {
+pub(crate) struct Decoder {
     /// The beginning of a character.
     rest: Vec<u8>,
 }
 
 impl Decoder {
-    fn decode(&mut self, bytes: &[u8]) -> String {
+    pub(crate) fn decode(&mut self, bytes: &[u8]) -> String {
         if self.rest.is_empty() {
             return self.lossy(bytes);
         }
@@ -226,7 +226,7 @@ impl Decoder {
     }
 
     /// Nothing more comes.
-    fn finish(&mut self) -> Option<char> {
+    pub(crate) fn finish(&mut self) -> Option<char> {
         let is_cut = !std::mem::take(&mut self.rest).is_empty();
         is_cut.then_some(char::REPLACEMENT_CHARACTER)
     }

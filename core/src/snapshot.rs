@@ -1,14 +1,18 @@
 //! Snapshots: what sandboxes are made from.
 
+mod create;
+
 use std::sync::Arc;
 
 use daytona_wire::snapshot::{PaginatedSnapshots, Snapshot};
 use http::Method;
 
+use crate::build_log::{Build, BuildLog, Form};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
 use crate::transport::{Call, seconds};
+pub use create::{CreateSnapshotOptions, CreateSnapshotParams, SnapshotCreation};
 
 /// The snapshots of one API.
 #[derive(Clone)]
@@ -88,6 +92,26 @@ impl SnapshotService {
         let work =
             async { expected(self.resolved(operation, Method::POST, id_or_name, &["activate"], timeout).await?) };
         self.client.observe(operation, work).await
+    }
+
+    /// Takes a snapshot, by its id or name, out of use; [`SnapshotService::activate`] brings it back.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none; `BadRequest` if it is not active.
+    pub async fn deactivate(&self, id_or_name: &str, timeout: Option<f64>) -> Result<()> {
+        let operation = Operation::DEACTIVATE_SNAPSHOT;
+        let work =
+            async { self.resolved(operation, Method::POST, id_or_name, &["deactivate"], timeout).await.map(drop) };
+        self.client.observe(operation, work).await
+    }
+
+    /// Follows the log of a snapshot's build, by the snapshot's id or name, from its beginning to its end.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such snapshot; one that was not built ends the stream with an error.
+    pub async fn build_logs(&self, id_or_name: &str) -> Result<BuildLog> {
+        let found = self.get(id_or_name, None).await?;
+        Ok(BuildLog::follow(Arc::clone(&self.client), Build::Snapshot(found.id), Form::Text))
     }
 
     /// A call that a server takes an id for. A name may look like one.

@@ -64,6 +64,8 @@ pub(crate) fn seconds(name: &str, value: Option<f64>) -> Result<Limit> {
 pub(crate) enum Payload<'a> {
     Empty,
     Json(Bytes),
+    /// As they are.
+    Bytes(Bytes),
     /// Makes the body anew for each attempt, or says that it cannot be sent again.
     Stream {
         content_type: HeaderValue,
@@ -82,13 +84,24 @@ pub(crate) struct Call<'a> {
     pub(crate) limit: Limit,
     /// It may be sent again after it may have been acted on.
     idempotent: bool,
+    /// Goes to a server that is not Daytona's: nothing about the client is told.
+    foreign: bool,
     retries: usize,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn new(operation: Operation, method: Method, url: Url) -> Self {
         let idempotent = matches!(method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE);
-        Self { operation, method, url, payload: Payload::Empty, limit: None, idempotent, retries: RETRIES }
+        Self {
+            operation,
+            method,
+            url,
+            payload: Payload::Empty,
+            limit: None,
+            idempotent,
+            foreign: false,
+            retries: RETRIES,
+        }
     }
 
     pub(crate) fn get(operation: Operation, url: Url) -> Self {
@@ -113,6 +126,17 @@ impl<'a> Call<'a> {
         make: &'a (dyn Fn() -> Option<reqwest::Body> + Send + Sync),
     ) -> Self {
         self.payload = Payload::Stream { content_type, make };
+        self
+    }
+
+    pub(crate) fn body(mut self, body: Bytes) -> Self {
+        self.payload = Payload::Bytes(body);
+        self
+    }
+
+    /// For a server that knows the request by its URL.
+    pub(crate) fn foreign(mut self) -> Self {
+        self.foreign = true;
         self
     }
 
@@ -252,7 +276,8 @@ impl Transport {
         self.bytes(&call).await.map(drop)
     }
 
-    async fn bytes(&self, call: &Call<'_>) -> Result<(HeaderMap, Bytes)> {
+    /// Sends a request and reads its answer as it is.
+    pub(crate) async fn bytes(&self, call: &Call<'_>) -> Result<(HeaderMap, Bytes)> {
         let deadline = self.deadline(call.limit);
         let mut answer = self.send(call, deadline).await?;
         let headers = std::mem::take(answer.response.headers_mut());
@@ -325,9 +350,11 @@ impl Transport {
         slot: Option<OwnedSemaphorePermit>,
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
-        let mut headers = self.headers.clone();
+        let mut headers = if call.foreign { HeaderMap::new() } else { self.headers.clone() };
         let span = RequestSpan::begin(self.observed, call);
-        if let Some(span) = &span {
+        if let Some(span) = &span
+            && !call.foreign
+        {
             span.inject(&mut headers);
         }
         let mut request = http.request(call.method.clone(), call.url.clone()).headers(headers);
@@ -336,6 +363,7 @@ impl Transport {
             Payload::Json(body) => {
                 request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body.clone());
             }
+            Payload::Bytes(body) => request = request.body(body.clone()),
             Payload::Stream { content_type, make } => {
                 let body = make().ok_or_else(|| {
                     Failure::finally(Error::new(

@@ -75,6 +75,11 @@ class Call:
     def sandbox_resize(self, resources: Json, **options: Any) -> Any:
         return self.target.resize(self.session.module.Resources(**resources), **options)
 
+    def snapshot_create(self, name: str, image: Any, entrypoint: list[str] | None = None, **options: Any) -> Any:
+        image = self.session.image(image)
+        params = self.session.module.CreateSnapshotParams(name=name, image=image, entrypoint=entrypoint)
+        return self._client().snapshot.create(params, **options)
+
     def secret_create(self, **params: Any) -> Any:
         return self._client().secret.create(self.session.module.CreateSecretParams(**params))
 

@@ -56,7 +56,16 @@ const camel = (name) => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpp
 const isPlain = (value) => value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype
 const keysToCamel = (value) => Object.fromEntries(Object.entries(value).map(([name, one]) => [camel(name), one]))
 
-const createParams = (params) => keysToCamel(params.volumes ? { ...params, volumes: params.volumes.map(keysToCamel) } : params)
+const createParams = (params, session) => ({
+  ...keysToCamel(params.volumes ? { ...params, volumes: params.volumes.map(keysToCamel) } : params),
+  ...(params.image && { image: imageOf(params.image, session) }),
+})
+
+/** An image by its name, or by the calls that build it. */
+function imageOf(given, session) {
+  if (typeof given === 'string') return given
+  return given.reduce((image, [name, ...args]) => image[camel(name)](...args), session.module.Image)
+}
 
 /** The value that `{"$text": ...}` and the like stand for. */
 function content(spec) {
@@ -225,7 +234,7 @@ class Terminal {
 const CALLS = {
   'look': (s) => s,
   'client.new': (_, a, session) => session.newClient(a.api_key),
-  'daytona.create': (s, a, session) => session.clientOf(s).create(a.params && createParams(a.params), 'timeout' in a ? { timeout: a.timeout } : undefined),
+  'daytona.create': (s, a, session) => session.clientOf(s).create(a.params && createParams(a.params, session), 'timeout' in a ? { timeout: a.timeout } : undefined),
   'daytona.get': (s, a, session) => session.clientOf(s).get(a.sandbox_id_or_name),
   'daytona.list': (s, a, session) => collect(session.clientOf(s).list(a.query && listQuery(a.query))),
   'daytona.start': (s, a, session) => session.client.start(a.sandbox),
@@ -245,6 +254,8 @@ const CALLS = {
   'sandbox.fork': (s, a) => s.fork(a.name && { name: a.name }, a.timeout),
   'sandbox.create_snapshot': (s, a) => s.createSnapshot(a.name, a.timeout),
   'snapshot.list': (s, a, session) => session.clientOf(s).snapshot.list(keysToCamel(a)),
+  'snapshot.create': (s, a, session) => session.clientOf(s).snapshot.create({ name: a.name, image: imageOf(a.image, session), entrypoint: a.entrypoint }, { timeout: a.timeout }),
+  'snapshot.deactivate': (s, a, session) => session.clientOf(s).snapshot.deactivate(a.snapshot),
   'snapshot.get': (s, a, session) => session.clientOf(s).snapshot.get(a.name),
   'snapshot.delete': (s, a, session) => session.clientOf(s).snapshot.delete(a.snapshot),
   'snapshot.activate': (s, a, session) => session.clientOf(s).snapshot.activate(a.snapshot),

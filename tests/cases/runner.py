@@ -214,8 +214,19 @@ class Session:
     def create(self, client: Any, params: Json, **options: Any) -> Any:
         if "volumes" in params:
             params = {**params, "volumes": [self.module.VolumeMount(**volume) for volume in params["volumes"]]}
+        if "image" in params:
+            params = {**params, "image": self.image(params["image"])}
         kind = "CreateSandboxFromImageParams" if "image" in params else "CreateSandboxFromSnapshotParams"
         return client.create(getattr(self.module, kind)(**params), **options)
+
+    def image(self, given: Json) -> Any:
+        """Gives an image by its name, or by the calls that build it."""
+        if isinstance(given, str):
+            return given
+        image = self.module.Image
+        for name, *args in given:
+            image = getattr(image, name)(*args)
+        return image
 
     def terminal_size(self, cols: int, rows: int) -> Any:
         kind = getattr(self.module, "PtySize", None)

@@ -20,8 +20,8 @@ _MODULES = {
     "_async.pty": ("AsyncPtyHandle"),
     "_sync.interpreter": ("CodeInterpreter"),
     "_async.interpreter": ("AsyncCodeInterpreter"),
-    "_sync.snapshot": ("SnapshotService"),
-    "_async.snapshot": ("AsyncSnapshotService"),
+    "_sync.snapshot": ("BuildLog SnapshotService"),
+    "_async.snapshot": ("AsyncBuildLog AsyncSnapshotService"),
     "_sync.volume": ("VolumeService"),
     "_async.volume": ("AsyncVolumeService"),
     "_sync.secret": ("SecretService"),
@@ -39,7 +39,8 @@ _MODULES = {
         "RegistryParams WebhookPortal WebhookStatus"
     ),
     "_native": ("OutputChunk"),
-    "_snapshot": ("PaginatedSnapshots Snapshot"),
+    "_snapshot": ("CreateSnapshotParams PaginatedSnapshots Snapshot"),
+    "_image": ("Image"),
     "_sync.git": ("Git"),
     "_async.git": ("AsyncGit"),
     "_sync.lsp": ("LspServer"),
@@ -71,7 +72,7 @@ _MODULES = {
     ),
     "_errors": (
         "DaytonaA11yUnavailableError DaytonaAuthenticationError DaytonaAuthorizationError "
-        "DaytonaBadGatewayError DaytonaBadRequestError DaytonaCommandAlreadyCompletedError "
+        "DaytonaBadGatewayError DaytonaBadRequestError DaytonaBuildFailedError DaytonaCommandAlreadyCompletedError "
         "DaytonaConflictError DaytonaConnectionError DaytonaConnectionTimeoutError DaytonaError "
         "DaytonaFileAccessDeniedError DaytonaFileNotFoundError DaytonaFileReadFailedError "
         "DaytonaForbiddenError DaytonaGitAuthFailedError DaytonaGitBranchExistsError "
@@ -92,6 +93,7 @@ __all__ = [
     "Api",
     "ApiKey",
     "AsyncApi",
+    "AsyncBuildLog",
     "AsyncCodeInterpreter",
     "AsyncDaytona",
     "AsyncExecStream",
@@ -111,6 +113,7 @@ __all__ = [
     "BarChart",
     "BoxAndWhiskerChart",
     "BuildInfo",
+    "BuildLog",
     "CancelEvent",
     "Chart",
     "ChartElement",
@@ -126,6 +129,7 @@ __all__ = [
     "CreateSandboxFromImageParams",
     "CreateSandboxFromSnapshotParams",
     "CreateSecretParams",
+    "CreateSnapshotParams",
     "CreatedApiKey",
     "Daytona",
     "DaytonaA11yUnavailableError",
@@ -133,6 +137,7 @@ __all__ = [
     "DaytonaAuthorizationError",
     "DaytonaBadGatewayError",
     "DaytonaBadRequestError",
+    "DaytonaBuildFailedError",
     "DaytonaCommandAlreadyCompletedError",
     "DaytonaConfig",
     "DaytonaConflictError",
@@ -190,6 +195,7 @@ __all__ = [
     "GitRemote",
     "GitStatus",
     "GpuType",
+    "Image",
     "InterpreterContext",
     "LineChart",
     "ListBranchResponse",

@@ -55,6 +55,7 @@ from ._async.session import (
     AsyncLogStream as AsyncLogStream,
 )
 from ._async.snapshot import (
+    AsyncBuildLog as AsyncBuildLog,
     AsyncSnapshotService as AsyncSnapshotService,
 )
 from ._async.volume import (
@@ -91,6 +92,7 @@ from ._errors import (
     DaytonaAuthorizationError as DaytonaAuthorizationError,
     DaytonaBadGatewayError as DaytonaBadGatewayError,
     DaytonaBadRequestError as DaytonaBadRequestError,
+    DaytonaBuildFailedError as DaytonaBuildFailedError,
     DaytonaCommandAlreadyCompletedError as DaytonaCommandAlreadyCompletedError,
     DaytonaConflictError as DaytonaConflictError,
     DaytonaConnectionError as DaytonaConnectionError,
@@ -138,6 +140,9 @@ from ._git import (
     ListBranchResponse as ListBranchResponse,
     ListRemotesResponse as ListRemotesResponse,
     Status as Status,
+)
+from ._image import (
+    Image as Image,
 )
 from ._interpreter import (
     ExecutionError as ExecutionError,
@@ -211,6 +216,7 @@ from ._session import (
     SessionExecuteResponse as SessionExecuteResponse,
 )
 from ._snapshot import (
+    CreateSnapshotParams as CreateSnapshotParams,
     PaginatedSnapshots as PaginatedSnapshots,
     Snapshot as Snapshot,
 )
@@ -251,6 +257,7 @@ from ._sync.session import (
     LogStream as LogStream,
 )
 from ._sync.snapshot import (
+    BuildLog as BuildLog,
     SnapshotService as SnapshotService,
 )
 from ._sync.volume import (
@@ -271,6 +278,7 @@ __all__ = [
     "Api",
     "ApiKey",
     "AsyncApi",
+    "AsyncBuildLog",
     "AsyncCodeInterpreter",
     "AsyncDaytona",
     "AsyncExecStream",
@@ -290,6 +298,7 @@ __all__ = [
     "BarChart",
     "BoxAndWhiskerChart",
     "BuildInfo",
+    "BuildLog",
     "CancelEvent",
     "Chart",
     "ChartElement",
@@ -305,6 +314,7 @@ __all__ = [
     "CreateSandboxFromImageParams",
     "CreateSandboxFromSnapshotParams",
     "CreateSecretParams",
+    "CreateSnapshotParams",
     "CreatedApiKey",
     "Daytona",
     "DaytonaA11yUnavailableError",
@@ -312,6 +322,7 @@ __all__ = [
     "DaytonaAuthorizationError",
     "DaytonaBadGatewayError",
     "DaytonaBadRequestError",
+    "DaytonaBuildFailedError",
     "DaytonaCommandAlreadyCompletedError",
     "DaytonaConfig",
     "DaytonaConflictError",
@@ -369,6 +380,7 @@ __all__ = [
     "GitRemote",
     "GitStatus",
     "GpuType",
+    "Image",
     "InterpreterContext",
     "LineChart",
     "ListBranchResponse",

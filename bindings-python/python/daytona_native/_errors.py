@@ -137,6 +137,10 @@ class DaytonaQueueTimeoutError(DaytonaTimeoutError):
     """The sandbox waited too long for capacity and was destroyed."""
 
 
+class DaytonaBuildFailedError(DaytonaError):
+    """The image of a sandbox or a snapshot could not be built."""
+
+
 class DaytonaSpotEvictedError(DaytonaError):
     """The provider took the sandbox back."""
 

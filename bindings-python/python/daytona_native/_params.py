@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         SandboxListSortField,
         SandboxState,
     )
+    from ._image import Image
 
 
 class DaytonaConfig(Model):
@@ -170,11 +171,11 @@ class CreateSandboxFromImageParams(CreateSandboxBaseParams):
     """A new sandbox from an image.
 
     Attributes:
-        image: The image, as a registry names it: ``python:3.12-slim``.
+        image: The image, as a registry names it: ``python:3.12-slim``; or one to be built.
         resources: What it gets; the server's default where ``None``.
     """
 
-    image: str
+    image: str | Image
     resources: Resources | None = None
 
 

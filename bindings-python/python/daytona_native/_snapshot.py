@@ -12,7 +12,29 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._enums import GpuType, SandboxClass
+    from ._image import Image
+    from ._params import Resources
     from ._results import BuildInfo
+
+
+class CreateSnapshotParams(Model):
+    """What a new snapshot is to be like.
+
+    Attributes:
+        name: Unique name.
+        image: The image it is made from: its name in a registry, or one to be built.
+        resources: What its sandboxes get; the server's default where ``None``.
+        entrypoint: What its sandboxes run, in the place of what the image says.
+        region_id: Region to have it in; the client's target where ``None``.
+        sandbox_class: What its sandboxes run in.
+    """
+
+    name: str
+    image: str | Image
+    resources: Resources | None = None
+    entrypoint: list[str] | None = None
+    region_id: str | None = None
+    sandbox_class: SandboxClass | None = None
 
 
 class Snapshot(Model):

@@ -105,7 +105,7 @@ pub(crate) fn create_params(given: &Value) -> std::result::Result<CreateParams, 
         language: arg(given, "language"),
         labels: arg(given, "labels"),
         env_vars: arg(given, "env_vars"),
-        image: arg(given, "image"),
+        image: given.get("image").map(lifecycle::image),
         snapshot: arg(given, "snapshot"),
         public: arg(given, "public"),
         ephemeral: arg(given, "ephemeral"),
@@ -219,7 +219,7 @@ async fn on_client(method: &str, client: &Daytona, args: &Value, names: &Names) 
     match method {
         "create" => {
             let params = create_params(&args["params"]).unwrap_or_else(|error| panic!("{error}"));
-            let options = CreateOptions { timeout: arg(args, "timeout") };
+            let options = CreateOptions { timeout: arg(args, "timeout"), ..CreateOptions::default() };
             client.create(params, &options).await.map(Outcome::sandbox)
         }
         "get" => client.get(&arg::<String>(args, "sandbox_id_or_name"), None).await.map(Outcome::sandbox),

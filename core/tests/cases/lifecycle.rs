@@ -1,6 +1,9 @@
 //! The calls of the cases that are about a sandbox's life and about snapshots.
 
-use daytona_core::{Daytona, Resources, Result, Sandbox, SnapshotQuery};
+use daytona_core::{
+    CreateSnapshotOptions, CreateSnapshotParams, Daytona, Dialect, Image, ImageSource, Resources, Result, RunCommand,
+    Sandbox, SnapshotQuery, Step,
+};
 use serde_json::Value;
 
 use crate::calls::{Outcome, arg};
@@ -37,9 +40,40 @@ pub(crate) async fn on_snapshots(method: &str, client: &Daytona, args: &Value) -
             };
             snapshots.list(&query, None).await.map(Outcome::from)
         }
+        "create" => {
+            let params = CreateSnapshotParams {
+                name: arg(args, "name"),
+                image: Some(image(&args["image"])),
+                entrypoint: arg(args, "entrypoint"),
+                ..CreateSnapshotParams::default()
+            };
+            let options = CreateSnapshotOptions { timeout: arg(args, "timeout"), ..CreateSnapshotOptions::default() };
+            snapshots.create(params, &options).await.map(Outcome::from)
+        }
+        "deactivate" => snapshots.deactivate(&name(), None).await.map(Outcome::from),
         "get" => snapshots.get(&name(), None).await.map(Outcome::from),
         "delete" => snapshots.delete(&name(), None).await.map(Outcome::from),
         "activate" => snapshots.activate(&name(), None).await.map(Outcome::from),
         _ => panic!("unknown call snapshot.{method}"),
     }
+}
+
+/// An image by its name, or by the calls that build it.
+pub(crate) fn image(given: &Value) -> ImageSource {
+    let Some(calls) = given.as_array() else { return given.as_str().expect("an image").into() };
+    let mut image = Image::default();
+    for call in calls {
+        let words: Vec<String> = serde_json::from_value(call.clone()).expect("a call of the builder");
+        let (name, args) = words.split_first().expect("its name");
+        let step = match name.as_str() {
+            "base" => Step::Base { image: args[0].clone() },
+            "run_commands" => Step::RunCommands { commands: args.iter().cloned().map(RunCommand::Shell).collect() },
+            "workdir" => Step::Workdir { path: args[0].clone() },
+            "add_local_file" => Step::AddLocalFile { path: args[0].as_str().into(), remote_path: args[1].clone() },
+            "add_local_dir" => Step::AddLocalDir { path: args[0].as_str().into(), remote_path: args[1].clone() },
+            _ => panic!("the runner does not know the builder's {name}"),
+        };
+        image.apply(Dialect::Python, &step).expect("the image can be built");
+    }
+    image.into()
 }

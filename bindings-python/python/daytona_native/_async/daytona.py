@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from .. import _native
+from .._callbacks import async_tell
 from .sandbox import AsyncSandbox
 
 TYPE_CHECKING = False
@@ -133,14 +134,15 @@ class AsyncDaytona:
         params: CreateSandboxFromSnapshotParams | CreateSandboxFromImageParams | CreateSandboxBaseParams | None = None,
         *,
         timeout: float = 60,
-        on_snapshot_create_logs: Callable[[str], None] | None = None,
+        on_snapshot_create_logs: Callable[[str], object] | None = None,
     ) -> AsyncSandbox:
         """Create a sandbox and wait until it has started.
 
         Args:
             params: What it is to be like; the server's defaults where ``None``.
-            timeout: Seconds until it must have started; 0 is no limit.
-            on_snapshot_create_logs: Is to be told the log of the image's build. Not called yet.
+            timeout: Seconds until it must have started, uploads and builds included; 0 is no limit.
+            on_snapshot_create_logs: Called with lines of the log of the image's build as they come, where there
+                is a build; what it returns is awaited.
 
         Returns:
             The sandbox.
@@ -148,13 +150,20 @@ class AsyncDaytona:
         Raises:
             DaytonaInvalidArgumentError: Parameters that cannot be right; nothing was sent.
             DaytonaTimeoutError: It took longer; ``sandbox_id`` names it if it was made.
-            DaytonaError: It could not be built or started, with the reason.
+            DaytonaNotFoundError: A local file that the image copies is not there; nothing was sent.
+            DaytonaBuildFailedError: The image could not be built, with the reason and the end of the log.
+            DaytonaError: It could not be started, with the reason.
         """
-        if on_snapshot_create_logs is not None:
-            from .._warnings import warn
-
-            warn("on_snapshot_create_logs is not called: build logs are not streamed yet", UserWarning)
-        return AsyncSandbox(await self._client().create(params, timeout))
+        if on_snapshot_create_logs is None:
+            return AsyncSandbox(await self._client().create(params, timeout))
+        creation = await self._client().begin_create(params, timeout)
+        try:
+            while (lines := await creation.next()) is not None:
+                for line in lines:
+                    await async_tell(on_snapshot_create_logs, line)
+            return AsyncSandbox(await creation.finish())
+        finally:
+            creation.close()
 
     async def get(self, sandbox_id_or_name: str, request_timeout: float | None = None) -> AsyncSandbox:
         """Find a sandbox.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 
 from .. import _native
+from .._callbacks import tell
 from .sandbox import Sandbox
 
 TYPE_CHECKING = False
@@ -134,14 +135,15 @@ class Daytona:
         params: CreateSandboxFromSnapshotParams | CreateSandboxFromImageParams | CreateSandboxBaseParams | None = None,
         *,
         timeout: float = 60,
-        on_snapshot_create_logs: Callable[[str], None] | None = None,
+        on_snapshot_create_logs: Callable[[str], object] | None = None,
     ) -> Sandbox:
         """Create a sandbox and wait until it has started.
 
         Args:
             params: What it is to be like; the server's defaults where ``None``.
-            timeout: Seconds until it must have started; 0 is no limit.
-            on_snapshot_create_logs: Is to be told the log of the image's build. Not called yet.
+            timeout: Seconds until it must have started, uploads and builds included; 0 is no limit.
+            on_snapshot_create_logs: Called with lines of the log of the image's build as they come, where there
+                is a build.
 
         Returns:
             The sandbox.
@@ -149,13 +151,20 @@ class Daytona:
         Raises:
             DaytonaInvalidArgumentError: Parameters that cannot be right; nothing was sent.
             DaytonaTimeoutError: It took longer; ``sandbox_id`` names it if it was made.
-            DaytonaError: It could not be built or started, with the reason.
+            DaytonaNotFoundError: A local file that the image copies is not there; nothing was sent.
+            DaytonaBuildFailedError: The image could not be built, with the reason and the end of the log.
+            DaytonaError: It could not be started, with the reason.
         """
-        if on_snapshot_create_logs is not None:
-            from .._warnings import warn
-
-            warn("on_snapshot_create_logs is not called: build logs are not streamed yet", UserWarning)
-        return Sandbox(self._client().create(params, timeout))
+        if on_snapshot_create_logs is None:
+            return Sandbox(self._client().create(params, timeout))
+        creation = self._client().begin_create(params, timeout)
+        try:
+            while (lines := creation.next()) is not None:
+                for line in lines:
+                    tell(on_snapshot_create_logs, line)
+            return Sandbox(creation.finish())
+        finally:
+            creation.close()
 
     def get(self, sandbox_id_or_name: str, request_timeout: float | None = None) -> Sandbox:
         """Find a sandbox.

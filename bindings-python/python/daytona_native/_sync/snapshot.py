@@ -4,15 +4,71 @@
 from __future__ import annotations
 
 from .. import _snapshot
+from .._callbacks import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from typing_extensions import Self
+
     from .. import _native
-    from .._snapshot import PaginatedSnapshots, Snapshot
+    from .._snapshot import CreateSnapshotParams, PaginatedSnapshots, Snapshot
+
+
+class BuildLog:
+    """The log of a build as it is written; get it from ``daytona.snapshot.build_logs``.
+
+    Iterate over it for text. It ends with the build, and its connection when it is no longer used.
+    """
+
+    def __init__(self, native: _native.BuildLog) -> None:
+        self._native = native
+        self._batch: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the log."""
+        return self
+
+    def __next__(self) -> str:
+        """Return the next piece of text, as it came.
+
+        Raises:
+            DaytonaNotFoundError: The snapshot was not built, or has no log.
+            DaytonaConnectionError: The connection broke again and again.
+        """
+        while not self._batch:
+            batch = self._native.next()
+            if batch is None:
+                raise StopIteration
+            self._batch = batch[::-1]
+        return self._batch.pop()
+
+    def __enter__(self) -> Self:
+        """Return the log."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        """End the log."""
+        self.close()
+
+    def close(self) -> None:
+        """End the log early; the build goes on."""
+        self._batch = []
+        self._native.close()
 
 
 class SnapshotService:
-    """The snapshots of one API; get it from ``daytona.snapshot``. ``sandbox.create_snapshot`` makes new ones."""
+    """The snapshots of one API; get it from ``daytona.snapshot``.
+
+    ``create`` makes new ones from images, ``sandbox.create_snapshot`` from sandboxes.
+    """
 
     def __init__(self, native: _native.SnapshotService) -> None:
         self._native = native
@@ -48,6 +104,65 @@ class SnapshotService:
             DaytonaNotFoundError: There is none.
         """
         return _snapshot.snapshot(self._native.get(name, request_timeout))
+
+    def create(
+        self,
+        params: CreateSnapshotParams,
+        *,
+        on_logs: Callable[[str], object] | None = None,
+        timeout: float | None = 0,
+    ) -> Snapshot:
+        """Make a snapshot from an image, which is pulled or built for it, and wait until it is active.
+
+        Args:
+            params: What it is to be like.
+            on_logs: Called with each state and with lines of the build's log as they come.
+            timeout: Seconds until it must be there, uploads included. 0, the default, is no limit, as builds may
+                take long; every request within has one.
+
+        Raises:
+            DaytonaInvalidArgumentError: Parameters that cannot be right; nothing was sent.
+            DaytonaNotFoundError: A local file that the image copies is not there; nothing was sent.
+            DaytonaConflictError: The name is taken.
+            DaytonaBuildFailedError: The image could not be built, with the reason and the end of the log.
+            DaytonaTimeoutError: It took longer; it may still be being made.
+        """
+        creation = self._native.begin(params, on_logs is not None, timeout)
+        try:
+            if on_logs is not None:
+                while (lines := creation.next()) is not None:
+                    for line in lines:
+                        tell(on_logs, line)
+            return _snapshot.snapshot(creation.finish())
+        finally:
+            creation.close()
+
+    def build_logs(self, snapshot: Snapshot | str) -> BuildLog:
+        """Follow the log of a snapshot's build from its beginning to its end.
+
+        Args:
+            snapshot: It, or its id or name.
+
+        Returns:
+            Its text, piece by piece; iterate over it.
+
+        Raises:
+            DaytonaNotFoundError: There is no such snapshot.
+        """
+        return BuildLog(self._native.build_logs(_snapshot.name_of(snapshot)))
+
+    def deactivate(self, snapshot: Snapshot | str, request_timeout: float | None = None) -> None:
+        """Take a snapshot out of use; ``activate`` brings it back.
+
+        Args:
+            snapshot: It, or its id or name.
+            request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
+
+        Raises:
+            DaytonaNotFoundError: There is none.
+            DaytonaBadRequestError: It is not active.
+        """
+        self._native.deactivate(_snapshot.name_of(snapshot), request_timeout)
 
     def delete(self, snapshot: Snapshot | str, request_timeout: float | None = None) -> None:
         """Delete a snapshot; sandboxes that were made from it live on.

@@ -1,0 +1,137 @@
+//! Images, and what is built from them.
+
+use daytona_core::{Context, Dialect, Error, Image, ImageSource, Step};
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+
+use crate::call::Mode;
+use crate::convert::{Fields, value};
+use crate::error::raise;
+use crate::output::Left;
+use crate::sandbox::Sandbox;
+use crate::snapshot::snapshot;
+
+/// What one call of the builder adds to an image; both are JSON.
+#[pyfunction]
+pub(crate) fn image_step(py: Python<'_>, step: &str) -> PyResult<String> {
+    let step: Step = serde_json::from_str(step)
+        .map_err(|error| raise(py, &Error::invalid(format!("the image cannot be built so: {error}"))))?;
+    let added = py.detach(|| Image::of(Dialect::Python, &step)).map_err(|error| raise(py, &error))?;
+    serde_json::to_string(&added).map_err(|error| raise(py, &Error::caller(error.to_string())))
+}
+
+/// The name of an image, or one that was built.
+pub(crate) fn image_source(object: &Bound<'_, PyAny>) -> PyResult<ImageSource> {
+    if let Ok(name) = object.extract::<String>() {
+        return Ok(ImageSource::Name(name));
+    }
+    let fields = Fields(object);
+    let Some(dockerfile) = fields.get("_dockerfile")? else {
+        let text = format!("image must be the name of an image or an Image, not {}", object.get_type());
+        return Err(raise(object.py(), &Error::invalid(text)));
+    };
+    let contexts: Vec<Bound<'_, PyAny>> = fields.get("_context_list")?.unwrap_or_default();
+    let context = |given: &Bound<'_, PyAny>| {
+        let fields = Fields(given);
+        let source_path: String = fields.get("source_path")?.unwrap_or_default();
+        let archive_path = fields.get("archive_path")?.unwrap_or_else(|| source_path.clone());
+        Ok(Context { source_path, archive_path, context_dir: fields.get("context_dir")? })
+    };
+    let context_list = contexts.iter().map(context).collect::<PyResult<_>>()?;
+    Ok(ImageSource::Built(Image { dockerfile, context_list }))
+}
+
+/// The log of a build.
+#[pyclass(frozen, module = "daytona_native._native")]
+pub(crate) struct BuildLog {
+    inner: daytona_core::BuildLog,
+    left: Left<Vec<String>>,
+    mode: Mode,
+}
+
+impl BuildLog {
+    pub(crate) fn make(py: Python<'_>, inner: daytona_core::BuildLog, mode: Mode) -> PyResult<Py<PyAny>> {
+        Self { inner, left: Left::default(), mode }.into_py_any(py)
+    }
+}
+
+#[pymethods]
+impl BuildLog {
+    /// The text there is by now, waiting for some, or `None` at the end.
+    fn next(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let log = self.inner.clone();
+        self.left.next(py, self.mode, async move { log.next().await }, value)
+    }
+
+    /// Ends it early.
+    fn close(&self) {
+        self.left.clear();
+        self.inner.close();
+    }
+}
+
+/// A sandbox that is being made.
+#[pyclass(frozen, module = "daytona_native._native")]
+pub(crate) struct SandboxCreation {
+    inner: daytona_core::SandboxCreation,
+    mode: Mode,
+}
+
+impl SandboxCreation {
+    pub(crate) fn make(py: Python<'_>, inner: daytona_core::SandboxCreation, mode: Mode) -> PyResult<Py<PyAny>> {
+        Self { inner, mode }.into_py_any(py)
+    }
+}
+
+#[pymethods]
+impl SandboxCreation {
+    /// The lines there are by now, waiting for one, or `None` at the end.
+    fn next(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let creation = self.inner.clone();
+        self.mode.run(py, async move { creation.next().await }, value)
+    }
+
+    /// The sandbox, once it has started.
+    fn finish(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let (creation, mode) = (self.inner.clone(), self.mode);
+        mode.run(py, async move { creation.finish().await }, move |py, sandbox| value(py, Sandbox::new(sandbox, mode)))
+    }
+
+    /// Ends what is told of it.
+    fn close(&self) {
+        self.inner.close();
+    }
+}
+
+/// A snapshot that is being made.
+#[pyclass(frozen, module = "daytona_native._native")]
+pub(crate) struct SnapshotCreation {
+    inner: daytona_core::SnapshotCreation,
+    mode: Mode,
+}
+
+impl SnapshotCreation {
+    pub(crate) fn make(py: Python<'_>, inner: daytona_core::SnapshotCreation, mode: Mode) -> PyResult<Py<PyAny>> {
+        Self { inner, mode }.into_py_any(py)
+    }
+}
+
+#[pymethods]
+impl SnapshotCreation {
+    /// The lines there are by now, waiting for one, or `None` at the end.
+    fn next(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let log = self.inner.log().clone();
+        self.mode.run(py, async move { log.next().await }, value)
+    }
+
+    /// The snapshot, once it is active.
+    fn finish(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let creation = self.inner.clone();
+        self.mode.run(py, async move { creation.finish().await }, |py, data| snapshot(py, &data))
+    }
+
+    /// Ends what is told of it, and the waiting.
+    fn close(&self) {
+        self.inner.log().close();
+    }
+}
