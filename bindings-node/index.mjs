@@ -77,10 +77,12 @@ export const {
   SandboxClass,
   SandboxListSortDirection,
   SandboxListSortField,
+  SandboxProvider,
   SandboxState,
   SecretService,
   SnapshotService,
   SnapshotState,
+  TerminalBackend,
   VolumeService,
   WarmPoolService,
 } = native

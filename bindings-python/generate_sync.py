@@ -18,7 +18,7 @@ RULES = [
         r"\bAsync(Daytona|Sandbox|FileSystem|Process|Sessions|LogStream|ExecStream|Ptys|PtyHandle|CodeInterpreter|Git|LspServer)\b",
         r"\1",
     ),
-    (r"\bAsync(BuildLog|Lifecycle|SnapshotService)\b", r"\1"),
+    (r"\bAsync(BuildLog|Lifecycle|SandboxProvider|SnapshotService|TerminalBackend)\b", r"\1"),
     (r"\bAsync(Iterator|UploadReport)\b", r"\1"),
     (r"\bAsync(Api|SecretService|Service|VolumeService|WarmPoolService)\b", r"\1"),
     (r"\basync_(report_download|tell)\b", r"\1"),

@@ -48,9 +48,18 @@ function checkDates(query) {
   return query
 }
 
+let nativeOf
+
 class Daytona {
   #native
   #snapshot
+
+  static {
+    nativeOf = (daytona) => {
+      if (!(#native in Object(daytona))) throw invalid('daytona must be a Daytona')
+      return daytona.#native
+    }
+  }
 
   constructor(config) {
     const made = native.newClient(calls, settings(object('config', config)))
@@ -154,4 +163,4 @@ class Daytona {
   }
 }
 
-module.exports = { Daytona }
+module.exports = { Daytona, nativeOf, settings }

@@ -13,7 +13,9 @@ const { OutputChunk } = require('./output')
 const { PtyHandle } = require('./pty')
 const { LogStream } = require('./session')
 const { Sandbox } = require('./sandbox')
+const { SandboxProvider } = require('./sandbox_provider')
 const { BuildLog, SnapshotService } = require('./snapshot')
+const { TerminalBackend } = require('./terminal_backend')
 const { VolumeService } = require('./volume')
 const { WarmPoolService } = require('./warm_pool')
 
@@ -40,7 +42,9 @@ module.exports = {
   SOURCE_DAEMON,
   SOURCE_PROXY,
   Sandbox,
+  SandboxProvider,
   SnapshotService,
+  TerminalBackend,
   VolumeService,
   WarmPoolService,
 }

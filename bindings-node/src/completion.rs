@@ -152,6 +152,11 @@ static RUNTIME: LazyLock<Handle> = LazyLock::new(|| {
     handle
 });
 
+/// Runs what belongs to no call.
+pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
+    RUNTIME.spawn(work);
+}
+
 /// The calls of one environment, shared by everything that starts some.
 #[derive(Clone)]
 pub(crate) struct Calls {

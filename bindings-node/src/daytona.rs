@@ -84,6 +84,11 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
     })
 }
 
+/// Settings that JavaScript handed over as JSON.
+pub(crate) fn read_config(settings: &str) -> Result<Config> {
+    Settings::read(settings)?.into_config()
+}
+
 /// A result as JSON.
 pub(crate) fn json<T: Serialize>(value: &T) -> Result<Outcome> {
     serde_json::to_string(value).map(Outcome::Json).map_err(|error| Error::caller(error.to_string()))

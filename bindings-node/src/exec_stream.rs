@@ -42,6 +42,10 @@ pub struct NativeExec {
 }
 
 impl NativeExec {
+    pub(crate) fn new(calls: Calls, stream: ExecStream) -> Self {
+        Self { calls, stream }
+    }
+
     fn call<F>(&self, id: u32, work: impl FnOnce(ExecStream) -> F + Send + 'static)
     where
         F: Future<Output = Result<Outcome>> + Send,

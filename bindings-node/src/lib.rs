@@ -16,6 +16,8 @@ pub mod lsp;
 pub mod process;
 pub mod pty;
 pub mod sandbox;
+pub mod sandbox_provider;
 pub mod session;
 pub mod snapshot;
 pub mod telemetry;
+pub mod terminal_backend;

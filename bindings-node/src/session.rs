@@ -14,7 +14,7 @@ fn logs(logs: SessionCommandLogs) -> Outcome {
 }
 
 /// Hands an open log over.
-fn followed(stream: LogStream) -> Outcome {
+pub(crate) fn followed(stream: LogStream) -> Outcome {
     Outcome::made(move |slots, calls| {
         let log = slots.instance(NativeLog { calls: calls.clone(), stream })?;
         slots.pair(log, Null)

@@ -24,6 +24,12 @@ pub(crate) struct Daytona {
     mode: Mode,
 }
 
+impl Daytona {
+    pub(crate) fn core(&self) -> &daytona_core::Daytona {
+        &self.inner
+    }
+}
+
 #[pymethods]
 impl Daytona {
     #[new]

@@ -22,9 +22,11 @@ mod process;
 mod pty;
 mod runtime;
 mod sandbox;
+mod sandbox_provider;
 mod session;
 mod snapshot;
 mod telemetry;
+mod terminal_backend;
 mod transfer;
 
 use pyo3::prelude::*;
@@ -58,9 +60,13 @@ mod _native {
     #[pymodule_export]
     use super::sandbox::Sandbox;
     #[pymodule_export]
+    use super::sandbox_provider::{SandboxProvider, provider_profile};
+    #[pymodule_export]
     use super::session::LogStream;
     #[pymodule_export]
     use super::snapshot::SnapshotService;
+    #[pymodule_export]
+    use super::terminal_backend::{TerminalBackend, terminal_images};
     #[pymodule_export]
     use super::transfer::DownloadStream;
     use super::{Bound, PyAnyMethods, PyModule, PyResult, wrap_pyfunction};

@@ -15,6 +15,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// How long the interpreter's end waits for threads that are about to return to Python.
 const END_LIMIT: Duration = Duration::from_secs(1);
+/// How long it waits for terminal backends to give their sandboxes back; the server destroys what is left.
+const TERMINALS_LIMIT: Duration = Duration::from_secs(3);
 
 /// What belongs to one process. A fork copies only the thread that forked: the child leaves its
 /// parent's as it is, threads that are not there would have to release it.
@@ -91,6 +93,18 @@ impl Process {
         });
     }
 
+    /// Lets terminal backends destroy what they hold.
+    fn close_terminals(&self, py: Python<'_>) {
+        let (done, closed) = std::sync::mpsc::channel();
+        self.background().spawn(async move {
+            daytona_core::close_terminals().await;
+            let _ = done.send(());
+        });
+        py.detach(move || {
+            let _ = closed.recv_timeout(TERMINALS_LIMIT);
+        });
+    }
+
     /// Says that this thread is about to enter the interpreter. A thread that does so while the
     /// interpreter ends would be killed in the middle of Rust code, so it stays here for ever.
     pub(crate) fn about_to_attach(self: &Arc<Self>) -> Returning {
@@ -132,6 +146,9 @@ pub(crate) fn interpreter_ends(py: Python<'_>) {
     process.ending.store(true, Ordering::SeqCst);
     if crate::exec_stream::close_all() {
         process.settle(py);
+    }
+    if daytona_core::terminals_are_open() {
+        process.close_terminals(py);
     }
     crate::telemetry::end(py);
     let limit = Instant::now() + END_LIMIT;

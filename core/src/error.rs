@@ -249,6 +249,13 @@ impl Error {
         self
     }
 
+    /// The same failure as part of something larger.
+    pub(crate) fn within(mut self, operation: Operation, what: &str) -> Self {
+        self.0.operation = Some(operation);
+        self.0.message = format!("{what}: {}", self.0.message);
+        self
+    }
+
     pub(crate) fn with_attempts(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
         self

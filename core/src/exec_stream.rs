@@ -24,8 +24,11 @@ use client::{Client, Ended};
 #[cfg(any(test, fuzzing))]
 pub(crate) use client::{Heard, parse};
 use fallback::Fallback;
+pub(crate) use shared::Sequel;
 use shared::{Owner, Running, Shared, Signal};
 
+/// What is done after the end of a command is waited for no longer than this.
+const SEQUEL_LIMIT: Duration = Duration::from_secs(10);
 /// Who has taken output and does not for this long has stopped doing so.
 const TAKER_GONE: Duration = Duration::from_secs(10);
 const OPERATION: Operation = Operation::EXEC_STREAM;
@@ -93,10 +96,6 @@ impl ExecStream {
         self.inner.get().map(|owner| &*owner.0).map_err(|error| error.with_operation(OPERATION))
     }
 
-    fn pipe(&self) -> Result<&Pipe> {
-        self.shared().map(|shared| &*shared.pipe)
-    }
-
     /// All output that is there by now, at least one chunk, adjacent ones of a stream merged; waits for some. `None`
     /// when the command has ended and all its output was taken, or after [`ExecStream::close`].
     ///
@@ -104,7 +103,14 @@ impl ExecStream {
     /// `ProcessExecutionTimeout` if it ran over its limit; `SandboxDied` if the sandbox ended; `Connection` if the
     /// server was out of reach for a minute. What was written before comes first.
     pub async fn next(&self) -> Result<Option<Vec<OutputChunk>>> {
-        self.pipe()?.next().await
+        let shared = self.shared()?;
+        match shared.pipe.next().await {
+            Ok(Some(chunks)) => Ok(Some(chunks)),
+            end => {
+                Self::sequel(shared).await;
+                end.map_err(|error| Self::hint(shared, error))
+            }
+        }
     }
 
     /// Waits for its end and gives the exit code; 128 and the signal's number if one has ended it. Output can be
@@ -113,18 +119,45 @@ impl ExecStream {
     /// # Errors
     /// As [`ExecStream::next`].
     pub async fn wait(&self) -> Result<i32> {
-        let pipe = self.pipe()?;
+        let shared = self.shared()?;
+        let pipe = &shared.pipe;
         let mut ended = std::pin::pin!(pipe.ended());
         let abandoned = std::pin::pin!(pipe.abandoned(TAKER_GONE));
-        match futures_util::future::select(ended.as_mut(), abandoned).await {
-            futures_util::future::Either::Left((end, _)) => end?,
+        let end = match futures_util::future::select(ended.as_mut(), abandoned).await {
+            futures_util::future::Either::Left((end, _)) => end,
             futures_util::future::Either::Right(_) => {
                 pipe.discard();
-                ended.await?;
+                ended.await
             }
-        }
+        };
+        Self::sequel(shared).await;
+        end.map_err(|error| Self::hint(shared, error))?;
         let closed = || Error::new(ErrorKind::Other, "the stream was closed before the command ended");
         self.exit_code().ok_or_else(|| closed().with_operation(OPERATION))
+    }
+
+    /// Its output, for who only wants to know when it ends, and what is to be waited for then.
+    pub(crate) fn follow_with(&self, sequel: Sequel) -> Result<Arc<Pipe>> {
+        let shared = self.shared()?;
+        let _ = shared.sequel.set(sequel);
+        Ok(Arc::clone(&shared.pipe))
+    }
+
+    async fn sequel(shared: &Shared) {
+        if let Some(sequel) = shared.sequel.get() {
+            let mut done = sequel.done.clone();
+            // Closed is what it waits for.
+            let _ = tokio::time::timeout(SEQUEL_LIMIT, done.changed()).await;
+        }
+    }
+
+    fn hint(shared: &Shared, error: Error) -> Error {
+        match shared.sequel.get() {
+            Some(sequel) if error.kind() == ErrorKind::ProcessExecutionTimeout => {
+                error.with_hint(sequel.timeout_hint.clone())
+            }
+            _ => error,
+        }
     }
 
     /// The exit code, once it has ended.
@@ -179,7 +212,7 @@ impl ExecStream {
 }
 
 /// 32 hexadecimal digits.
-fn random_id() -> Result<String> {
+pub(crate) fn random_id() -> Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::new(ErrorKind::Other, format!("no random id: {error}")))?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))

@@ -40,13 +40,16 @@ mod process;
 mod pty;
 mod reach;
 mod sandbox;
+mod sandbox_provider;
 mod secret;
+mod section;
 mod service;
 mod session;
 mod signing;
 mod snapshot;
 mod ssh;
 pub mod telemetry;
+mod terminal_backend;
 mod transfer;
 mod transport;
 mod volume;
@@ -74,10 +77,17 @@ pub use output::{OutputChunk, OutputStream};
 pub use process::{ExecOptions, Process};
 pub use pty::{Pty, PtyExit, PtyOptions};
 pub use sandbox::{LANGUAGE_LABEL, Sandbox};
+pub use sandbox_provider::{
+    CapabilityProfile, Capacity, CapacityRegion, PoolConfig, ProviderStatus, Quota, SandboxHandle, SandboxProvider,
+};
 pub use secret::{ListSecretsQuery, SecretService};
 pub use session::LogStream;
 pub use snapshot::{
     CreateSnapshotOptions, CreateSnapshotParams, SnapshotCreation, SnapshotQuery, SnapshotService, is_snapshot_id,
+};
+pub use terminal_backend::{
+    TERMINAL_IMAGES, TerminalBackend, TerminalConfig, TerminalImage, TerminalOptions, TerminalResult, close_terminals,
+    terminals_are_open,
 };
 pub use transfer::{Download, DownloadStream, DownloadTarget, Downloaded, Progress, Transfer, Upload, UploadSource};
 pub use volume::VolumeService;

@@ -33,7 +33,8 @@ class Call:
     def start(self) -> Any:
         if self.special:
             return self.special(**self.args)
-        holder = self.target if self.part in ("sandbox", "lsp") else getattr(self.target, self.part, None)
+        is_whole = self.part in ("sandbox", "lsp", "terminal", "provider")
+        holder = self.target if is_whole else getattr(self.target, self.part, None)
         if self.part == "daytona":
             holder = self.session.client
         elif self.part in ("snapshot", "volume", "secret", "warm_pool", "api"):
@@ -163,8 +164,11 @@ class Call:
         return done if self.session.is_async or not inspect.isawaitable(done) else asyncio.run(_awaited(done))
 
     def process_stream(self, command: str, **options: Any) -> Any:
+        return self._streamed(self.target.process.exec_stream, command, options)
+
+    def _streamed(self, start: Callable[..., Any], command: str, options: dict[str, Any]) -> Any:
         script = {name: options.pop(name) for name in ("stdin", "until", "then", "digest") if name in options}
-        started = self.target.process.exec_stream(command, **options)
+        started = start(command, **options)
         return _stream_async(started, script) if self.session.is_async else _stream(started, script)
 
     def process_list_pty_ids(self) -> Any:
@@ -208,6 +212,42 @@ class Call:
     def lsp_completions(self, path: str, line: int, character: int) -> Any:
         position = self.session.module.LspCompletionPosition(line=line, character=character)
         return self.target.completions(path, position)
+
+    def terminal_new(self, config: Json | str | None = None) -> Any:
+        module = self.session.module
+        kind = module.AsyncTerminalBackend if self.session.is_async else module.TerminalBackend
+        return kind(config, daytona=self._client())
+
+    def terminal_config(self) -> Any:
+        return self.target.config
+
+    def terminal_images(self) -> Any:
+        return self.session.module.TerminalBackend.images()
+
+    def terminal_stream(self, command: str, **options: Any) -> Any:
+        return self._streamed(self.target.exec, command, options)
+
+    def provider_new(self, pool: Json | None, api_key: str | None = None) -> Any:
+        module = self.session.module
+        kind = module.AsyncSandboxProvider if self.session.is_async else module.SandboxProvider
+        return kind(pool, api_key=api_key)
+
+    def provider_pool(self) -> Any:
+        return self.target.pool
+
+    def provider_profile(self) -> Any:
+        return self.session.module.SandboxProvider.profile()
+
+    def provider_follow_logs(self, handle: Any) -> Any:
+        def taken(chunks: list[Any]) -> Json:
+            return {
+                name: "".join(chunk.text for chunk in chunks if chunk.stream == name) for name in ("stdout", "stderr")
+            }
+
+        async def follow() -> Json:
+            return taken([chunk async for chunk in await self.target.stream_logs(handle)])
+
+        return follow() if self.session.is_async else taken(list(self.target.stream_logs(handle)))
 
     def sandbox_get_preview_link(self, port: int | str) -> Any:
         return self.target.get_preview_link(int(port))

@@ -330,6 +330,28 @@ const CALLS = {
   'process.get_entrypoint_logs': (s) => s.process.getEntrypointLogs(),
   'process.follow_entrypoint_logs': (s) => followed((out, err) => s.process.getEntrypointLogs(out, err)),
   'process.stream': async (s, a) => streamed(await s.process.executeCommandStream(a.command, a.cwd, a.env, a.timeout), a),
+  'terminal.new': (s, a, session) => new session.module.TerminalBackend(a.config, { daytona: session.clientOf(s) }),
+  'terminal.config': (t) => t.config,
+  'terminal.images': (_, a, session) => session.module.TerminalBackend.images(),
+  'terminal.run': (t, { command, ...options }) => t.run(command, options),
+  'terminal.stream': async (t, a) => streamed(await t.exec(a.command, { cwd: a.cwd, env: a.env, timeout: a.timeout }), a),
+  'terminal.close': (t) => t.close(),
+  'terminal.destroy': (t) => t.destroy(),
+  'provider.new': (_, a, session) => new session.module.SandboxProvider(a.pool, { apiKey: a.api_key }),
+  'provider.pool': (p) => p.pool,
+  'provider.profile': (_, a, session) => session.module.SandboxProvider.profile(),
+  'provider.provision': (p, a) => p.provision(a.spec),
+  'provider.status': (p, a) => p.status(a.handle),
+  'provider.terminate': (p, a) => p.terminate(a.handle, { force: a.force }),
+  'provider.pause': (p, a) => p.pause(a.handle),
+  'provider.resume': (p, a) => p.resume(a.handle),
+  'provider.capacity': (p) => p.capacity(),
+  'provider.capabilities': (p) => p.capabilities(),
+  'provider.follow_logs': async (p, a) => {
+    const taken = { stdout: '', stderr: '' }
+    for await (const { stream, text } of await p.streamLogs(a.handle)) taken[stream] += text
+    return taken
+  },
   'process.list_pty_ids': async (s) => (await s.process.listPtySessions()).map((one) => one.id),
   'process.get_pty_session_info': (s, a) => s.process.getPtySessionInfo(a.session_id),
   'process.kill_pty_session': (s, a) => s.process.killPtySession(a.session_id),

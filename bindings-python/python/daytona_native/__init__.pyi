@@ -48,6 +48,9 @@ from ._async.pty import (
 from ._async.sandbox import (
     AsyncSandbox as AsyncSandbox,
 )
+from ._async.sandbox_provider import (
+    AsyncSandboxProvider as AsyncSandboxProvider,
+)
 from ._async.secret import (
     AsyncSecretService as AsyncSecretService,
 )
@@ -57,6 +60,9 @@ from ._async.session import (
 from ._async.snapshot import (
     AsyncBuildLog as AsyncBuildLog,
     AsyncSnapshotService as AsyncSnapshotService,
+)
+from ._async.terminal_backend import (
+    AsyncTerminalBackend as AsyncTerminalBackend,
 )
 from ._async.volume import (
     AsyncVolumeService as AsyncVolumeService,
@@ -202,6 +208,13 @@ from ._results import (
     SearchFilesResponse as SearchFilesResponse,
     UploadProgress as UploadProgress,
 )
+from ._sandbox_provider import (
+    CapabilityProfile as CapabilityProfile,
+    CapacityRegion as CapacityRegion,
+    PoolConfig as PoolConfig,
+    Quota as Quota,
+    SandboxHandle as SandboxHandle,
+)
 from ._secret import (
     CreateSecretParams as CreateSecretParams,
     ListSecretsResponse as ListSecretsResponse,
@@ -250,6 +263,9 @@ from ._sync.pty import (
 from ._sync.sandbox import (
     Sandbox as Sandbox,
 )
+from ._sync.sandbox_provider import (
+    SandboxProvider as SandboxProvider,
+)
 from ._sync.secret import (
     SecretService as SecretService,
 )
@@ -260,11 +276,19 @@ from ._sync.snapshot import (
     BuildLog as BuildLog,
     SnapshotService as SnapshotService,
 )
+from ._sync.terminal_backend import (
+    TerminalBackend as TerminalBackend,
+)
 from ._sync.volume import (
     VolumeService as VolumeService,
 )
 from ._sync.warm_pool import (
     WarmPoolService as WarmPoolService,
+)
+from ._terminal_backend import (
+    TerminalConfig as TerminalConfig,
+    TerminalImage as TerminalImage,
+    TerminalResult as TerminalResult,
 )
 from ._volume import (
     Volume as Volume,
@@ -289,8 +313,10 @@ __all__ = [
     "AsyncProcess",
     "AsyncPtyHandle",
     "AsyncSandbox",
+    "AsyncSandboxProvider",
     "AsyncSecretService",
     "AsyncSnapshotService",
+    "AsyncTerminalBackend",
     "AsyncVolumeService",
     "AsyncWarmPoolService",
     "AuditLog",
@@ -300,6 +326,8 @@ __all__ = [
     "BuildInfo",
     "BuildLog",
     "CancelEvent",
+    "CapabilityProfile",
+    "CapacityRegion",
     "Chart",
     "ChartElement",
     "ChartType",
@@ -403,12 +431,14 @@ __all__ = [
     "OutputMessage",
     "PaginatedSnapshots",
     "PieChart",
+    "PoolConfig",
     "PortPreviewUrl",
     "Process",
     "PtyHandle",
     "PtyResult",
     "PtySessionInfo",
     "PtySize",
+    "Quota",
     "Region",
     "RegionUsage",
     "Registry",
@@ -419,9 +449,11 @@ __all__ = [
     "Sandbox",
     "SandboxClass",
     "SandboxDesiredState",
+    "SandboxHandle",
     "SandboxListSortDirection",
     "SandboxListSortField",
     "SandboxMetrics",
+    "SandboxProvider",
     "SandboxState",
     "SandboxVolume",
     "ScatterChart",
@@ -439,6 +471,10 @@ __all__ = [
     "SshAccessDto",
     "SshAccessValidationDto",
     "Status",
+    "TerminalBackend",
+    "TerminalConfig",
+    "TerminalImage",
+    "TerminalResult",
     "UpdateSecretParams",
     "UploadProgress",
     "Volume",

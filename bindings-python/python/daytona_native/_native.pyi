@@ -24,12 +24,16 @@ __all__ = [
     "Pty",
     "Sandbox",
     "SandboxCreation",
+    "SandboxProvider",
     "SnapshotCreation",
     "SnapshotService",
+    "TerminalBackend",
     "Waiter",
     "error_table",
     "image_step",
+    "provider_profile",
     "settle",
+    "terminal_images",
 ]
 
 def settle() -> None: ...
@@ -448,3 +452,48 @@ class Waiter:
 @final
 class Completions:
     def __call__(self, *args: object, **kwargs: object) -> None: ...
+
+def terminal_images() -> list[tuple[str, str]]: ...
+def provider_profile() -> str: ...
+
+@final
+class TerminalBackend:
+    def __new__(
+        cls,
+        asynchronous: bool,
+        config: str,
+        is_yaml: bool,
+        client: Daytona | None = None,
+        server_binary: str | PathLike[str] | None = None,
+    ) -> Self: ...
+    def config(self) -> str: ...
+    def exec(
+        self,
+        command: str,
+        cwd: str | None = None,
+        env: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+    def run(
+        self,
+        command: str,
+        cwd: str | None = None,
+        env: dict[str, str] | None = None,
+        timeout: float | None = None,
+        stdin: bytes | None = None,
+    ) -> Any: ...
+    def close(self, timeout: float | None = None) -> Any: ...
+    def destroy(self, timeout: float | None = None) -> Any: ...
+
+@final
+class SandboxProvider:
+    def __new__(
+        cls,
+        asynchronous: bool,
+        pool: str,
+        api_key: str | None = None,
+        server_binary: str | PathLike[str] | None = None,
+    ) -> Self: ...
+    def pool(self) -> str: ...
+    def service(self, name: str, arguments: str, timeout: float | None = None) -> Any: ...
+    def stream_logs(self, handle: str) -> Any: ...

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Buf, BytesMut};
 use daytona_wire::exec_stream::WINDOW;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::{Feed, Pipe, wait};
@@ -49,7 +49,16 @@ pub(super) struct Shared {
     /// For writers: there is room, or nobody reads.
     moved: Notify,
     is_closing: AtomicBool,
+    pub(super) sequel: OnceLock<Sequel>,
     takes_lines_only: AtomicBool,
+}
+
+/// What is done once the command has ended, before that is told.
+pub(crate) struct Sequel {
+    /// Closed when it is done.
+    pub(crate) done: watch::Receiver<()>,
+    /// What to do about a time limit.
+    pub(crate) timeout_hint: String,
 }
 
 /// What is to be sent.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use daytona_core::wire::network::UpdateNetworkSettings;
 use daytona_core::{
     Config, CreateOptions, CreateParams, Daytona, Download, DownloadTarget, ListQuery, LspServer, Permissions, Result,
-    Sandbox, Transfer, Upload, UploadSource,
+    Sandbox, SandboxProvider, TerminalBackend, Transfer, Upload, UploadSource,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use crate::code;
 use crate::lifecycle;
 use crate::processes::{self, Terminal};
 use crate::services;
+use crate::terminals;
 use crate::values::{Names, Saved, bytes, field, to_bytes};
 
 /// What a call returned: a value to compare, and the objects behind it.
@@ -27,6 +28,8 @@ pub(crate) struct Outcome {
     client: Option<Daytona>,
     terminal: Option<Terminal>,
     lsp: Option<LspServer>,
+    backend: Option<TerminalBackend>,
+    provider: Option<SandboxProvider>,
 }
 
 impl Outcome {
@@ -41,6 +44,12 @@ impl Outcome {
         if let Some(lsp) = &self.lsp {
             return Saved::Lsp(lsp.clone());
         }
+        if let Some(backend) = &self.backend {
+            return Saved::Backend(backend.clone());
+        }
+        if let Some(provider) = &self.provider {
+            return Saved::Provider(provider.clone());
+        }
         let index = if path.is_empty() { Ok(0) } else { path.parse::<usize>() };
         if let Some(sandbox) = index.ok().and_then(|index| self.sandboxes.get(index)) {
             return Saved::Sandbox(sandbox.clone());
@@ -49,6 +58,14 @@ impl Outcome {
             Value::String(text) => json!(text.trim()),
             other => other,
         })
+    }
+
+    pub(crate) fn backend(backend: TerminalBackend) -> Self {
+        Self { backend: Some(backend), ..Self::default() }
+    }
+
+    pub(crate) fn provider(provider: SandboxProvider) -> Self {
+        Self { provider: Some(provider), ..Self::default() }
     }
 
     pub(crate) fn sandbox(sandbox: Sandbox) -> Self {
@@ -196,6 +213,8 @@ pub(crate) async fn call(
             _ => panic!("{name} needs a language server"),
         },
         ("fs", method) => on_files(method, &sandbox(), args).await,
+        ("terminal", method) => terminals::on_terminal(method, client, target, args).await,
+        ("provider", method) => terminals::on_provider(method, target, args).await,
         ("look", "") => Ok(Outcome::sandbox(sandbox())),
         ("client", "new") => {
             let client = self::client(url, &arg::<String>(args, "api_key"))?;

@@ -7,6 +7,7 @@ mod lifecycle;
 mod processes;
 mod server;
 mod services;
+mod terminals;
 mod values;
 
 use std::collections::HashMap;

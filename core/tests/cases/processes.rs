@@ -94,7 +94,7 @@ impl Taken {
     }
 }
 
-async fn followed(stream: LogStream) -> Result<Outcome> {
+pub(crate) async fn followed(stream: LogStream) -> Result<Outcome> {
     let mut taken = Taken::default();
     while let Some(chunks) = stream.next().await? {
         taken.add(chunks);
@@ -103,7 +103,7 @@ async fn followed(stream: LogStream) -> Result<Outcome> {
 }
 
 /// Takes a stream to its end, answering what it shows.
-async fn streamed(stream: ExecStream, args: &Value) -> Result<Value> {
+pub(crate) async fn streamed(stream: ExecStream, args: &Value) -> Result<Value> {
     let stdin: Vec<String> = arg::<Option<Vec<String>>>(args, "stdin").unwrap_or_default();
     let mut until: Option<String> = arg(args, "until");
     let mut taken = Taken::default();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use daytona_core::{Daytona, LspServer, Sandbox};
+use daytona_core::{Daytona, LspServer, Sandbox, SandboxProvider, TerminalBackend};
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
@@ -16,6 +16,8 @@ pub(crate) enum Saved {
     Client(Daytona),
     Terminal(Terminal),
     Lsp(LspServer),
+    Backend(TerminalBackend),
+    Provider(SandboxProvider),
 }
 
 pub(crate) type Names = HashMap<String, Saved>;
@@ -25,7 +27,7 @@ impl Saved {
         match self {
             Self::Value(value) => value.clone(),
             Self::Sandbox(sandbox) => serde_json::to_value(&*sandbox.data()).unwrap_or_default(),
-            Self::Client(_) | Self::Terminal(_) | Self::Lsp(_) => Value::Null,
+            Self::Client(_) | Self::Terminal(_) | Self::Lsp(_) | Self::Backend(_) | Self::Provider(_) => Value::Null,
         }
     }
 }

@@ -1,0 +1,92 @@
+'use strict'
+
+const { call, calls, result } = require('./call')
+const { native } = require('./native')
+const { toError } = require('./errors')
+const { nativeOf, settings } = require('./daytona')
+const { ExecStream } = require('./exec_stream')
+const { bytes, json, limit, object, optionalNumber, optionalText, text } = require('./arguments')
+
+let ends = false
+
+function configured(config, taskId) {
+  if (typeof config === 'string') return [config, true]
+  const values = object('config', config)
+  if (taskId == null) return [json(values), false]
+  const terminal = { ...values.terminal }
+  terminal.daytona = { ...terminal.daytona, task_id: text('taskId', taskId) }
+  return [json({ ...values, terminal }), false]
+}
+
+function how(options) {
+  object('options', options)
+  optionalText('cwd', options?.cwd)
+  return json({ cwd: options?.cwd, env: options?.env, timeout: optionalNumber('timeout', options?.timeout) })
+}
+
+class TerminalBackend {
+  #native
+
+  constructor(config, options) {
+    const { daytona, taskId } = object('options', options)
+    const [values, isYaml] = configured(config, taskId)
+    const made =
+      daytona == null
+        ? native.newTerminal(calls, settings({}), values, isYaml)
+        : nativeOf(daytona).terminal(values, isYaml)
+    if (typeof made === 'string') throw toError(made)
+    this.#native = made
+    if (!ends) {
+      ends = true
+      process.on('exit', () => native.endTerminals())
+    }
+  }
+
+  static images() {
+    return JSON.parse(native.terminalImages())
+  }
+
+  get config() {
+    return JSON.parse(this.#native.config())
+  }
+
+  async exec(command, options) {
+    text('command', command)
+    const given = how(options)
+    const stream = result(
+      await call((id) => this.#native.exec(id, command, given), {
+        convert: (handle) => new ExecStream(handle, options?.signal),
+        signal: options?.signal,
+      }),
+    )
+    return stream
+  }
+
+  async run(command, options) {
+    text('command', command)
+    const given = how(options)
+    const stdin = options?.stdin == null ? undefined : bytes('stdin', options.stdin)
+    return result(
+      await call((id) => this.#native.run(id, command, given, stdin), {
+        convert: (answer) => JSON.parse(answer),
+        signal: options?.signal,
+      }),
+    )
+  }
+
+  async close(options) {
+    const seconds = limit(undefined, object('options', options))
+    result(await call((id) => this.#native.close(id, seconds), { signal: options?.signal }))
+  }
+
+  async destroy(options) {
+    const seconds = limit(undefined, object('options', options))
+    result(await call((id) => this.#native.destroy(id, seconds), { signal: options?.signal }))
+  }
+
+  async [Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')]() {
+    await this.close()
+  }
+}
+
+module.exports = { TerminalBackend }
