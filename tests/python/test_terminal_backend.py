@@ -296,6 +296,19 @@ def test_a_sandbox_that_does_not_start_is_deleted() -> None:
     assert deleted == ["/api/sandbox/slow"]
 
 
+def test_the_default_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("DAYTONA_NATIVE_IMAGE_FALLBACK", "host")
+    monkeypatch.setenv("DAYTONA_API_URL", "local")
+    monkeypatch.delenv("DAYTONA_API_KEY", raising=False)
+    daytona = Daytona.local(tmp_path)
+    with TerminalBackend(daytona=daytona) as backend, backend.exec("echo ready; read line") as stream:
+        assert next(stream).text == "ready\n"
+        (sandbox,) = list(daytona.list())
+        assert (sandbox.cpu, sandbox.memory, sandbox.disk) == (4, 8, 20)
+        assert (sandbox.auto_stop_interval, sandbox.auto_delete_interval) == (1, 0)
+    assert list(daytona.list()) == []
+
+
 @pytest.mark.timeout(150)
 def test_the_server_destroys_what_a_killed_process_left(orphans: Desk) -> None:
     eventually(lambda: orphans.left() == [], 130)

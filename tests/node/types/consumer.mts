@@ -13,6 +13,8 @@ import {
   LspLanguageId,
   ListSecretsPaginatedSortEnum,
   PtyHandle,
+  SandboxProvider,
+  TerminalBackend,
   SandboxListSortField,
   SandboxState,
   SOURCE_DAEMON,
@@ -46,9 +48,11 @@ import type {
   PtyCreateOptions,
   PtyResult,
   PtySessionInfo,
+  ProviderStatus,
   Resources,
   RunCodeOptions,
   Sandbox,
+  SandboxHandle,
   SandboxMetrics,
   Secret,
   Session,
@@ -61,6 +65,7 @@ import type {
   UploadStreamOptions,
   Volume,
   VolumeMount,
+  TerminalResult,
   WarmPool,
 } from 'daytona-native'
 
@@ -237,3 +242,14 @@ const usage: SandboxMetrics[] = [await sandbox.getMetricsLatest(), ...(await san
 const apiKeys: ApiKey[] = await daytona.api.listApiKeys({ timeout: 5 })
 const users = await daytona.api.request<{ id: string }[]>('GET', '/organizations/o/users', { page: 1, all: undefined })
 console.log(secrets.length, nextCursor, usage[0]?.timestamp.getTime(), apiKeys[0]?.name, users[0]?.id)
+const terminal = new TerminalBackend({ terminal: { backend: 'daytona', daytona: { keepAlive: true } } }, { daytona })
+const ran: TerminalResult = await terminal.run('true', { stdin: 'text', timeout: 5, signal })
+for await (const { stream: name } of await terminal.exec('ls', { env: { A: 'b' } })) console.log(name, ran.exitCode)
+await terminal.close({ timeout: 5 })
+// @ts-expect-error a size has a unit
+new TerminalBackend({ terminal: { daytona: { memory: 8 } } })
+const provider = new SandboxProvider({ diskGB: 20 }, { apiKey: 'k' })
+const handle: SandboxHandle = await provider.provision({ timeoutSec: 60 }, { timeout: 100 })
+const providerStatus: ProviderStatus = await provider.status(handle)
+await provider.terminate(handle, { force: providerStatus === 'running' })
+console.log((await provider.capacity())[0]?.memoryGB.available, (await provider.capabilities()).pauseResume)
