@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use daytona_runtime::RuntimeChoice;
-use daytona_server::{DEFAULT_PORT, DockerSettings, ImageOptions, Options, Ready, ServeError};
+use daytona_server::{DEFAULT_PORT, DockerSettings, ImageOptions, Options, Ready, RegistryCredentials, ServeError};
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing_subscriber::EnvFilter;
 
@@ -86,6 +86,12 @@ struct Serve {
     /// What stands in for the base images of sandboxes: `host`, this machine's own programs.
     #[arg(long, value_enum, env = "DAYTONA_NATIVE_IMAGE_FALLBACK", value_name = "WHAT")]
     image_fallback: Option<ImageFallback>,
+    /// A registry that is asked for images of Docker Hub before it; can be given several times.
+    #[arg(long, value_name = "HOST", env = "DAYTONA_NATIVE_REGISTRY_MIRROR", value_delimiter = ',')]
+    registry_mirror: Vec<String>,
+    /// File with the credentials of registries, in the form of the Docker client's config.json.
+    #[arg(long, value_name = "FILE", env = "DAYTONA_NATIVE_REGISTRY_AUTH_FILE")]
+    registry_auth_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -146,6 +152,15 @@ fn run(serve: Serve) -> ExitCode {
         Ok(api_key) => api_key,
         Err(message) => return fail(&message, 1),
     };
+    let credentials = serve.registry_auth_file.as_ref().map(|path| RegistryCredentials::read(path)).transpose();
+    let images = match credentials {
+        Ok(credentials) => ImageOptions {
+            host_fallback: serve.image_fallback.is_some(),
+            mirrors: serve.registry_mirror,
+            credentials: credentials.unwrap_or_default(),
+        },
+        Err(message) => return fail(&format!("--registry-auth-file {message}"), 1),
+    };
     let options = Options {
         host: serve.host,
         port: serve.port,
@@ -164,7 +179,7 @@ fn run(serve: Serve) -> ExitCode {
         },
         embedded: serve.embedded,
         allow_host_loopback: serve.allow_host_loopback,
-        images: ImageOptions { host_fallback: serve.image_fallback.is_some() },
+        images,
     };
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers.clamp(2, 8)).enable_all().build();

@@ -15,6 +15,8 @@ use rustix::fs::{FlockOperation, flock};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::image::RegistryCredentials;
+
 /// The port where none is given.
 pub const DEFAULT_PORT: u16 = 3986;
 
@@ -48,6 +50,10 @@ pub struct Options {
 pub struct ImageOptions {
     /// Let this machine's own programs stand in for every base image.
     pub host_fallback: bool,
+    /// Registries that are asked before Docker Hub, in order: a host, perhaps with a port and a path.
+    pub mirrors: Vec<String>,
+    /// What registries are told about who asks.
+    pub credentials: RegistryCredentials,
 }
 
 /// Where a server listens, told once it does.

@@ -17,6 +17,7 @@ mod lease;
 mod lifecycle;
 mod metrics;
 mod network;
+mod object_storage;
 mod preview;
 mod proxy;
 mod record;
@@ -42,6 +43,7 @@ use tokio::sync::Notify;
 
 pub use config::{DEFAULT_PORT, ImageOptions, Options, Ready, ServeError};
 pub use daytona_docker::Settings as DockerSettings;
+pub use image::RegistryCredentials;
 pub use serve::serve;
 
 /// The server's version.
@@ -62,7 +64,8 @@ struct App {
     events: events::Events,
     view: record::View,
     builds: build::Builds,
-    images: ImageOptions,
+    images: image::Images,
+    storage: object_storage::ObjectStorage,
     defaults: config::Defaults,
     address: SocketAddr,
     /// Sandboxes may reach the host's loopback ports, by the name `host.daytona.internal`.

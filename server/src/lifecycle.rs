@@ -195,7 +195,13 @@ impl App {
             let record = sandbox.record();
             (self.spec(&record), network::policy(&record)?, record.state == SandboxState::Creating)
         };
-        let (started, stored) = tokio::join!(self.make(sandbox, spec, policy), pending.stored());
+        let make = async {
+            match spec {
+                Ok(spec) => self.make(sandbox, spec, policy).await,
+                Err(error) => Err(error),
+            }
+        };
+        let (started, stored) = tokio::join!(make, pending.stored());
         if let Err(error) = stored {
             // Not acknowledged, so it does not run.
             let _ = self.runtime.stop(&sandbox.id, true).await;
@@ -270,20 +276,21 @@ impl App {
         self.run(spec, policy).await
     }
 
-    fn spec(&self, record: &Record) -> SandboxSpec {
-        SandboxSpec {
+    fn spec(&self, record: &Record) -> Result<SandboxSpec, RuntimeError> {
+        Ok(SandboxSpec {
             id: record.id.clone(),
             name: record.name.clone(),
             user: record.user.clone(),
             env: self.secrets.environment(record),
             unset_env: record.unset_env.clone(),
+            image: record.image.as_ref().map(|root| self.images.spec(root)).transpose()?,
             volumes: volume::spec(record),
             cpu: record.cpu,
             memory_gib: record.memory,
             disk_gib: record.disk,
             network: self.network(record),
             version: DAEMON_VERSION.to_owned(),
-        }
+        })
     }
 
     /// Stops a running or paused sandbox; an ephemeral one is destroyed.

@@ -13,7 +13,9 @@ use crate::backend::Backend;
 use crate::build::Builds;
 use crate::config::{DataDir, Defaults, ImageOptions};
 use crate::events::Events;
+use crate::image::Images;
 use crate::metrics::Metrics;
+use crate::object_storage::ObjectStorage;
 use crate::record::{Desired, Record, View};
 use crate::rows::Rows;
 use crate::sandbox::Registry;
@@ -56,6 +58,11 @@ pub(crate) async fn load(
         let images = records.iter().map(|record| &record.image).chain(snapshots.iter().map(|snapshot| &snapshot.image));
         docker.keep_built(&images.flatten().filter_map(|image| image.docker.as_deref()).collect()).await;
     }
+    let images = {
+        let (path, options, runtime) = (dir.path.clone(), settings.images, runtime.clone());
+        let opened = tokio::task::spawn_blocking(move || Images::open(&path, options, &runtime)).await;
+        opened.map_err(StoreError::new).and_then(|opened| opened.map_err(StoreError::new)).map_err(fail)?
+    };
     let events = Events::new();
     let api_keys = Rows::new(api_keys);
     crate::api_key::accept(&api_keys, key.known());
@@ -76,7 +83,8 @@ pub(crate) async fn load(
         address,
         host_services: settings.host_services,
         builds: Builds::new(&dir.path),
-        images: settings.images,
+        images,
+        storage: ObjectStorage::open(&dir.path).map_err(ServeError::io("the object storage"))?,
         ssh: Ssh::new(address, settings.ssh_port, &dir.path),
         started_at: time::now(),
         request_ids: api::RequestIds::new().map_err(|error| ServeError::io("random numbers")(error.into()))?,

@@ -15,6 +15,7 @@ pub mod interpreter;
 pub mod lsp;
 pub mod metrics;
 pub mod network;
+pub mod object_storage;
 pub mod preview;
 pub mod process;
 pub mod pty;

@@ -5,12 +5,12 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
-use daytona_toolbox::AgentConfig;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::protocol::{Failure, Report, Step, report};
+use crate::protocol::{Command, Failure, Inside, Report, Step, report};
 use crate::sys;
 
 /// Open files a process in a sandbox may have, where the server itself may have as many.
@@ -73,11 +73,15 @@ fn prefer_to_end() {
     }
 }
 
-/// Runs the agent in this process until it ends; without one this was a trial.
-pub(crate) fn run_agent(agent: Option<AgentConfig>, inherited: &Inherited) -> Result<u8, Failure> {
-    let Some(agent) = agent else {
-        report(&inherited.report, &Report::Ready);
-        return Ok(0);
+/// Runs the agent in this process until it ends, or becomes the command; without either this was a trial.
+pub(crate) fn run_inside(inside: Inside, inherited: &Inherited) -> Result<u8, Failure> {
+    let agent = match inside {
+        Inside::Nothing => {
+            report(&inherited.report, &Report::Ready);
+            return Ok(0);
+        }
+        Inside::Command(command) => return run_command(&command, inherited),
+        Inside::Agent(agent) => *agent,
     };
     sys::block_child_signal(false).step("unblock signals")?;
     let _ = std::env::set_current_dir(&agent.work_dir);
@@ -86,6 +90,25 @@ pub(crate) fn run_agent(agent: Option<AgentConfig>, inherited: &Inherited) -> Re
     sys::close_all_except(&[listener.as_raw_fd()]).step("close descriptors")?;
     let code = daytona_toolbox::run(agent, UnixListener::from(listener));
     Ok(u8::from(code != ExitCode::SUCCESS))
+}
+
+/// Becomes a command whose output goes to the log. What a shell says of a command that cannot be run is the exit code.
+fn run_command(command: &Command, inherited: &Inherited) -> Result<u8, Failure> {
+    const NOT_FOUND: u8 = 127;
+    const NOT_RUN: u8 = 126;
+    sys::block_child_signal(false).step("unblock signals")?;
+    std::fs::create_dir_all(&command.work_dir)
+        .and_then(|()| std::env::set_current_dir(&command.work_dir))
+        .step_with(|| format!("enter {}", command.work_dir.display()))?;
+    rustix::stdio::dup2_stdout(&inherited.log).step("connect the output")?;
+    report(&inherited.report, &Report::Ready);
+    let Some((program, arguments)) = command.argv.split_first() else {
+        return Ok(NOT_RUN);
+    };
+    sys::close_all_except(&[]).step("close descriptors")?;
+    let failed = std::process::Command::new(program).args(arguments).env_clear().envs(&command.env).exec();
+    eprintln!("{program}: {failed}");
+    Ok(if failed.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUN })
 }
 
 /// Names this process for `ps`.

@@ -184,7 +184,7 @@ impl Forks {
                 let seq = launch.seq;
                 let Ok([listener, outcome, log]) = <[OwnedFd; 3]>::try_from(fds) else {
                     let reason = "the request came without its descriptors".to_owned();
-                    return protocol::send(&self.server, &Reply::Exited { seq, reason });
+                    return protocol::send(&self.server, &Reply::Exited { seq, reason, code: None });
                 };
                 match self.launch(*launch, listener, &outcome, log) {
                     Ok(pid) => {
@@ -194,7 +194,7 @@ impl Forks {
                     Err(failure) => {
                         let reason = failure.step.clone();
                         report(&outcome, &Report::Failed(failure));
-                        protocol::send(&self.server, &Reply::Exited { seq, reason })
+                        protocol::send(&self.server, &Reply::Exited { seq, reason, code: None })
                     }
                 }
             }
@@ -215,7 +215,8 @@ impl Forks {
     }
 
     fn launch(&mut self, launch: Launch, listener: OwnedFd, outcome: &OwnedFd, log: OwnedFd) -> Result<Pid, Failure> {
-        let Launch { seq, plan, agent } = launch;
+        let Launch { seq, plan, agent, command } = launch;
+        let inside = Launch::inside(agent, command);
         let (theirs, control) = io::pipe().step("make a pipe")?;
         let inherited = Inherited {
             listener,
@@ -246,8 +247,8 @@ impl Forks {
                     Err(_) => 1,
                     Ok(()) => match plan {
                         #[cfg(target_os = "linux")]
-                        Plan::Ns(plan) => crate::ns::run(&plan, agent, inherited),
-                        Plan::Process(plan) => process::run(&plan, agent, inherited),
+                        Plan::Ns(plan) => crate::ns::run(&plan, inside, inherited),
+                        Plan::Process(plan) => process::run(&plan, inside, inherited),
                     },
                 };
                 std::process::exit(code.into())
@@ -289,7 +290,14 @@ impl Forks {
                 // What it did not live to end came to this process.
                 process::end_tree(|pid| self.running.contains_key(&pid));
             }
-            protocol::send(&self.server, &Reply::Exited { seq: running.seq, reason: describe(status) })?;
+            protocol::send(
+                &self.server,
+                &Reply::Exited {
+                    seq: running.seq,
+                    reason: describe(status),
+                    code: status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal)),
+                },
+            )?;
         }
         Ok(())
     }

@@ -25,6 +25,8 @@ mod runtime;
 mod snapshot;
 mod sockets;
 mod stats;
+#[cfg(target_os = "linux")]
+mod step;
 mod stored;
 mod sys;
 mod types;
@@ -34,9 +36,11 @@ pub use destroy::remove_tree;
 pub use error::RuntimeError;
 pub use launcher::{Launcher, launcher_main, spawn_launcher};
 pub use runtime::Runtime;
+#[cfg(target_os = "linux")]
+pub use step::Step;
 pub use types::{
-    Enforcement, Exited, GATEWAY, Limits, MTU, Network, Probe, RuntimeChoice, RuntimeKind, SandboxSpec, Started, Stats,
-    VolumeMount, Wire,
+    Enforcement, Exited, GATEWAY, ImageSpec, Limits, MTU, Network, Probe, RuntimeChoice, RuntimeKind, SandboxSpec,
+    Started, Stats, StepMount, StepSource, StepSpec, VolumeMount, Wire,
 };
 
 /// Locks what no panic can leave half changed.

@@ -15,7 +15,7 @@ use crate::{Enforcement, Limits, Probe, RuntimeChoice, RuntimeError, RuntimeKind
 #[cfg(target_os = "linux")]
 use crate::{Network, ns, runtime::TRIAL, runtime::blocking};
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a host name may have.
 const HOST_NAME: usize = 63;
 
@@ -156,6 +156,7 @@ async fn run_trial(inner: &Arc<Inner>, mode: Mode, network: Network) -> Result<(
         user: "daytona".to_owned(),
         env: BTreeMap::new(),
         unset_env: BTreeSet::new(),
+        image: None,
         volumes: Vec::new(),
         cpu: 0.0,
         memory_gib: 0.0,
@@ -182,9 +183,9 @@ async fn run_trial(inner: &Arc<Inner>, mode: Mode, network: Network) -> Result<(
         Ok(())
     })
     .await;
-    let (_, device) = trial?;
-    // Closing it takes the kernel its time.
-    tokio::task::spawn_blocking(move || drop(device));
+    let trial = trial?;
+    // Closing its device takes the kernel its time.
+    tokio::task::spawn_blocking(move || drop(trial.device));
     Ok(())
 }
 
@@ -211,22 +212,85 @@ impl Mode {
     pub(crate) fn user(&self, spec: &SandboxSpec) -> Result<(String, Option<PathBuf>), RuntimeError> {
         match self {
             #[cfg(target_os = "linux")]
-            Self::Ns { userns, .. } => match spec.user.as_str() {
-                "daytona" => Ok(("daytona".to_owned(), Some("/home/daytona".into()))),
-                "root" if userns.is_none() => Ok(("root".to_owned(), Some("/root".into()))),
-                "root" => Err(RuntimeError::Unsupported {
-                    op: "user root",
-                    reason: "the server does not run as root; start it as root, or use the user \
-                             `daytona`"
-                        .to_owned(),
-                }),
-                other => Err(RuntimeError::Unsupported {
-                    op: "this user",
-                    reason: format!("{other:?} is unknown here; use `daytona` or `root`"),
-                }),
-            },
+            Self::Ns { base, userns } => {
+                if let Some(image) = spec.image.as_ref().filter(|image| !image.host) {
+                    let account = ns::image::Account::find(&image.layers, &spec.user, base.user)?;
+                    return Ok((spec.user.clone(), Some(account.home)));
+                }
+                match spec.user.as_str() {
+                    "daytona" => Ok(("daytona".to_owned(), Some("/home/daytona".into()))),
+                    "root" if userns.is_none() => Ok(("root".to_owned(), Some("/root".into()))),
+                    "root" => Err(RuntimeError::Unsupported {
+                        op: "user root",
+                        reason: "the server does not run as root; start it as root, or use the user \
+                                 `daytona`"
+                            .to_owned(),
+                    }),
+                    other => Err(RuntimeError::Unsupported {
+                        op: "this user",
+                        reason: format!("{other:?} is unknown here; use `daytona` or `root`"),
+                    }),
+                }
+            }
             Self::Process => Ok((own_user(), None)),
         }
+    }
+
+    /// The start of a sandbox with a file system of its own, and its groups.
+    #[cfg(target_os = "linux")]
+    fn isolated(
+        base: &ns::base::Base,
+        userns: Option<(u32, u32)>,
+        spec: &SandboxSpec,
+        dir: &Path,
+        inner: &Inner,
+    ) -> Result<(ns::Plan, crate::cgroup::Group), RuntimeError> {
+        let hostname = host_name(&spec.name);
+        let root = spec.user == "root";
+        let none = crate::ImageSpec { host: true, ..crate::ImageSpec::default() };
+        let image = spec.image.as_ref().unwrap_or(&none);
+        let layers = &image.layers;
+        let failed = |error| RuntimeError::io("prepare", dir, error);
+        let (lower, view, home, ids) = if image.host {
+            let ids = if root { ns::base::User { uid: 0, gid: 0 } } else { base.user };
+            let home = if root { "root" } else { "home/daytona" };
+            // Layers may have files for the home.
+            let inside = (!layers.is_empty()).then_some(home);
+            base.prepare_sandbox(dir, &hostname, ids, inside)?;
+            let mut view = if root { base.view.clone().for_root() } else { base.view.clone() };
+            let lower = if layers.is_empty() {
+                base.relative()
+            } else {
+                ns::image::stack(&mut view, layers);
+                ns::image::link_layers(dir, layers, base.path()).map_err(failed)?
+            };
+            (lower, view, inside.is_none().then(|| home.to_owned()), ids)
+        } else {
+            base.fill()?;
+            let account = ns::image::Account::find(layers, &spec.user, base.user)?;
+            let lower = ns::image::prepare(&inner.data_dir, dir, layers, &base.resolver(), &hostname, &account)
+                .map_err(failed)?;
+            (lower, ns::base::View::default(), None, account.user)
+        };
+        let limits = SandboxSpec { user: if ids.uid == 0 { "root" } else { "other" }.to_owned(), ..spec.clone() };
+        let group = inner.cgroups().create(&limits)?;
+        let plan = ns::Plan {
+            dir: dir.to_owned(),
+            base: lower,
+            view,
+            home,
+            binds: Vec::new(),
+            hostname,
+            uid: ids.uid,
+            gid: ids.gid,
+            userns,
+            network: spec.network,
+            volumes: volumes(spec, inner)?,
+            cgroup: group.v2(),
+            cgroup_procs: group.procs(),
+            groups: group.dirs(),
+        };
+        Ok((plan, group))
     }
 
     /// Makes a sandbox's folders and groups, and says how to start it.
@@ -241,24 +305,7 @@ impl Mode {
         let (plan, group) = match self {
             #[cfg(target_os = "linux")]
             Self::Ns { base, userns } => {
-                let hostname = host_name(&spec.name);
-                let ids = if user == "root" { ns::base::User { uid: 0, gid: 0 } } else { base.user };
-                base.prepare_sandbox(dir, &hostname, ids)?;
-                let group = inner.cgroups().create(spec)?;
-                let plan = ns::Plan {
-                    dir: dir.to_owned(),
-                    base: base.relative(),
-                    view: if user == "root" { base.view.clone().for_root() } else { base.view.clone() },
-                    hostname,
-                    uid: ids.uid,
-                    gid: ids.gid,
-                    userns: *userns,
-                    network: spec.network,
-                    volumes: volumes(spec, inner)?,
-                    cgroup: group.v2(),
-                    cgroup_procs: group.procs(),
-                    groups: group.dirs(),
-                };
+                let (plan, group) = Self::isolated(base, *userns, spec, dir, inner)?;
                 (Plan::Ns(Box::new(plan)), Some(group))
             }
             Self::Process => {
@@ -276,6 +323,14 @@ impl Mode {
                 (Plan::Process(plan), None)
             }
         };
+        if let Some(image) = &spec.image {
+            #[cfg(target_os = "linux")]
+            if !image.host {
+                let shell = if ns::image::has_bash(&image.layers) { "/bin/bash" } else { "/bin/sh" };
+                env.insert("SHELL".to_owned(), shell.to_owned());
+            }
+            env.extend(image.env.clone());
+        }
         env.retain(|name, _| !spec.unset_env.contains(name));
         env.extend(spec.env.clone());
         let log = dir.join("agent.log");
@@ -288,15 +343,15 @@ impl Mode {
         let agent = AgentConfig {
             sandbox_id: spec.id.clone(),
             user,
-            work_dir: home.clone(),
+            work_dir: spec.image.as_ref().and_then(|image| image.work_dir.clone()).unwrap_or_else(|| home.clone()),
             home,
             env,
             confine: matches!(self, Self::Process).then(|| dir.to_owned()),
-            entrypoint: None,
+            entrypoint: spec.image.as_ref().map(|image| image.command.clone()).filter(|words| !words.is_empty()),
             version: spec.version.clone(),
             patience: daytona_toolbox::Patience::default(),
         };
-        Ok(Prepared { plan, agent: Some(agent), group, log })
+        Ok(Prepared { plan, agent: Some(agent), command: None, group, log })
     }
 }
 

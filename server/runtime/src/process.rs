@@ -4,13 +4,12 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use daytona_toolbox::AgentConfig;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::child::{self, Inherited};
 use crate::init;
-use crate::protocol::{Failure, Report, Step, report};
+use crate::protocol::{Failure, Inside, Report, Step, report};
 use crate::sys::{self, Fork};
 
 /// How one sandbox is made.
@@ -21,8 +20,8 @@ pub(crate) struct Plan {
 }
 
 /// The life of a sandbox's first process.
-pub(crate) fn run(plan: &Plan, agent: Option<AgentConfig>, inherited: Inherited) -> u8 {
-    let agent = match start(plan, agent, &inherited) {
+pub(crate) fn run(plan: &Plan, inside: Inside, inherited: Inherited) -> u8 {
+    let agent = match start(plan, inside, &inherited) {
         Ok(agent) => agent,
         Err(failure) => {
             report(&inherited.report, &Report::Failed(failure));
@@ -34,7 +33,7 @@ pub(crate) fn run(plan: &Plan, agent: Option<AgentConfig>, inherited: Inherited)
     init::run(agent, &control, &Descendants)
 }
 
-fn start(plan: &Plan, agent: Option<AgentConfig>, inherited: &Inherited) -> Result<Pid, Failure> {
+fn start(plan: &Plan, inside: Inside, inherited: &Inherited) -> Result<Pid, Failure> {
     // Every orphan below comes to this process, so nothing gets away.
     #[cfg(target_os = "linux")]
     rustix::process::set_child_subreaper(Some(getpid())).step("become the subreaper")?;
@@ -48,7 +47,7 @@ fn start(plan: &Plan, agent: Option<AgentConfig>, inherited: &Inherited) -> Resu
                 .step("start a session")
                 .and_then(|_| {
                     child::set_name(c"sandbox-agent");
-                    child::run_agent(agent, inherited)
+                    child::run_inside(inside, inherited)
                 })
                 .unwrap_or_else(|failure| {
                     report(&inherited.report, &Report::Failed(failure));

@@ -3,10 +3,12 @@
 //! A frame is a length (4 bytes, little endian) and as many bytes of JSON, over a stream socket.
 //! Descriptors travel with the length.
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 use daytona_toolbox::AgentConfig;
 use rustix::net::{
@@ -39,6 +41,37 @@ pub(crate) struct Launch {
     pub(crate) plan: Plan,
     /// Without one the sandbox ends when it is ready: a trial.
     pub(crate) agent: Option<AgentConfig>,
+    /// What runs in the agent's place.
+    #[serde(default)]
+    pub(crate) command: Option<Command>,
+}
+
+/// A command that is all of a sandbox.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Command {
+    pub(crate) argv: Vec<String>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) work_dir: PathBuf,
+}
+
+/// What a sandbox's first process starts.
+#[derive(Clone, Debug)]
+pub(crate) enum Inside {
+    /// Nothing: a trial.
+    Nothing,
+    Agent(Box<AgentConfig>),
+    Command(Command),
+}
+
+impl Launch {
+    /// What runs in it.
+    pub(crate) fn inside(agent: Option<AgentConfig>, command: Option<Command>) -> Inside {
+        match (agent, command) {
+            (Some(agent), _) => Inside::Agent(Box::new(agent)),
+            (None, Some(command)) => Inside::Command(command),
+            (None, None) => Inside::Nothing,
+        }
+    }
 }
 
 /// How to make it.
@@ -55,7 +88,13 @@ pub(crate) enum Reply {
     /// The sandbox's first process, in the launcher's PID namespace.
     Started { seq: u64, pid: i32 },
     /// It is gone, and with it everything that ran in it.
-    Exited { seq: u64, reason: String },
+    Exited {
+        seq: u64,
+        reason: String,
+        /// The exit code of its first process, or 128 and the signal.
+        #[serde(default)]
+        code: Option<i32>,
+    },
 }
 
 /// What a starting sandbox says about itself, once.

@@ -33,6 +33,9 @@ const FORCED: Duration = Duration::from_secs(20);
 /// Stands for a trial where the id of a sandbox is expected.
 pub(crate) const TRIAL: &str = ".trial";
 
+/// How the names of a build's steps begin; ids of sandboxes do not.
+pub(crate) const STEP: &str = "build-";
+
 /// Makes, runs and ends sandboxes; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Runtime {
@@ -41,7 +44,7 @@ pub struct Runtime {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    link: Link,
+    pub(crate) link: Link,
     pub(crate) data_dir: PathBuf,
     cgroups: Cgroups,
     sockets: Sockets,
@@ -55,15 +58,17 @@ pub(crate) struct Inner {
 /// A sandbox that was begun and is not gone yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
-    seq: u64,
+    pub(crate) seq: u64,
     pid: Option<i32>,
     group: Option<Group>,
     /// The start succeeded; before, its end is the start's failure.
     ready: bool,
-    stopping: bool,
+    pub(crate) stopping: bool,
     pub(crate) frozen: bool,
+    /// The exit code of its first process, once that has ended.
+    pub(crate) code: watch::Sender<Option<i32>>,
     /// Why it ended, once everything of it is gone.
-    gone: watch::Sender<Option<String>>,
+    pub(crate) gone: watch::Sender<Option<String>>,
 }
 
 impl Runtime {
@@ -227,7 +232,7 @@ impl Runtime {
 }
 
 impl Inner {
-    fn outcome(&self) -> &(Probe, Mode) {
+    pub(crate) fn outcome(&self) -> &(Probe, Mode) {
         self.outcome.get().expect("a runtime is handed out after its trials")
     }
 
@@ -270,13 +275,13 @@ impl Inner {
         let limits = probe.limits.clone();
         let id = spec.id.clone();
         let this = Arc::clone(&self);
-        let (socket, device) = self
+        let Ran { socket, device, gone, .. } = self
             .run(&id, move |group| {
                 let dir = this.sandbox_dir(&spec.id);
                 mode.plan(&spec, &dir, group)
             })
             .await?;
-        let wire = device.and_then(|device| Some(Wire { device, gone: self.get(&id).ok()?.gone.subscribe() }));
+        let wire = device.map(|device| Wire { device, gone });
         let home = home.unwrap_or_else(|| self.sandbox_dir(&id).join("home"));
         Ok(Started { socket, user, home, limits, wire })
     }
@@ -286,9 +291,10 @@ impl Inner {
         self: &Arc<Self>,
         id: &str,
         prepare: impl FnOnce(&Inner) -> Result<Prepared, RuntimeError> + Send + 'static,
-    ) -> Result<(PathBuf, Option<OwnedFd>), RuntimeError> {
+    ) -> Result<Ran, RuntimeError> {
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
         let (gone, mut ended) = watch::channel(None);
+        let (code, coded) = watch::channel(None);
         {
             let mut live = lock(&self.live);
             if live.contains_key(id) {
@@ -299,9 +305,10 @@ impl Inner {
                 pid: None,
                 group: None,
                 ready: false,
-                // Nobody asked for a trial, and nobody is told of its end.
-                stopping: id == TRIAL,
+                // Nobody is told of the ends of trials and steps.
+                stopping: id == TRIAL || id.starts_with(STEP),
                 frozen: false,
+                code,
                 gone,
             };
             live.insert(id.to_owned(), new);
@@ -320,7 +327,7 @@ impl Inner {
                 if let Some(live) = lock(&self.live).get_mut(id).filter(|live| live.seq == seq) {
                     live.ready = true;
                 }
-                return Ok((socket, device));
+                return Ok(Ran { socket, device, code: coded, gone: ended });
             }
             (Some(Report::Failed(failure)), _) => Some(failure.into_error()),
             // It died before it said anything.
@@ -358,7 +365,12 @@ impl Inner {
             Ok((prepared, listener, socket))
         })
         .await?;
-        let launch = Request::Launch(Box::new(Launch { seq, plan: prepared.plan, agent: prepared.agent }));
+        let launch = Request::Launch(Box::new(Launch {
+            seq,
+            plan: prepared.plan,
+            agent: prepared.agent,
+            command: prepared.command,
+        }));
         self.link.send(&launch, vec![listener.into(), report, prepared.log.into()])?;
         Ok((outcome, socket))
     }
@@ -447,10 +459,19 @@ fn last_words(dir: &Path) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
+/// A sandbox, a trial or a step that is ready.
+pub(crate) struct Ran {
+    pub(crate) socket: PathBuf,
+    pub(crate) device: Option<OwnedFd>,
+    pub(crate) code: watch::Receiver<Option<i32>>,
+    pub(crate) gone: watch::Receiver<Option<String>>,
+}
+
 /// What a start needs besides the socket.
 pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     pub(crate) agent: Option<daytona_toolbox::AgentConfig>,
+    pub(crate) command: Option<crate::protocol::Command>,
     pub(crate) group: Option<Group>,
     pub(crate) log: File,
 }
@@ -472,7 +493,10 @@ async fn follow(inner: std::sync::Weak<Inner>, mut replies: mpsc::UnboundedRecei
                     live.pid = Some(pid);
                 }
             }
-            Reply::Exited { seq, reason } => {
+            Reply::Exited { seq, reason, code } => {
+                if let Some(live) = lock(&inner.live).values().find(|live| live.seq == seq) {
+                    live.code.send_replace(code);
+                }
                 if let Some(id) = find(&inner, seq) {
                     tokio::spawn(async move { inner.clean_up(id, reason).await });
                 }

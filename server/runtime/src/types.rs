@@ -114,21 +114,87 @@ impl Wire {
     }
 }
 
-/// How a sandbox is to be made.
+/// The image that a sandbox is made of.
+#[derive(Clone, Debug, Default)]
+pub struct ImageSpec {
+    /// Folders of its layers, the uppermost first, each fit to be the lower one of an overlay.
+    pub layers: Vec<PathBuf>,
+    /// The layers lie upon the host's own programs, which stand in for the image.
+    pub host: bool,
+    /// Its variables; they win over those of the runtime.
+    pub env: BTreeMap<String, String>,
+    /// Where commands run; the home where none is given.
+    pub work_dir: Option<PathBuf>,
+    /// Program and arguments that run in the session `entrypoint`; none if empty.
+    pub command: Vec<String>,
+}
+
+/// One command of a build.
 #[derive(Clone, Debug)]
+pub struct StepSpec {
+    /// Folders of the layers, the uppermost first.
+    pub lower: Vec<PathBuf>,
+    /// The layers lie upon the host's own programs.
+    pub host: bool,
+    /// Takes what the command changes, in overlay's own form; on one file system with `work`, which is empty.
+    pub upper: PathBuf,
+    /// For overlay's `workdir`.
+    pub work: PathBuf,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// All variables but `PATH` and `HOME`, which have defaults.
+    pub env: Vec<(String, String)>,
+    /// `user[:group]`, names of the image or numbers; empty is root.
+    pub user: String,
+    /// Absolute; made where it is missing.
+    pub work_dir: PathBuf,
+    /// To be mounted in order.
+    pub mounts: Vec<StepMount>,
+    /// What it may reach.
+    pub network: Network,
+    /// Cores; 0 = no limit.
+    pub cpu: f64,
+    /// Memory in GiB; 0 = no limit.
+    pub memory_gib: f64,
+}
+
+/// Something else than layers that a step sees.
+#[derive(Clone, Debug)]
+pub struct StepMount {
+    /// What is there.
+    pub source: StepSource,
+    /// Absolute path; made where it is missing.
+    pub target: String,
+    /// Writing is refused.
+    pub read_only: bool,
+}
+
+/// What a [`StepMount`] shows.
+#[derive(Clone, Debug)]
+pub enum StepSource {
+    /// A folder or file of the host.
+    Host(PathBuf),
+    /// Memory, of at most so many bytes.
+    Memory(Option<u64>),
+}
+
+/// How a sandbox is to be made.
+#[derive(Clone, Debug, Default)]
 pub struct SandboxSpec {
     /// Names the sandbox's directory, `{data dir}/sandboxes/{id}`: 1 to 64 of `[A-Za-z0-9._-]`,
     /// not starting with a dot.
     pub id: String,
     /// Host name inside; characters a host name cannot have are replaced.
     pub name: String,
-    /// `daytona`, or `root` where the probe's `root` holds. `process` ignores it and uses the
-    /// server's own user.
+    /// `daytona`, or `root` where the probe's `root` holds; with an image's layers also `user[:group]`, names of the
+    /// image or numbers. `process` ignores it and uses the server's own user.
     pub user: String,
     /// The sandbox's own variables; win over the ones the runtime sets (`PATH`, `HOME`, ...).
     pub env: BTreeMap<String, String>,
     /// Variables that it does not get although the runtime sets them.
     pub unset_env: BTreeSet<String>,
+    /// The image it is made of; none: the host's own programs.
+    pub image: Option<ImageSpec>,
     /// What it sees of the volumes made with `Runtime::create_volume`; `ns` only.
     pub volumes: Vec<VolumeMount>,
     /// Cores; 0 = no limit.

@@ -5,10 +5,12 @@ mod config;
 mod create;
 mod dialect;
 mod extract;
+mod images;
 mod lifecycle;
 mod list;
 mod metrics;
 mod network;
+mod object_storage;
 mod paginated;
 mod preview;
 mod sandbox;
@@ -38,6 +40,7 @@ use crate::App;
 use crate::api_key::{forbidden, needed};
 use crate::body::Draining;
 use crate::error::{ApiError, code};
+use crate::object_storage::BUCKET;
 
 /// The largest JSON body.
 const BODY_LIMIT: usize = 10 << 20;
@@ -114,6 +117,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/shared-regions", get(admin::list_regions))
         .route("/workspace", post(dialect::create))
         .route("/workspace/{id}", get(dialect::get).delete(dialect::delete))
+        .route("/object-storage/push-access", get(object_storage::push_access))
+        .route("/images", get(images::list))
+        .route("/images/prune", post(images::prune))
         .route("/config", get(config::config))
         .route("/health", get(config::health))
         .route("/health/ready", get(config::health));
@@ -127,6 +133,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&app), authenticate))
         // These check their callers themselves: the key comes in a packet, signed URLs come without it.
         .route("/api/socket.io/", any(crate::events::connect))
+        .route(&format!("/{BUCKET}"), any(object_storage::bucket))
+        .route(&format!("/{BUCKET}/{{*key}}"), any(object_storage::bucket))
         .route("/toolbox/{*rest}", any(crate::proxy::handle))
         .route("/api/toolbox/{id}/toolbox", any(crate::proxy::handle))
         .route("/api/toolbox/{id}/toolbox/{*rest}", any(crate::proxy::handle))

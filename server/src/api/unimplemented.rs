@@ -84,7 +84,6 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("GET", "/jobs/poll"),
     ("GET", "/jobs/{}"),
     ("POST", "/jobs/{}/status"),
-    ("GET", "/object-storage/push-access"),
     ("POST", "/organizations"),
     ("GET", "/organizations/invitations"),
     ("GET", "/organizations/invitations/count"),

@@ -11,11 +11,9 @@ use daytona_runtime::RuntimeError;
 impl App {
     /// Has the engine build it.
     pub(super) async fn docker_root(&self, docker: &Docker, build: &Build, log: &BuildLog) -> Result<Root, String> {
-        if !build.context_hashes.is_empty() {
-            return Err("files for COPY and ADD cannot be given to this server's builds yet".to_owned());
-        }
-        let build = daytona_docker::Build { dockerfile: build.dockerfile.clone(), contexts: Vec::new() };
-        let write = |text: &str| log.write(text.as_bytes());
+        let contexts = self.storage.contexts(&build.context_hashes)?;
+        let build = daytona_docker::Build { dockerfile: build.dockerfile.clone(), contexts };
+        let write = |text: &str| log.add(text.as_bytes());
         let image = docker.build(&build, write).await.map_err(|error| error.to_string())?;
         Ok(Root {
             docker: Some(image.name),

@@ -30,7 +30,7 @@ pub(crate) struct BuildLog {
 
 impl BuildLog {
     /// Adds text as it is.
-    pub(crate) fn write(&self, text: &[u8]) {
+    pub(crate) fn add(&self, text: &[u8]) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let length = self.progress.borrow().length;
         if length >= LIMIT {
@@ -48,11 +48,17 @@ impl BuildLog {
 
     /// Adds a line.
     pub(crate) fn line(&self, text: &str) {
-        self.write(format!("{text}\n").as_bytes());
+        self.add(format!("{text}\n").as_bytes());
     }
 
     fn end(&self) {
         self.progress.send_modify(|progress| progress.ended = true);
+    }
+}
+
+impl daytona_images::LogSink for BuildLog {
+    fn write(&self, text: &[u8]) {
+        self.add(text);
     }
 }
 
@@ -187,7 +193,7 @@ mod tests {
         let logs = BuildLogs::new(dir.path());
         let log = logs.begin("a").unwrap();
         for _ in 0..18 {
-            log.write(&vec![b'x'; 1 << 20]);
+            log.add(&vec![b'x'; 1 << 20]);
         }
         let text = all(logs.read("a", false)).await;
         assert!(text.len() < 17 << 20 && text.ends_with("left out]\n"));

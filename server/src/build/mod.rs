@@ -6,12 +6,15 @@
 mod docker;
 mod host;
 pub(crate) mod log;
+mod run;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use daytona_images::{BuildOptions, Event, Image, ImageRef, Plan};
 use daytona_wire::sandbox::SandboxState;
 use daytona_wire::snapshot::SnapshotState;
 use tokio::sync::{Semaphore, watch};
@@ -20,7 +23,7 @@ use self::log::{BuildLog, BuildLogs};
 use crate::App;
 use crate::backend::Backend;
 use crate::error::{ApiError, ApiResult, code};
-use crate::image::Root;
+use crate::image::{HOST_VIEW, Root};
 use crate::record::{Build, Desired};
 use crate::sandbox::Sandbox;
 use crate::snapshot::Snapshot;
@@ -80,10 +83,10 @@ impl App {
             };
             let begun = || app.sandbox_builds(&sandbox);
             let built = app.build(&sandbox.id, &build, begun).await;
-            let made = match built {
-                Ok(root) => app.make_built(&sandbox, root),
+            let made = match &built {
+                Ok(built) => app.make_built(&sandbox, &built.root),
                 Err(Failure::Cancelled) => return,
-                Err(Failure::Failed(reason)) => Err(reason),
+                Err(Failure::Failed(reason)) => Err(reason.clone()),
             };
             if let Err(reason) = &made {
                 app.sandbox_build_failed(&sandbox, reason);
@@ -118,15 +121,15 @@ impl App {
     }
 
     /// Gives a sandbox what was built for it.
-    fn make_built(&self, sandbox: &Sandbox, root: Root) -> Result<crate::store::Pending, String> {
+    fn make_built(&self, sandbox: &Sandbox, root: &Root) -> Result<crate::store::Pending, String> {
         let mut record = sandbox.record();
         if record.desired == Desired::Destroyed {
             return Err("the sandbox was deleted".to_owned());
         }
         if !record.user_given {
-            record.user = crate::image::user(&root, self.runtime.probe().root);
+            record.user = crate::image::user(root, self.runtime.probe().root);
         }
-        record.image = Some(root);
+        record.image = Some(root.clone());
         record.state = SandboxState::Creating;
         record.updated_at = now();
         Ok(self.store.put(&*record))
@@ -153,13 +156,14 @@ impl App {
                 if record.state == SnapshotState::Removing {
                     return;
                 }
-                match built {
-                    Ok(mut root) => {
+                match &built {
+                    Ok(built) => {
+                        let mut root = built.root.clone();
                         if let Some(entrypoint) = &record.entrypoint {
                             root.command.clone_from(entrypoint);
                         }
                         record.user = crate::image::user(&root, app.runtime.probe().root);
-                        record.size = app.size_of_root(&root);
+                        record.size = root.size;
                         record.image = Some(root);
                         record.state = SnapshotState::Active;
                     }
@@ -168,7 +172,7 @@ impl App {
                         tracing::warn!(snapshot = %snapshot.id, reason, "a build failed");
                         let pulled = record.image_name.is_some();
                         record.state = if pulled { SnapshotState::Error } else { SnapshotState::BuildFailed };
-                        record.error_reason = Some(reason);
+                        record.error_reason = Some(reason.clone());
                     }
                 }
                 record.updated_at = now();
@@ -182,7 +186,7 @@ impl App {
     }
 
     /// Waits for its turn, calls `begun` and builds.
-    async fn build(self: &Arc<Self>, id: &str, build: &Build, begun: impl FnOnce()) -> Result<Root, Failure> {
+    async fn build(self: &Arc<Self>, id: &str, build: &Build, begun: impl FnOnce()) -> Result<Built, Failure> {
         let log = self.builds.logs.begin(id).map_err(|error| Failure::Failed(no_log(&error)))?;
         let mut cancelled = self.builds.begin(id);
         for line in build.dockerfile.lines().filter(|line| !line.trim().is_empty()) {
@@ -212,25 +216,88 @@ impl App {
         result.map_err(Failure::Failed)
     }
 
-    async fn root_of(self: &Arc<Self>, build: &Build, log: &BuildLog) -> Result<Root, String> {
+    async fn root_of(self: &Arc<Self>, build: &Build, log: &BuildLog) -> Result<Built, String> {
         if let Backend::Docker(docker) = &self.runtime {
-            return self.docker_root(docker, build, log).await;
+            return self.docker_root(docker, build, log).await.map(|root| Built { root, _image: None });
         }
-        if self.images.host_fallback {
-            return self.host_root(build, log).await;
+        let host = self.images.host_fallback();
+        let mut text = Cow::Borrowed(build.dockerfile.as_str());
+        if host {
+            log.line(HOST_VIEW);
+            text = host::upon_the_host(&text).into();
+            if host::is_only_a_name(&text) {
+                return Ok(Built { root: Root { host, ..Root::default() }, _image: None });
+            }
         }
-        Err(NO_BUILDER.to_owned())
-    }
-
-    pub(crate) fn size_of_root(&self, root: &Root) -> u64 {
-        root.size
+        let store = self.images.store()?;
+        if let Some(name) = only_name(&text) {
+            let name: ImageRef = name.parse().map_err(|error: daytona_images::Error| error.to_string())?;
+            let progress = |event| told(&event, log);
+            let image = store.pull(&name, &self.images.pull_options(), &progress).await;
+            let image = image.map_err(|error| explained(&error))?;
+            return Ok(Built { root: Root::new(&image, host), _image: Some(image) });
+        }
+        let plan = Plan::parse(&text).map_err(|error| error.to_string())?;
+        let contexts = self.storage.contexts(&build.context_hashes)?;
+        let options = BuildOptions { pull: self.images.pull_options(), ..BuildOptions::default() };
+        let runner = run::Steps { app: Arc::clone(self), host };
+        let image = daytona_images::build(store, &plan, &contexts, &runner, log, &options).await;
+        let image = image.map_err(|error| explained(&error))?;
+        Ok(Built { root: Root::new(&image, host), _image: Some(image) })
     }
 }
 
-const NO_BUILDER: &str = "this local server has no image builder yet: create the sandbox from its default snapshot, \
-                          which shows this machine's own programs (leave out the image), start the server with \
-                          --image-fallback host to let them stand in for every image, or build it in Daytona's cloud \
-                          (set DAYTONA_API_KEY and leave DAYTONA_API_URL unset)";
+/// The image's name, where that is all there is.
+fn only_name(dockerfile: &str) -> Option<&str> {
+    let mut lines = dockerfile.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let words: Vec<&str> = lines.next()?.split_whitespace().collect();
+    match (words[..].as_ref(), lines.next()) {
+        ([from, name], None) if from.eq_ignore_ascii_case("FROM") && *name != "scratch" => Some(name),
+        _ => None,
+    }
+}
+
+/// Writes of a pull what its user wants to know.
+fn told(event: &Event, log: &BuildLog) {
+    let short = |digest: &str| digest.chars().take(19).collect::<String>();
+    match event {
+        Event::Resolved { digest, layers, bytes } => {
+            log.line(&format!("pulling {digest}: {layers} layers, {:.1} MB", megabytes(*bytes)));
+        }
+        Event::Exists { layer } => log.line(&format!("{}: is there already", short(layer))),
+        Event::Unpacking { layer } => log.line(&format!("{}: unpacking", short(layer))),
+        Event::Done { layer } => log.line(&format!("{}: done", short(layer))),
+        Event::Retrying { why } => log.line(&format!("trying again: {why}")),
+        _ => {}
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a size to look at")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// What a build has made. The image is held until something else is known to need it.
+struct Built {
+    root: Root,
+    _image: Option<Image>,
+}
+
+/// Why a build failed, and the ways out where no registry could be reached.
+fn explained(error: &daytona_images::Error) -> String {
+    let reason = error.to_string();
+    match error {
+        daytona_images::Error::Unreachable { .. } => format!("{reason}; {WAYS_OUT}"),
+        daytona_images::Error::Unauthorized(_) => {
+            format!("{reason}; name the registry's credentials with --registry-auth-file")
+        }
+        _ => reason,
+    }
+}
+
+const WAYS_OUT: &str = "name an image of a registry that this machine reaches, or a mirror of it (the server's \
+                        --registry-mirror); or start the server with --image-fallback host, which lets this machine's \
+                        own programs stand in for every image";
 
 fn no_log(error: &std::io::Error) -> String {
     format!("the build log cannot be written: {error}; check the disk of the data directory")

@@ -69,6 +69,9 @@ pub(crate) struct Layer {
     pub(crate) path: String,
     /// Names its upper and work folders.
     pub(crate) name: String,
+    /// The lower layers as an overlay's option names them, where there are others than the host's folder.
+    #[serde(default)]
+    pub(crate) lower: Option<String>,
 }
 
 /// The base of this server's sandboxes.
@@ -112,6 +115,11 @@ impl Base {
         format!("../../base/{}", name.display())
     }
 
+    /// How names are looked up in the sandboxes.
+    pub(crate) fn resolver(&self) -> PathBuf {
+        self.path.join("etc/resolv.conf")
+    }
+
     /// The base beneath `data_dir`, that of an earlier server when the host has not changed since. With
     /// [`Network::Wire`] its resolver is the gateway.
     pub(crate) fn new(data_dir: &Path, user: User, network: Network) -> Result<Self, RuntimeError> {
@@ -153,9 +161,21 @@ impl Base {
         fs::rename(&new, &self.path)
     }
 
+    /// The folder with the lowest layer.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Makes what a sandbox stores, or completes it; nothing that exists is changed.
     /// A new home is made for `user`.
-    pub(crate) fn prepare_sandbox(&self, dir: &Path, hostname: &str, user: User) -> Result<(), RuntimeError> {
+    /// With `home_inside` that is in the root, else a folder of its own.
+    pub(crate) fn prepare_sandbox(
+        &self,
+        dir: &Path,
+        hostname: &str,
+        user: User,
+        home_inside: Option<&str>,
+    ) -> Result<(), RuntimeError> {
         self.fill()?;
         let step = |result: io::Result<()>| result.map_err(|error| RuntimeError::io("prepare", dir, error));
         let first = !dir.join("upper/root").exists();
@@ -170,13 +190,16 @@ impl Base {
         }
         // What ran is gone, and with it its sockets and locks.
         let _ = crate::destroy::remove_tree(&dir.join("upper/root/run"));
+        if let Some(home) = home_inside.filter(|_| first) {
+            step(super::image::make_home(dir, home, user))?;
+        }
         if first {
             step(self.write_names(dir, hostname))?;
         } else if dir.join(UNNAMED).exists() {
             step(names::rewrite(&dir.join("upper/root"), hostname))?;
             step(fs::remove_file(dir.join(UNNAMED)))?;
         }
-        step(self.make_home(&dir.join("home"), user))
+        if home_inside.is_some() { Ok(()) } else { step(self.make_home(&dir.join("home"), user)) }
     }
 
     /// The host name's files, which differ from sandbox to sandbox.
@@ -184,13 +207,7 @@ impl Base {
         let etc = dir.join("upper/root/etc");
         like(&self.path.join("etc"), &etc)?;
         fs::write(etc.join("hostname"), format!("{hostname}\n"))?;
-        fs::write(
-            etc.join("hosts"),
-            format!(
-                "127.0.0.1\tlocalhost\n127.0.1.1\t{hostname}\n\
-                 ::1\tlocalhost ip6-localhost ip6-loopback\n"
-            ),
-        )?;
+        fs::write(etc.join("hosts"), super::image::hosts(hostname))?;
         for name in ["hostname", "hosts"] {
             fs::set_permissions(etc.join(name), Permissions::from_mode(0o644))?;
         }
@@ -219,7 +236,7 @@ impl Base {
 }
 
 /// Gives a file to the sandbox's user where this process may.
-fn give(path: &Path, user: User) -> io::Result<()> {
+pub(super) fn give(path: &Path, user: User) -> io::Result<()> {
     if rustix::process::geteuid().is_root() {
         chown(path, Some(user.uid), Some(user.gid))?;
     }
@@ -252,7 +269,7 @@ impl View {
                 view.masked.push(data_dir.display().to_string());
             } else {
                 let name = name.replace('/', "-");
-                view.overlays.push(Layer { path, name });
+                view.overlays.push(Layer { path, name, lower: None });
             }
         }
         Ok(view)
@@ -300,7 +317,7 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
-fn make_private(path: &Path) -> io::Result<()> {
+pub(super) fn make_private(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
@@ -308,7 +325,7 @@ fn make_private(path: &Path) -> io::Result<()> {
 }
 
 /// Makes a folder with the mode and, where this process may, the owner of another.
-fn like(model: &Path, path: &Path) -> io::Result<()> {
+pub(crate) fn like(model: &Path, path: &Path) -> io::Result<()> {
     if path.exists() {
         return Ok(());
     }

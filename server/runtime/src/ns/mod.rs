@@ -1,7 +1,9 @@
 //! The `ns` runtime: Linux namespaces, overlays and `pivot_root`.
 
 pub(crate) mod base;
+pub(crate) mod bind;
 pub(crate) mod etc;
+pub(crate) mod image;
 mod names;
 mod network;
 mod privileges;
@@ -13,14 +15,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 
-use daytona_toolbox::AgentConfig;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::Network;
 use crate::child::{self, Inherited};
 use crate::init;
-use crate::protocol::{self, Failure, Report, Step, report};
+use crate::protocol::{self, Failure, Inside, Report, Step, report};
 use crate::sys::{self, Fork};
 
 /// How one sandbox is made. Paths are the host's.
@@ -28,10 +29,15 @@ use crate::sys::{self, Fork};
 pub(crate) struct Plan {
     /// `{data dir}/sandboxes/{id}`, with everything `base::prepare_sandbox` puts there.
     pub(crate) dir: PathBuf,
-    /// The lowest layer of the root, relative to `dir`: short, and free of characters that overlay
-    /// options would need quoted.
+    /// The lower layers of the root as an overlay's option names them, relative to `dir`: short, and free of
+    /// characters that would need quoting.
     pub(crate) base: String,
     pub(crate) view: base::View,
+    /// Where the sandbox's own home is mounted; one of an image has it in its root.
+    pub(crate) home: Option<String>,
+    /// What else of the host is mounted.
+    #[serde(default)]
+    pub(crate) binds: Vec<bind::Bind>,
     pub(crate) hostname: String,
     /// The sandbox user's ids inside, and outside when there is no user namespace.
     pub(crate) uid: u32,
@@ -70,8 +76,8 @@ pub(crate) fn fork(plan: &Plan) -> Result<Fork, Failure> {
 }
 
 /// The life of a sandbox's PID 1.
-pub(crate) fn run(plan: &Plan, agent: Option<AgentConfig>, inherited: Inherited) -> u8 {
-    let agent = match start(plan, agent, &inherited) {
+pub(crate) fn run(plan: &Plan, inside: Inside, inherited: Inherited) -> u8 {
+    let agent = match start(plan, inside, &inherited) {
         Ok(Some(agent)) => agent,
         Ok(None) => return 0,
         Err(failure) => {
@@ -96,11 +102,7 @@ impl init::Processes for Namespace {
     fn finish(&self) {}
 }
 
-fn start(
-    plan: &Plan,
-    agent: Option<AgentConfig>,
-    inherited: &Inherited,
-) -> Result<Option<rustix::process::Pid>, Failure> {
+fn start(plan: &Plan, inside: Inside, inherited: &Inherited) -> Result<Option<rustix::process::Pid>, Failure> {
     die_with_parent()?;
     for procs in &plan.cgroup_procs {
         fs::write(procs, "0").step_with(|| format!("enter cgroup {}", procs.display()))?;
@@ -122,7 +124,7 @@ fn start(
     child::standard_streams(&inherited.log).step("open /dev/null")?;
     child::limit_resources().step("set resource limits")?;
     match sys::fork().step("fork the agent")? {
-        Fork::Child => match run_agent(plan, agent, inherited) {
+        Fork::Child => match run_inside(plan, inside, inherited) {
             Ok(code) => std::process::exit(code.into()),
             Err(failure) => {
                 report(&inherited.report, &Report::Failed(failure));
@@ -139,13 +141,13 @@ fn start(
     }
 }
 
-fn run_agent(plan: &Plan, agent: Option<AgentConfig>, inherited: &Inherited) -> Result<u8, Failure> {
+fn run_inside(plan: &Plan, inside: Inside, inherited: &Inherited) -> Result<u8, Failure> {
     rustix::process::setsid().step("start a session")?;
     privileges::give_up(plan)?;
     // Older kernels have no such thing; a network of its own does the same.
     let _ = sys::leave_abstract_sockets();
     child::set_name(c"sandbox-agent");
-    child::run_agent(agent, inherited)
+    child::run_inside(inside, inherited)
 }
 
 fn die_with_parent() -> Result<(), Failure> {

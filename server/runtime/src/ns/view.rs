@@ -39,7 +39,7 @@ pub(super) fn enter(plan: &Plan) -> Result<(), Failure> {
     let root = Path::new("mnt");
     overlay(plan, &plan.base, "root", root)?;
     for layer in &plan.view.overlays {
-        overlay(plan, &layer.path, &layer.name, &inside(root, &layer.path))?;
+        overlay(plan, layer.lower.as_deref().unwrap_or(&layer.path), &layer.name, &inside(root, &layer.path))?;
     }
     for path in &plan.view.read_only {
         let target = inside(root, path);
@@ -50,10 +50,19 @@ pub(super) fn enter(plan: &Plan) -> Result<(), Failure> {
     for path in &plan.view.masked {
         hide_dir(&inside(root, path)).step_with(|| format!("mask {path}"))?;
     }
-    let home = if plan.uid == 0 && plan.userns.is_none() { "root" } else { "home/daytona" };
-    mount_bind("home", root.join(home)).step("bind the home")?;
-    sys::add_mount_attributes(&root.join(home), NOSUID | NODEV, false).step("bind the home")?;
+    if let Some(home) = &plan.home {
+        mount_bind("home", root.join(home)).step("bind the home")?;
+        sys::add_mount_attributes(&root.join(home), NOSUID | NODEV, false).step("bind the home")?;
+    }
+    for name in ["dev", "proc"] {
+        // A link in an image must not lead the mounts elsewhere.
+        let found = fs::symlink_metadata(root.join(name)).and_then(|found| {
+            if found.is_dir() { Ok(()) } else { Err(io::Error::from_raw_os_error(Errno::NOTDIR.raw_os_error())) }
+        });
+        found.step_with(|| format!("find the folder /{name}"))?;
+    }
     super::volume::mount_all(&plan.volumes, root)?;
+    super::bind::mount_all(&plan.binds, root)?;
     devices(plan, &root.join("dev"))?;
     proc(&root.join("proc"))?;
     pivot(root).step("pivot_root")

@@ -59,7 +59,7 @@ fn mount(volume: &Mount, root: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// A folder beneath another, made where it is missing; a new one belongs to whom the one that it is in belongs.
-fn made(top: BorrowedFd<'_>, path: &str, resolve: ResolveFlags) -> io::Result<OwnedFd> {
+pub(super) fn made(top: BorrowedFd<'_>, path: &str, resolve: ResolveFlags) -> io::Result<OwnedFd> {
     let mut at: Option<OwnedFd> = None;
     let mut so_far = PathBuf::new();
     for part in path.split('/').filter(|part| !part.is_empty()) {
@@ -88,7 +88,7 @@ fn adopt(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     }
 }
 
-fn folder(top: impl AsFd, path: &Path, resolve: ResolveFlags) -> io::Result<OwnedFd> {
+pub(super) fn folder(top: impl AsFd, path: &Path, resolve: ResolveFlags) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat2(top, path, flags, Mode::empty(), resolve)?)
 }

@@ -14,6 +14,7 @@ pub(crate) fn spec(id: &str) -> SandboxSpec {
         name: format!("host-{id}"),
         user: "daytona".to_owned(),
         unset_env: std::collections::BTreeSet::new(),
+        image: None,
         volumes: Vec::new(),
         env: [("GREETING".to_owned(), "hello".to_owned())].into(),
         cpu: 0.0,
