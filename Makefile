@@ -37,6 +37,7 @@ node_modules/.ready: package.json package-lock.json | prerequisites
 .PHONY: build
 build: $(VENV)/.ready node_modules/.ready ## Build the binary and both bindings, in place
 	cargo build --release --locked -p daytona-native -p daytona-python -p daytona-node
+	./scripts/agent
 	./scripts/place
 
 .PHONY: demo

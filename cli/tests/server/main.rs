@@ -1,6 +1,8 @@
 //! The real binary, driven over HTTP.
 
 mod api;
+mod docker;
+mod docker_engine;
 mod ends;
 mod events;
 mod images;

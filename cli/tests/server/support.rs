@@ -83,7 +83,13 @@ impl Server {
 
     /// A server on this data directory.
     pub(crate) async fn open(dir: &Path, options: &[&str]) -> Self {
+        Self::open_with(dir, options, &[]).await
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) async fn open_with(dir: &Path, options: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = binary()
+            .envs(variables.iter().copied())
             .args(["serve", "--port", "0", "--json", "--data-dir"])
             .arg(dir)
             .args(options)

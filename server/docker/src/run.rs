@@ -33,6 +33,8 @@ const GENTLE: i32 = 4;
 const FORCED: Duration = Duration::from_secs(30);
 /// Processes and threads of a sandbox.
 const PIDS: i64 = 4096;
+/// Microseconds over which CPU time is limited.
+const PERIOD: i64 = 100_000;
 /// How a start fails that was not waited for.
 const STOPPED: &str = "it was stopped while it was starting";
 
@@ -276,7 +278,8 @@ impl Inner {
         let limited = HostConfig {
             mounts: Some(mounts),
             network_mode: Some(network.to_owned()),
-            nano_cpus: self.probe.limits.cpu.holds().then(|| nano(spec.cpu)),
+            cpu_period: self.probe.limits.cpu.holds().then_some(PERIOD),
+            cpu_quota: self.probe.limits.cpu.holds().then(|| quota(spec.cpu)),
             memory: self.probe.limits.memory.holds().then_some(memory),
             memory_swap: self.probe.limits.memory.holds().then_some(memory),
             pids_limit: self.probe.limits.pids.holds().then_some(PIDS),
@@ -321,7 +324,8 @@ impl Inner {
         let limits = &self.probe.limits;
         let memory = memory_gib.filter(|_| limits.memory.holds()).map(bytes);
         let change = ContainerUpdateBody {
-            nano_cpus: cpu.filter(|_| limits.cpu.holds()).map(nano),
+            cpu_period: cpu.filter(|_| limits.cpu.holds()).map(|_| PERIOD),
+            cpu_quota: cpu.filter(|_| limits.cpu.holds()).map(quota),
             memory,
             memory_swap: memory,
             ..ContainerUpdateBody::default()
@@ -454,9 +458,10 @@ pub(crate) fn random() -> String {
     daytona_runtime::random_name()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "far below")]
-fn nano(cpu: f64) -> i64 {
-    (cpu * 1e9) as i64
+/// CPU time in a [`PERIOD`]. Unlike a number of CPUs it may be more than the machine has.
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "far below")]
+fn quota(cpu: f64) -> i64 {
+    if cpu > 0.0 { (cpu * PERIOD as f64) as i64 } else { -1 }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "far below")]
