@@ -2,6 +2,8 @@
 
 mod lines;
 mod read;
+#[cfg(test)]
+mod tests;
 pub(crate) mod words;
 
 pub(crate) use lines::HereDoc;
