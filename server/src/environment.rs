@@ -40,6 +40,7 @@ pub(crate) async fn update(app: &App, sandbox: &Arc<Sandbox>, request: Request) 
     let (status, answer) = ask(sandbox, &live, body).await?;
     if status.is_success() {
         app.update(sandbox, |record| keep(record, &change)).await?;
+        sandbox.limit_network()?;
     }
     let mut response = Response::new(Body::from(answer));
     *response.status_mut() = status;

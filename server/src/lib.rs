@@ -37,6 +37,7 @@ mod volume;
 mod warm_pool;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Notify;
@@ -57,7 +58,8 @@ struct App {
     sandboxes: sandbox::Registry,
     snapshots: snapshot::Snapshots,
     volumes: rows::Rows<volume::Volume>,
-    secrets: secret::Secrets,
+    secrets: Arc<secret::Secrets>,
+    interceptor: Arc<network::Interceptor>,
     api_keys: rows::Rows<api_key::ApiKey>,
     pools: warm_pool::WarmPools,
     metrics: metrics::Metrics,

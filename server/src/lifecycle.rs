@@ -281,7 +281,7 @@ impl App {
             id: record.id.clone(),
             name: record.name.clone(),
             user: record.user.clone(),
-            env: self.secrets.environment(record),
+            env: self.environment(record),
             unset_env: record.unset_env.clone(),
             image: record.image.as_ref().map(|root| self.images.spec(root)).transpose()?,
             volumes: volume::spec(record),

@@ -1,7 +1,7 @@
 //! Secrets: values that sandboxes use without seeing them.
 //!
-//! A sandbox's environment holds placeholders only. [`Secrets::reveal`] gives the value to whatever carries a
-//! sandbox's requests out, for the hosts it is meant for.
+//! A sandbox's environment holds placeholders only. [`Secrets::reveal`] gives the values to what carries a sandbox's
+//! requests out, for the hosts they are meant for.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -52,6 +52,13 @@ impl Secret {
             hosts: self.hosts.clone(),
             updated_at: rfc3339(self.updated_at),
         }
+    }
+}
+
+impl Secret {
+    /// Without hosts it is for every one.
+    fn is_for(&self, host: &str) -> bool {
+        !host.is_empty() && (self.hosts.is_empty() || self.hosts.iter().any(|allowed| covers(allowed, host)))
     }
 }
 
@@ -151,17 +158,16 @@ impl Secrets {
         env
     }
 
-    /// The value that a placeholder stands for in a request of this sandbox to this host; `None` if the sandbox does
-    /// not have that secret or the host is not among its hosts.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the gateway that carries requests out"))]
-    pub(crate) fn reveal(&self, record: &Record, placeholder: &str, host: &str) -> Option<SecretString> {
-        let secret = record
-            .secrets
-            .values()
-            .filter_map(|id| self.rows.get(id))
-            .find(|secret| secret.placeholder == placeholder)
-            .filter(|secret| secret.hosts.is_empty() || secret.hosts.iter().any(|allowed| covers(allowed, host)))?;
-        self.open(&secret)
+    /// Whether one of these secrets, by their ids, is meant for a host.
+    pub(crate) fn concern(&self, ids: &[String], host: &str) -> bool {
+        ids.iter().filter_map(|id| self.rows.get(id)).any(|secret| secret.is_for(host))
+    }
+
+    /// Placeholders and values of those of these secrets that are meant for all of these hosts.
+    pub(crate) fn reveal(&self, ids: &[String], hosts: &[&str]) -> Vec<(String, SecretString)> {
+        let secrets = ids.iter().filter_map(|id| self.rows.get(id));
+        let secrets = secrets.filter(|secret| hosts.iter().all(|host| secret.is_for(host)));
+        secrets.filter_map(|secret| Some((secret.placeholder.clone(), self.open(&secret)?))).collect()
     }
 }
 
@@ -314,23 +320,26 @@ mod tests {
         assert!(!stored.windows(9).any(|bytes| bytes == b"the value"));
         let (_, all) = secrets(dir.path());
         assert_eq!(all.environment(&record)["KEY"], "dtn_secret_1");
-        assert_eq!(all.reveal(&record, "dtn_secret_1", "any").unwrap().expose_secret(), "the value");
+        let revealed = all.reveal(&["one".to_owned()], &["any"]);
+        assert_eq!((revealed[0].0.as_str(), revealed[0].1.expose_secret()), ("dtn_secret_1", "the value"));
     }
 
     #[tokio::test]
     async fn a_value_is_for_its_sandboxes_and_hosts() {
         let dir = tempfile::tempdir().unwrap();
         let (store, all) = secrets(dir.path());
-        let record = add(&store, &all, &["api.example.com", "*.example.org"]).await;
-        let revealed = |record: &Record, host: &str| all.reveal(record, "dtn_secret_1", host).is_some();
+        add(&store, &all, &["api.example.com", "*.example.org"]).await;
+        let ids = ["one".to_owned()];
+        let revealed = |hosts: &[&str]| !all.reveal(&ids, hosts).is_empty();
         for host in ["api.example.com", "API.example.COM", "api.example.com.", "a.example.org", "a.b.example.org"] {
-            assert!(revealed(&record, host), "{host}");
+            assert!(revealed(&[host]) && all.concern(&ids, host), "{host}");
         }
         for host in ["example.com", "x.api.example.com", "example.org", "badexample.org", "api.example.com.evil.org"] {
-            assert!(!revealed(&record, host), "{host}");
+            assert!(!revealed(&[host]) && !all.concern(&ids, host), "{host}");
         }
-        assert!(!revealed(&Record::sample("b"), "api.example.com"));
-        assert!(all.reveal(&record, "dtn_secret_2", "api.example.com").is_none());
+        assert!(revealed(&["api.example.com", "a.example.org"]));
+        assert!(!revealed(&["api.example.com", "evil.org"]));
+        assert!(all.reveal(&[], &["api.example.com"]).is_empty());
     }
 
     #[test]

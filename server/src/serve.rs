@@ -48,6 +48,8 @@ pub async fn serve(
     let url = format!("http://{address}/api");
     dir.announce(&url)?;
 
+    // Its certificate goes into the sandboxes' files.
+    let authority = crate::network::Authority::open(&dir.path).map_err(ServeError::io("the certificate authority"))?;
     let path = dir.path.join("state.redb");
     let (started, opened) = tokio::join!(
         Backend::start(launcher, options.runtime, options.docker, &dir.path),
@@ -72,6 +74,7 @@ pub async fn serve(
         host_services: options.allow_host_loopback,
         ssh_port: options.ssh_port,
         images: options.images,
+        authority,
     };
     let app = settle::load(&dir, opened, &runtime, auth::Key::new(&key), address, settings).await?;
     if app.sandboxes.all().iter().any(|sandbox| sandbox.record().access.ssh.is_some())

@@ -15,6 +15,7 @@ use crate::config::{DataDir, Defaults, ImageOptions};
 use crate::events::Events;
 use crate::image::Images;
 use crate::metrics::Metrics;
+use crate::network::{Authority, Interceptor};
 use crate::object_storage::ObjectStorage;
 use crate::record::{Desired, Record, View};
 use crate::rows::Rows;
@@ -31,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) host_services: bool,
     pub(crate) ssh_port: Option<u16>,
     pub(crate) images: ImageOptions,
+    pub(crate) authority: Authority,
 }
 
 /// Brings what was stored in line with what is left after the last server.
@@ -66,10 +68,12 @@ pub(crate) async fn load(
     let events = Events::new();
     let api_keys = Rows::new(api_keys);
     crate::api_key::accept(&api_keys, key.known());
+    let secrets = Arc::new(Secrets::new(secrets, &dir.path).map_err(fail)?);
     let app = Arc::new(App {
         key,
         volumes: Rows::new(volumes),
-        secrets: Secrets::new(secrets, &dir.path).map_err(fail)?,
+        interceptor: Arc::new(Interceptor::new(Arc::clone(&secrets), settings.authority)),
+        secrets,
         api_keys,
         pools: WarmPools::new(warm_pools),
         metrics: Metrics::default(),

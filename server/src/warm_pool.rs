@@ -239,13 +239,14 @@ impl App {
             self.pools.changed.notify_one();
             sandbox.touch();
             let change = UpdateEnvRequest {
-                set: self.secrets.environment(wanted),
+                set: self.environment(wanted),
                 unset: Vec::new(),
                 unset_value_prefix: Some(PLACEHOLDER.to_owned()),
             };
             let told =
                 if change.set.is_empty() { Ok(()) } else { crate::environment::tell(&sandbox, &live, &change).await };
             drop(operation);
+            sandbox.limit_network()?;
             if let Err(error) = told.and(pending.stored().await.map_err(ApiError::from)) {
                 tracing::warn!(sandbox = %sandbox.id, error = error.message, "a waiting sandbox was not handed over");
                 let _ = self.destroy(&sandbox).await;

@@ -12,6 +12,7 @@ mod list;
 mod network;
 mod preview;
 mod resources;
+mod secrets;
 mod shell;
 mod snapshots;
 mod ssh;

@@ -83,13 +83,19 @@ impl Server {
 
     /// A server on this data directory.
     pub(crate) async fn open(dir: &Path, options: &[&str]) -> Self {
-        Self::open_with(dir, options, &[]).await
+        Self::open_as(binary(), dir, options).await
     }
 
     /// The same with these variables in its environment.
     pub(crate) async fn open_with(dir: &Path, options: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = binary()
-            .envs(variables.iter().copied())
+        let mut command = binary();
+        command.envs(variables.iter().copied());
+        Self::open_as(command, dir, options).await
+    }
+
+    /// The same with an environment of its own.
+    pub(crate) async fn open_as(mut command: Command, dir: &Path, options: &[&str]) -> Self {
+        let mut child = command
             .args(["serve", "--port", "0", "--json", "--data-dir"])
             .arg(dir)
             .args(options)

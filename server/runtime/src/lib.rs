@@ -39,9 +39,16 @@ pub use runtime::Runtime;
 #[cfg(target_os = "linux")]
 pub use step::Step;
 pub use types::{
-    Enforcement, Exited, GATEWAY, ImageSpec, Limits, MTU, Network, Probe, RuntimeChoice, RuntimeKind, SandboxSpec,
-    Started, Stats, StepMount, StepSource, StepSpec, VolumeMount, Wire,
+    CA_BUNDLE, CA_CERTIFICATE, Enforcement, Exited, GATEWAY, ImageSpec, Limits, MTU, Network, Probe, RuntimeChoice,
+    RuntimeKind, SandboxSpec, Started, Stats, StepMount, StepSource, StepSpec, VolumeMount, Wire,
 };
+
+/// Where a data directory has the certificate, in PEM, that sandboxes made in it trust besides those of the system.
+///
+/// It is read when the runtime starts; there may be none.
+pub fn certificate_authority(data_dir: &std::path::Path) -> std::path::PathBuf {
+    data_dir.join("ca.crt")
+}
 
 /// Locks what no panic can leave half changed.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -87,6 +87,11 @@ pub enum Network {
     Wire,
 }
 
+/// In a sandbox with a file system of its own: the certificates that programs are to trust, in one file.
+pub const CA_BUNDLE: &str = "/etc/daytona-native/ca-bundle.crt";
+/// And the server's own of them alone.
+pub const CA_CERTIFICATE: &str = "/etc/daytona-native/ca.crt";
+
 /// The router that a sandbox with a network of its own sees. It also answers DNS.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 /// The address such a sandbox has.

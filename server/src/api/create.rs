@@ -102,8 +102,8 @@ pub(crate) fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
     };
     let env = env(body.env.unwrap_or_default())?;
     let secrets = app.secrets.attached(body.secrets.unwrap_or_default(), &env)?;
-    if !secrets.is_empty() {
-        tracing::warn!("a sandbox is made with secrets: placeholders in its requests are not replaced yet");
+    if !secrets.is_empty() && !app.replaces_placeholders() {
+        tracing::warn!("a sandbox is made with secrets: without a network of its own, placeholders are not replaced");
     }
     Ok(Record {
         name: name(body.name)?.unwrap_or_else(|| id.clone()),

@@ -127,7 +127,10 @@ pub(super) async fn attach(
     let env = sandbox.record().env.clone();
     let secrets = app.secrets.attached(body.secrets, &env)?;
     app.update(&sandbox, |record| record.secrets = secrets).await?;
-    let set = app.secrets.placeholders(&sandbox.record());
+    sandbox.limit_network()?;
+    let record = sandbox.record().clone();
+    let mut set = app.environment(&record);
+    set.retain(|name, _| !record.env.contains_key(name));
     let request = UpdateEnvRequest { set, unset: Vec::new(), unset_value_prefix: Some(PLACEHOLDER.to_owned()) };
     if let Some(live) = sandbox.live() {
         crate::environment::tell(&sandbox, &live, &request).await?;

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use daytona_runtime::GATEWAY;
-use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 
@@ -74,6 +74,25 @@ fn reply(question: &Message, code: ResponseCode, address: Option<Ipv4Addr>) -> O
         }
     }
     reply.to_vec().ok()
+}
+
+/// Asks for the addresses of a name as a program would, and notes them; `false` where that is no name.
+pub(super) async fn look_up(shared: &Shared, name: &str) -> bool {
+    let Ok(name) = Name::from_ascii(format!("{name}.")) else {
+        return false;
+    };
+    let mut question = Message::new(rand_id(), MessageType::Query, OpCode::Query);
+    question.metadata.recursion_desired = true;
+    question.add_query(Query::query(name, RecordType::A));
+    match question.to_vec() {
+        Ok(question) => answer(shared, &question, Way::Udp).await.is_some(),
+        Err(_) => false,
+    }
+}
+
+/// A number that nobody guesses who would answer in a resolver's place.
+fn rand_id() -> u16 {
+    getrandom::u32().unwrap_or_default().to_le_bytes()[..2].try_into().map_or(0, u16::from_le_bytes)
 }
 
 /// Remembers where a name leads.

@@ -5,6 +5,7 @@
 //! that programs see why one fails. Everything of a gateway ends with its sandbox.
 
 mod dns;
+mod intercept;
 mod open;
 mod packet;
 mod policy;
@@ -24,6 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+pub(crate) use self::intercept::{Authority, Interceptor};
 pub(crate) use self::policy::Policy;
 pub(crate) use self::sandbox::policy;
 
@@ -48,7 +50,12 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Serves a sandbox's network until nothing of the sandbox runs any more.
-    pub(crate) fn start(wire: Wire, policy: Policy, host_services: bool) -> io::Result<Self> {
+    pub(crate) fn start(
+        wire: Wire,
+        policy: Policy,
+        interceptor: &Arc<Interceptor>,
+        host_services: bool,
+    ) -> io::Result<Self> {
         let (device, ended) = wire.into_parts();
         let shared = Arc::new(Shared {
             device: Device::new(device)?,
@@ -56,6 +63,7 @@ impl Gateway {
             policy: watch::Sender::new(Arc::new(policy)),
             known: Mutex::default(),
             wake: Notify::new(),
+            interceptor: Arc::clone(interceptor),
             host_services,
         });
         let gateway = Self { shared: Arc::downgrade(&shared) };
@@ -126,6 +134,7 @@ struct Shared {
     known: Mutex<Answers>,
     /// The stack has something to send.
     wake: Notify,
+    interceptor: Arc<Interceptor>,
     /// The gateway's address leads to the host's loopback.
     host_services: bool,
 }
@@ -286,16 +295,29 @@ async fn connection(shared: &Arc<Shared>, ends: Ends, packet: &[u8]) {
         }
         return;
     }
-    let opened = async { open::connect(open::place(shared, ends.outside).await?.into()).await };
+    let opened = async {
+        let place = open::place(shared, ends.outside).await?.into();
+        Ok((open::connect(place).await?, place))
+    };
     let opened = tokio::select! {
         opened = opened => opened,
         () = changed.none(shared, *ends.outside.ip()) => Err(open::PROHIBITED),
     };
     match opened {
-        Ok(mut outside) => {
+        Ok((mut outside, place)) => {
             let Some(mut inside) = accept() else { return };
+            let address = *ends.outside.ip();
+            let carried = async {
+                if shared.policy().secrets().is_empty() {
+                    let _ = tokio::io::copy_bidirectional_with_sizes(&mut inside, &mut outside, CHUNK, CHUNK).await;
+                } else if let Err(error) =
+                    intercept::carry(shared, Box::new(inside), Box::new(outside), address, place).await
+                {
+                    tracing::debug!(%error, "a connection of a sandbox with secrets failed");
+                }
+            };
             tokio::select! {
-                _ = tokio::io::copy_bidirectional_with_sizes(&mut inside, &mut outside, CHUNK, CHUNK) => {}
+                () = carried => {}
                 () = changed.none(shared, *ends.outside.ip()) => {}
             }
         }

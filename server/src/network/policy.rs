@@ -15,6 +15,8 @@ pub(crate) struct Policy {
     pub(crate) block_all: bool,
     networks: Vec<Network>,
     domains: Vec<Domain>,
+    /// Ids of the secrets whose values may leave the sandbox, each to its own hosts.
+    secrets: Vec<String>,
 }
 
 impl Policy {
@@ -24,7 +26,17 @@ impl Policy {
             block_all,
             networks: entries("networkAllowList", networks, MAX_NETWORKS, Network::parse)?,
             domains: entries("domainAllowList", domains, MAX_DOMAINS, Domain::parse)?,
+            secrets: Vec::new(),
         })
+    }
+
+    pub(super) fn with_secrets(mut self, ids: Vec<String>) -> Self {
+        self.secrets = ids;
+        self
+    }
+
+    pub(super) fn secrets(&self) -> &[String] {
+        &self.secrets
     }
 
     /// Whether there is a list of what may be reached.
@@ -171,7 +183,7 @@ impl Answers {
     }
 
     /// The names that led to this address and still do.
-    fn names(&self, address: Ipv4Addr) -> impl Iterator<Item = &str> {
+    pub(super) fn names(&self, address: Ipv4Addr) -> impl Iterator<Item = &str> {
         let now = Instant::now();
         let names = self.by_address.get(&address).into_iter().flatten();
         names.filter(move |(_, until)| *until > now).map(|(name, _)| name.as_str())

@@ -1,14 +1,46 @@
 //! A sandbox's network, from its record to its gateway.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
-use daytona_runtime::{Enforcement, Network, RuntimeError, RuntimeKind, SandboxSpec, Started};
+use daytona_runtime::{
+    CA_BUNDLE, CA_CERTIFICATE, Enforcement, Network, RuntimeError, RuntimeKind, SandboxSpec, Started,
+};
 
 use super::{Gateway, Policy};
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
 use crate::record::Record;
 
+/// Where programs look for certificates that they trust, besides the system's places.
+const TRUST: [(&str, &str); 5] = [
+    ("CURL_CA_BUNDLE", CA_BUNDLE),
+    ("GIT_SSL_CAINFO", CA_BUNDLE),
+    ("NODE_EXTRA_CA_CERTS", CA_CERTIFICATE),
+    ("REQUESTS_CA_BUNDLE", CA_BUNDLE),
+    ("SSL_CERT_FILE", CA_BUNDLE),
+];
+
 impl App {
+    /// Whether placeholders of secrets are replaced in what leaves a sandbox.
+    pub(crate) fn replaces_placeholders(&self) -> bool {
+        matches!(self.runtime.probe().limits.network, Enforcement::Enforced { .. })
+    }
+
+    /// A sandbox's variables: its own, placeholders, and what makes programs trust the server's authority where they
+    /// would not trust it by themselves.
+    pub(crate) fn environment(&self, record: &Record) -> BTreeMap<String, String> {
+        let mut env = self.secrets.environment(record);
+        if !record.secrets.is_empty() && self.replaces_placeholders() {
+            for (name, path) in TRUST {
+                if !record.unset_env.contains(name) {
+                    env.entry(name.to_owned()).or_insert_with(|| path.to_owned());
+                }
+            }
+        }
+        env
+    }
+
     /// The network a sandbox is started with.
     pub(crate) fn network(&self, record: &Record) -> Network {
         match &self.runtime.probe().limits.network {
@@ -28,7 +60,7 @@ impl App {
         let wanted = spec.network == Network::Wire;
         let mut started = self.runtime.create(spec).await?;
         let gateway = match started.wire.take() {
-            Some(wire) => Gateway::start(wire, policy, self.host_services).map(Some),
+            Some(wire) => Gateway::start(wire, policy, &self.interceptor, self.host_services).map(Some),
             None if wanted => Err(std::io::ErrorKind::BrokenPipe.into()),
             None => Ok(None),
         };
@@ -76,5 +108,6 @@ impl App {
 /// What a record says that its sandbox may reach; a list that makes no sense is the caller's fault.
 pub(crate) fn policy(record: &Record) -> ApiResult<Policy> {
     let (networks, domains) = (record.network_allow_list.as_deref(), record.domain_allow_list.as_deref());
-    Policy::new(record.network_block_all, networks, domains).map_err(ApiError::invalid)
+    let policy = Policy::new(record.network_block_all, networks, domains).map_err(ApiError::invalid)?;
+    Ok(policy.with_secrets(record.secrets.values().cloned().collect()))
 }

@@ -23,12 +23,16 @@ const BUFFER: usize = 256 << 10;
 /// A lost acknowledgement is asked for again after this.
 const KEEP_ALIVE: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(15);
 
+/// A closed connection that the sandbox does not close on its side is reset after this.
+const ORPHANED: Duration = Duration::from_secs(10);
+
 /// All connections of a sandbox.
 pub(super) struct Stack {
     interface: Interface,
     sockets: SocketSet<'static>,
-    /// Sockets without a [`Connection`], to be removed once the sandbox knows that they are closed.
-    left: Vec<SocketHandle>,
+    /// Sockets without a [`Connection`], to be removed once the sandbox knows that they are closed, and when they are
+    /// given up.
+    left: Vec<(SocketHandle, std::time::Instant)>,
     buffer: Vec<u8>,
 }
 
@@ -87,16 +91,24 @@ impl Stack {
         let Self { interface, sockets, left, buffer } = self;
         let mut link = Link { device: Some(device), packet: None, buffer };
         while interface.poll_egress(now(), &mut link, sockets) == PollResult::SocketStateChanged {}
-        left.retain(|handle| {
-            let socket: &Socket<'_> = sockets.get(*handle);
+        let time = std::time::Instant::now();
+        left.retain(|(handle, end)| {
+            let socket: &mut Socket<'_> = sockets.get_mut(*handle);
             let over = matches!(socket.state(), State::Closed | State::TimeWait | State::Listen);
             if over {
                 sockets.remove(*handle);
+            } else if *end <= time {
+                socket.abort();
+            } else {
+                // What nobody reads must not keep the other side from reading what was sent to it.
+                let _ = socket.recv(|bytes| (bytes.len(), ()));
             }
             !over
         });
         let wait = interface.poll_delay(now(), sockets);
-        wait.map(|wait| Duration::from_micros(wait.total_micros()))
+        let wait = wait.map(|wait| Duration::from_micros(wait.total_micros()));
+        let end = left.iter().map(|(_, end)| end.saturating_duration_since(time)).min();
+        wait.into_iter().chain(end).min()
     }
 
     fn socket(&mut self, handle: SocketHandle) -> &mut Socket<'static> {
@@ -177,7 +189,7 @@ impl TxToken for ToSend<'_> {
     }
 }
 
-/// A connection of the sandbox; dropped before both sides have closed it, it is reset.
+/// A connection of the sandbox; dropped before it is shut down, it is reset.
 pub(super) struct Connection {
     shared: Arc<Shared>,
     handle: SocketHandle,
@@ -259,10 +271,14 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let mut stack = self.shared.stack();
         let socket = stack.socket(self.handle);
-        if !matches!(socket.state(), State::LastAck | State::Closing | State::TimeWait) {
+        // Once its own side is closed, what it has sent still arrives.
+        if !matches!(
+            socket.state(),
+            State::FinWait1 | State::FinWait2 | State::LastAck | State::Closing | State::TimeWait
+        ) {
             socket.abort();
         }
-        stack.left.push(self.handle);
+        stack.left.push((self.handle, std::time::Instant::now() + ORPHANED));
         drop(stack);
         self.shared.wake.notify_one();
     }

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::{etc, names};
+use super::{etc, names, trust};
 use crate::stored::UNNAMED;
 use crate::{Network, RuntimeError};
 
@@ -81,6 +81,8 @@ pub(crate) struct Base {
     pub(crate) view: View,
     pub(crate) user: User,
     network: Network,
+    /// A certificate to trust.
+    authority: Option<String>,
     /// Filled once; or why that failed.
     filled: OnceLock<Result<(), String>>,
 }
@@ -123,23 +125,30 @@ impl Base {
     /// The base beneath `data_dir`, that of an earlier server when the host has not changed since. With
     /// [`Network::Wire`] its resolver is the gateway.
     pub(crate) fn new(data_dir: &Path, user: User, network: Network) -> Result<Self, RuntimeError> {
-        let name = format!("{:016x}", fingerprint(user, network));
-        Self::named(data_dir, user, network, &name)
+        let authority = fs::read_to_string(crate::certificate_authority(data_dir)).ok();
+        let name = format!("{:016x}", fingerprint(user, network, authority.as_deref()));
+        Self::named(data_dir, user, network, authority, &name)
     }
 
     /// A base without settings, for a trial.
     pub(crate) fn trial(data_dir: &Path, user: User) -> Result<Self, RuntimeError> {
-        let base = Self::named(data_dir, user, Network::Host, "trial")?;
+        let base = Self::named(data_dir, user, Network::Host, None, "trial")?;
         let _ = crate::destroy::remove_tree(&base.path);
         let filled = fill(&base.path).map_err(|error| error.to_string());
         let _ = base.filled.set(filled);
         Ok(base)
     }
 
-    fn named(data_dir: &Path, user: User, network: Network, name: &str) -> Result<Self, RuntimeError> {
+    fn named(
+        data_dir: &Path,
+        user: User,
+        network: Network,
+        authority: Option<String>,
+        name: &str,
+    ) -> Result<Self, RuntimeError> {
         let path = data_dir.join("base").join(name);
         let view = View::of_host(data_dir).map_err(|error| RuntimeError::io("look at the host for", &path, error))?;
-        Ok(Self { path, view, user, network, filled: OnceLock::new() })
+        Ok(Self { path, view, user, network, authority, filled: OnceLock::new() })
     }
 
     /// Fills the base unless that is done; takes a moment the first time.
@@ -158,6 +167,9 @@ impl Base {
         let new = parent.join("new");
         fill(&new)?;
         etc::build(&new.join("etc"), self.user, self.network)?;
+        if let Some(authority) = &self.authority {
+            trust::add(&new, authority)?;
+        }
         fs::rename(&new, &self.path)
     }
 
@@ -277,9 +289,9 @@ impl View {
 }
 
 /// Changes with whatever the base is made of.
-fn fingerprint(user: User, network: Network) -> u64 {
+fn fingerprint(user: User, network: Network, authority: Option<&str>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (env!("CARGO_PKG_VERSION"), user.uid, user.gid, network == Network::Wire).hash(&mut hasher);
+    (env!("CARGO_PKG_VERSION"), user.uid, user.gid, network == Network::Wire, authority).hash(&mut hasher);
     for name in SYSTEM.into_iter().chain(PACKAGES) {
         let host = Path::new("/").join(name);
         let kind = fs::symlink_metadata(&host).map(|metadata| metadata.mode());

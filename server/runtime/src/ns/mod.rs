@@ -7,6 +7,7 @@ pub(crate) mod image;
 mod names;
 mod network;
 mod privileges;
+pub(crate) mod trust;
 mod view;
 pub(crate) mod volume;
 
