@@ -59,6 +59,7 @@ impl Settings {
             source: Source::Node,
             server_binary: self.server_binary,
             local_data_dir: self.data_dir,
+            local_no_start: false,
             environment: Some(self.environment.into_iter().map(|(name, value)| (name, value.into())).collect()),
         })
     }

@@ -1,245 +1,183 @@
-//! The `daytona-native` binary: `serve`, `shell`, and the hidden role `launcher`.
+//! The `daytona-native` binary: the command line for sandboxes, the local server, the MCP server, and the hidden role
+//! `launcher`.
 
+mod access;
+mod context;
+mod copy;
+mod cost;
+mod create;
+mod doctor;
+mod exec;
+mod logs;
+mod mcp;
+mod output;
+mod sandbox;
+mod secret;
+mod serve;
 mod shell;
+mod snapshot;
+mod spin;
+mod sync;
+mod volume;
 
 use std::io::{self, Write as _};
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
-use daytona_runtime::RuntimeChoice;
-use daytona_server::{DEFAULT_PORT, DockerSettings, ImageOptions, Options, Ready, RegistryCredentials, ServeError};
-use secrecy::{ExposeSecret as _, SecretString};
-use tracing_subscriber::EnvFilter;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-const KEY_VARIABLE: &str = "DAYTONA_NATIVE_API_KEY";
+use context::{Context, Failure, Global, Outcome};
 
-/// Real, isolated sandboxes on this machine, over the Daytona protocol.
+/// Threads that wait for sockets and signals; what a command does is on the main one.
+const WORKERS: usize = 2;
+/// Of commands whose exit code is that of what they ran.
+const NOT_RUN: u8 = 255;
+
+/// Daytona sandboxes from the command line, on Daytona or on this machine.
 #[derive(Parser)]
-#[command(name = "daytona-native", version, arg_required_else_help = true)]
+#[command(name = "daytona-native", version, arg_required_else_help = true, after_help = context::HELP)]
 struct Cli {
+    #[command(flatten)]
+    global: Global,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the local server.
-    Serve(Box<Serve>),
+    /// Make a sandbox with a git repository in it.
+    Spin(Box<spin::Spin>),
+    /// Run a command in a sandbox.
+    Exec(exec::Exec),
+    /// Commit what was changed in a sandbox's repository, and exchange it with the remote.
+    Sync(sync::Sync),
+    /// List sandboxes.
+    #[command(alias = "ls")]
+    List(sandbox::List),
+    /// Show one sandbox.
+    Info(context::Target),
+    /// Make a sandbox.
+    Create(Box<create::Create>),
+    /// Start sandboxes that are stopped, paused or archived.
+    Start(sandbox::Change),
+    /// Stop sandboxes.
+    Stop(sandbox::Stop),
+    /// Archive stopped sandboxes.
+    Archive(sandbox::Change),
+    /// Pause sandboxes; `start` lets them go on.
+    Pause(sandbox::Change),
+    /// Copy a sandbox as it is now.
+    Fork(sandbox::Fork),
+    /// Delete sandboxes.
+    #[command(alias = "rm")]
+    Delete(sandbox::Change),
     /// Open a shell in a sandbox, or attach to a session again.
     Shell(shell::Shell),
+    /// Copy files and folders into a sandbox, or out of it.
+    Cp(copy::Copy),
+    /// Show what a sandbox's entrypoint or a session's command writes.
+    Logs(logs::Logs),
+    /// Print the URL of a port in a sandbox.
+    Preview(access::Preview),
+    /// Connect to a sandbox with ssh.
+    Ssh(access::Ssh),
+    /// Snapshots: what sandboxes are made from.
+    #[command(subcommand, arg_required_else_help = true)]
+    Snapshots(snapshot::Snapshots),
+    /// Volumes: storage that outlives sandboxes.
+    #[command(subcommand, arg_required_else_help = true)]
+    Volumes(volume::Volumes),
+    /// Secrets: values that sandboxes use without seeing them.
+    #[command(subcommand, arg_required_else_help = true)]
+    Secrets(secret::Secrets),
+    /// What sandboxes cost.
+    Cost(cost::Cost),
+    /// Look for what could be wrong, and say what to do about it.
+    Doctor,
+    /// Run the local server.
+    Serve(Box<serve::Serve>),
+    /// Serve sandboxes to AI agents over the Model Context Protocol.
+    Mcp(mcp::Mcp),
+    /// Print the completions of a shell: `source <(daytona-native completions bash)`.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
     /// The server's helper that starts the sandboxes; not for use by hand.
     #[command(hide = true)]
     Launcher,
 }
 
-/// The API key is read from a file or the environment, never from the command line, which other
-/// users can see.
-#[derive(clap::Args)]
-#[command(after_help = "The API key is made at the first start and kept in the data directory, \
-unless --api-key-file or the environment variable DAYTONA_NATIVE_API_KEY gives one.")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
-struct Serve {
-    /// Address to listen on.
-    #[arg(long, default_value = "127.0.0.1", value_parser = host)]
-    host: IpAddr,
-    /// Port to listen on; 0 takes any free one.
-    #[arg(long, default_value_t = DEFAULT_PORT)]
-    port: u16,
-    /// Port for SSH, where an SSH access was made; 0 takes any free one [default: 2222, or any free one].
-    #[arg(long, value_name = "PORT")]
-    ssh_port: Option<u16>,
-    /// Where sandboxes and state are kept [default: $XDG_DATA_HOME/daytona-native or
-    /// ~/.local/share/daytona-native].
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// File that holds the API key.
-    #[arg(long, value_name = "FILE")]
-    api_key_file: Option<PathBuf>,
-    /// How sandboxes are made: Linux namespaces, plain processes without isolation, or containers of a Docker engine
-    /// (`DOCKER_HOST`).
-    #[arg(long, value_enum, default_value_t = RuntimeName::Auto)]
-    runtime: RuntimeName,
-    /// With --runtime docker, the image of sandboxes that are made without one.
-    #[arg(long, value_name = "IMAGE", env = "DAYTONA_NATIVE_DOCKER_IMAGE")]
-    docker_image: Option<String>,
-    /// With --runtime docker, the engine's network for sandboxes [default: bridge].
-    #[arg(long, value_name = "NETWORK", env = "DAYTONA_NATIVE_DOCKER_NETWORK")]
-    docker_network: Option<String>,
-    /// How the log on the standard error is written.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
-    /// Print the address and the key as one line of JSON.
-    #[arg(long)]
-    json: bool,
-    /// End when the last client process has ended.
-    #[arg(long)]
-    embedded: bool,
-    /// Allow an address that other machines can reach: the traffic is not encrypted.
-    #[arg(long)]
-    allow_remote: bool,
-    /// Let sandboxes with a network of their own reach services on this machine's loopback addresses, by the name
-    /// host.daytona.internal.
-    #[arg(long)]
-    allow_host_loopback: bool,
-    /// What stands in for the base images of sandboxes: `host`, this machine's own programs.
-    #[arg(long, value_enum, env = "DAYTONA_NATIVE_IMAGE_FALLBACK", value_name = "WHAT")]
-    image_fallback: Option<ImageFallback>,
-    /// A registry that is asked for images of Docker Hub before it; can be given several times.
-    #[arg(long, value_name = "HOST", env = "DAYTONA_NATIVE_REGISTRY_MIRROR", value_delimiter = ',')]
-    registry_mirror: Vec<String>,
-    /// File with the credentials of registries, in the form of the Docker client's config.json.
-    #[arg(long, value_name = "FILE", env = "DAYTONA_NATIVE_REGISTRY_AUTH_FILE")]
-    registry_auth_file: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum ImageFallback {
-    Host,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum RuntimeName {
-    Auto,
-    Ns,
-    Process,
-    Docker,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
-fn host(text: &str) -> Result<IpAddr, String> {
-    if text == "localhost" {
-        return Ok(IpAddr::from([127, 0, 0, 1]));
-    }
-    text.parse().map_err(|_| "use an IP address or localhost".to_owned())
-}
-
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let Cli { global, command } = Cli::parse();
+    match command {
         Command::Launcher => daytona_runtime::launcher_main(),
-        Command::Serve(serve) => run(*serve),
-        Command::Shell(args) => shell::main(&args),
+        Command::Serve(args) => serve::run(*args, global.json),
+        Command::Completions { shell } => completions(shell),
+        Command::Shell(args) => shell::main(&args, &Context::new(global)),
+        Command::Mcp(args) => mcp::main(&args, global),
+        Command::Doctor => {
+            // First of all, so that it has no threads and nothing secret.
+            let launcher = std::env::current_exe().and_then(|exe| daytona_runtime::spawn_launcher(&exe));
+            run(global, async move |context: &Context| doctor::run(context, launcher).await.map(|()| 0), None)
+        }
+        Command::Exec(args) => run(global, async |context: &Context| exec::run(context, &args).await, Some(NOT_RUN)),
+        Command::Ssh(args) => run(global, async |context: &Context| access::ssh(context, &args).await, Some(NOT_RUN)),
+        Command::Spin(args) => run(global, async |context: &Context| spin::run(context, &args).await, None),
+        command => run(global, async |context: &Context| dispatch(context, &command).await.map(|()| 0), None),
     }
 }
 
-fn run(serve: Serve) -> ExitCode {
-    if !serve.host.is_loopback() && !serve.allow_remote {
-        Cli::command()
-            .error(
-                ErrorKind::ValueValidation,
-                format!(
-                    "{} can be reached from other machines, and the traffic is not encrypted: use \
-                     a loopback address, or --allow-remote",
-                    serve.host
-                ),
-            )
-            .exit();
+async fn dispatch(context: &Context, command: &Command) -> Outcome {
+    use sandbox::Verb;
+    match command {
+        Command::Sync(args) => sync::run(context, args).await,
+        Command::List(args) => sandbox::list(context, args).await,
+        Command::Info(args) => sandbox::info(context, args).await,
+        Command::Create(args) => create::run(context, args).await,
+        Command::Start(args) => sandbox::change(context, args, Verb::Start).await,
+        Command::Stop(args) => sandbox::stop(context, args).await,
+        Command::Archive(args) => sandbox::change(context, args, Verb::Archive).await,
+        Command::Pause(args) => sandbox::change(context, args, Verb::Pause).await,
+        Command::Fork(args) => sandbox::fork(context, args).await,
+        Command::Delete(args) => sandbox::change(context, args, Verb::Delete).await,
+        Command::Cp(args) => copy::run(context, args).await,
+        Command::Logs(args) => logs::run(context, args).await,
+        Command::Preview(args) => access::preview(context, args).await,
+        Command::Snapshots(args) => snapshot::run(context, args).await,
+        Command::Volumes(args) => volume::run(context, args).await,
+        Command::Secrets(args) => secret::run(context, args).await,
+        Command::Cost(args) => cost::run(context, args).await,
+        Command::Launcher
+        | Command::Serve(_)
+        | Command::Completions { .. }
+        | Command::Shell(_)
+        | Command::Mcp(_)
+        | Command::Doctor
+        | Command::Exec(_)
+        | Command::Ssh(_)
+        | Command::Spin(_) => unreachable!("run by main"),
     }
-    // First of all, so that the launcher has no threads and nothing secret.
-    let launcher = std::env::current_exe().and_then(|exe| daytona_runtime::spawn_launcher(&exe));
-    log_to_stderr(serve.log_format);
-    let launcher = match launcher {
-        Ok(launcher) => launcher,
-        Err(error) => return fail(&format!("the launcher cannot be started: {error}"), 1),
-    };
-    let api_key = match api_key(serve.api_key_file.as_ref()) {
-        Ok(api_key) => api_key,
-        Err(message) => return fail(&message, 1),
-    };
-    let credentials = serve.registry_auth_file.as_ref().map(|path| RegistryCredentials::read(path)).transpose();
-    let images = match credentials {
-        Ok(credentials) => ImageOptions {
-            host_fallback: serve.image_fallback.is_some(),
-            mirrors: serve.registry_mirror,
-            credentials: credentials.unwrap_or_default(),
-        },
-        Err(message) => return fail(&format!("--registry-auth-file {message}"), 1),
-    };
-    let options = Options {
-        host: serve.host,
-        port: serve.port,
-        ssh_port: serve.ssh_port,
-        data_dir: serve.data_dir,
-        api_key,
-        runtime: match serve.runtime {
-            RuntimeName::Auto => RuntimeChoice::Auto,
-            RuntimeName::Ns => RuntimeChoice::Ns,
-            RuntimeName::Process => RuntimeChoice::Process,
-            RuntimeName::Docker => RuntimeChoice::Docker,
-        },
-        docker: DockerSettings {
-            image: serve.docker_image.filter(|image| !image.is_empty()),
-            network: serve.docker_network.filter(|network| !network.is_empty()),
-        },
-        embedded: serve.embedded,
-        allow_host_loopback: serve.allow_host_loopback,
-        images,
-    };
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers.clamp(2, 8)).enable_all().build();
-    let runtime = match runtime {
+}
+
+/// Runs a command to its exit code; `failed` is the code where it could not, whatever the reason.
+fn run(global: Global, work: impl AsyncFnOnce(&Context) -> Outcome<u8>, failed: Option<u8>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("threads cannot be started: {error}"), 1),
+        Err(error) => return fail(&format!("threads cannot be started: {error}"), failed.unwrap_or(1)),
     };
-    let announce = |ready: &Ready| print_ready(ready, serve.json);
-    let result = runtime.block_on(daytona_server::serve(options, launcher, announce));
+    let context = Context::new(global);
+    let ended = runtime.block_on(work(&context));
+    // What still reads the standard input waits for nobody.
     runtime.shutdown_background();
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error @ ServeError::InUse { .. }) => fail(&error.to_string(), 3),
-        Err(error) => fail(&error.to_string(), 1),
-    }
+    ended.map_or_else(|failure: Failure| failure.report(global.json, failed), ExitCode::from)
 }
 
-fn api_key(file: Option<&PathBuf>) -> Result<Option<SecretString>, String> {
-    if let Some(path) = file {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| format!("--api-key-file {}: {error}", path.display()))?;
-        return Ok(Some(SecretString::from(text.trim())));
-    }
-    match std::env::var(KEY_VARIABLE) {
-        Ok(text) => Ok(Some(SecretString::from(text))),
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(error) => Err(format!("{KEY_VARIABLE}: {error}")),
-    }
-}
-
-fn print_ready(ready: &Ready, json: bool) -> io::Result<()> {
-    let key = ready.api_key.expose_secret();
-    let text = if json {
-        let line = serde_json::json!({
-            "url": ready.url,
-            "apiKey": key,
-            "pid": ready.pid,
-            "dataDir": ready.data_dir,
-            "runtime": ready.runtime,
-            "version": ready.version,
-        });
-        format!("{line}\n")
-    } else {
-        format!(
-            "daytona-native {} (runtime {})\n\nexport DAYTONA_API_URL={}\nexport \
-             DAYTONA_API_KEY={key}\n",
-            ready.version, ready.runtime, ready.url
-        )
-    };
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
-}
-
-fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("DAYTONA_NATIVE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
-    match format {
-        LogFormat::Text => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
-        LogFormat::Json => builder.json().init(),
+fn completions(shell: clap_complete::Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "daytona-native", &mut script);
+    match io::stdout().write_all(&script) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&error.to_string(), 1),
+        _ => ExitCode::SUCCESS,
     }
 }
 

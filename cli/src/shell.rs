@@ -8,9 +8,11 @@ use std::future::pending;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
 
-use daytona_core::{Config, Daytona, Error, ErrorKind, Process, Pty, PtyExit, PtyOptions};
+use daytona_core::{Error, ErrorKind, Process, Pty, PtyExit, PtyOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::context::Context;
 
 use detach::{DetachKeys, Matcher};
 use terminal::Raw;
@@ -49,13 +51,13 @@ enum End {
     Signal(i32),
 }
 
-pub(crate) fn main(args: &Shell) -> ExitCode {
+pub(crate) fn main(args: &Shell, context: &Context) -> ExitCode {
     // One thread, so that a terminal costs little; reading and writing it has threads of its own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return crate::fail(&format!("threads cannot be started: {error}"), FAILED),
     };
-    let code = runtime.block_on(run(args)).unwrap_or_else(|message| {
+    let code = runtime.block_on(run(args, context)).unwrap_or_else(|message| {
         let line: Vec<&str> = message.split_whitespace().collect();
         crate::fail(&line.join(" "), FAILED);
         FAILED
@@ -64,13 +66,8 @@ pub(crate) fn main(args: &Shell) -> ExitCode {
     ExitCode::from(code)
 }
 
-async fn run(args: &Shell) -> Result<u8, String> {
-    let config = Config { server_binary: std::env::current_exe().ok(), ..Config::default() };
-    let client = Daytona::new(&config).map_err(text)?;
-    for warning in &client.settings().warnings {
-        let _ = writeln!(io::stderr(), "daytona-native: {}", warning.message);
-    }
-    let sandbox = client.get(&args.sandbox, None).await.map_err(text)?;
+async fn run(args: &Shell, context: &Context) -> Result<u8, String> {
+    let sandbox = context.sandbox(&args.sandbox).await.map_err(|failure| failure.message())?;
     let process = sandbox.process();
     if !io::stdin().is_terminal() {
         if args.session.is_some() {

@@ -54,8 +54,9 @@ impl Client {
                     let (base, credential, lease) = if let Some(url) = &self.settings.api_url.value {
                         (url.clone(), self.settings.credential.clone().map(|setting| setting.value), None)
                     } else {
-                        let Settings { server_binary, local_data_dir, .. } = &self.settings;
-                        let lease = local::lease(server_binary.as_deref(), local_data_dir.as_deref())
+                        let Settings { server_binary, local_data_dir, local_no_start, .. } = &self.settings;
+                        let start = (!local_no_start).then_some(server_binary.as_deref());
+                        let lease = local::lease(start, local_data_dir.as_deref())
                             .await
                             .map_err(|error| error.with_operation(Operation::LOCAL))?;
                         (lease.url.clone(), Some(lease.credential()), Some(lease))

@@ -81,6 +81,9 @@ pub struct Config {
     pub server_binary: Option<PathBuf>,
     /// Data directory of the local server; the per-user default if `None`.
     pub local_data_dir: Option<PathBuf>,
+    /// Use the local server that runs already, and start none: one that is started ends with its last client, and
+    /// the sandboxes stop.
+    pub local_no_start: bool,
     /// Stands for the process environment, where the language keeps its own (a Node worker); the
     /// real one if `None`.
     pub environment: Option<BTreeMap<String, SecretString>>,
@@ -163,6 +166,14 @@ pub struct Settings {
     pub(crate) source: Source,
     pub(crate) server_binary: Option<PathBuf>,
     pub(crate) local_data_dir: Option<PathBuf>,
+    pub(crate) local_no_start: bool,
+}
+
+impl Settings {
+    /// Where the API key or the JWT came from; `None` with the local server, which brings its own.
+    pub fn credential_origin(&self) -> Option<&Origin> {
+        self.credential.as_ref().map(|setting| &setting.origin)
+    }
 }
 
 impl Config {
@@ -225,6 +236,7 @@ impl Config {
             source: self.source,
             server_binary: self.server_binary.clone(),
             local_data_dir: self.local_data_dir.clone(),
+            local_no_start: self.local_no_start,
         })
     }
 

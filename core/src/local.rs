@@ -48,15 +48,19 @@ impl Lease {
     }
 }
 
-/// Connects to the server of a data directory, after starting it if there is none.
-pub(crate) async fn lease(binary: Option<&Path>, data_dir: Option<&Path>) -> Result<Lease> {
-    let binary = find_binary(binary)?;
+/// Connects to the server of a data directory, after starting it from the bundled binary, or the one on `PATH`, if
+/// there is none; with `None` for the binary nothing is started.
+pub(crate) async fn lease(binary: Option<Option<&Path>>, data_dir: Option<&Path>) -> Result<Lease> {
+    let binary = binary.map(find_binary).transpose()?;
     let directory = match data_dir {
         Some(path) => std::path::absolute(path).map_err(|error| failed("find", path, &error))?,
         None => default_data_dir()?,
     };
     let log = directory.join("server.log");
-    let work = tokio::task::spawn_blocking(move || start(&binary, &directory));
+    let work = tokio::task::spawn_blocking(move || match binary {
+        Some(binary) => start(&binary, &directory),
+        None => running(&directory),
+    });
     match tokio::time::timeout(START_LIMIT, work).await {
         Ok(Ok(result)) => result,
         Ok(Err(error)) => Err(Error::new(ErrorKind::Other, format!("starting the local server failed: {error}"))),
@@ -92,6 +96,15 @@ fn default_data_dir() -> Result<PathBuf> {
             Error::new(ErrorKind::Other, "neither XDG_DATA_HOME nor HOME is set, so there is no data directory")
                 .with_hint("Set one of them, or pass data_dir")
         })
+}
+
+/// The server that runs on a data directory.
+fn running(directory: &Path) -> Result<Lease> {
+    let real = directory.canonicalize().ok();
+    real.map_or(Ok(None), |directory| connect(&socket_path(&directory)))?.ok_or_else(|| {
+        Error::new(ErrorKind::Connection, format!("no local server runs on {}", directory.display()))
+            .with_hint(format!("Start one with `{BINARY} serve`, in another terminal or with --detach"))
+    })
 }
 
 fn start(binary: &Path, directory: &Path) -> Result<Lease> {

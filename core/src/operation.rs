@@ -60,6 +60,7 @@ operations! {
     DOWNLOAD_URL = "sandbox.download_url", "Failed to create download URL";
     UPLOAD_URL = "sandbox.upload_url", "Failed to create upload URL";
     ROTATE_SIGNING_KEY = "sandbox.rotate_signing_key", "Failed to rotate signing key";
+    PORT_IN_USE = "sandbox.is_port_in_use", "Failed to look for a listening port";
     PREVIEW_LINK = "sandbox.get_preview_link", "Failed to get preview link";
     SIGNED_PREVIEW_URL = "sandbox.create_signed_preview_url", "Failed to create signed preview url";
     EXPIRE_PREVIEW_URL = "sandbox.expire_signed_preview_url", "Failed to expire signed preview url";

@@ -1,6 +1,6 @@
 //! Preview URLs: what programs in a sandbox serve, from outside.
 
-use daytona_wire::preview::{PortPreviewUrl, SignedPortPreviewUrl};
+use daytona_wire::preview::{PortInUse, PortPreviewUrl, SignedPortPreviewUrl};
 
 use crate::error::{Error, Result};
 use crate::operation::Operation;
@@ -21,6 +21,22 @@ impl Sandbox {
             let link = self.inner.client.link().await?;
             let url = link.url(&["sandbox", self.id(), "ports", &port, "preview-url"])?;
             link.transport.json(Call::get(operation, url).limit(limit)).await
+        };
+        self.observe(operation, work).await
+    }
+
+    /// Whether something in it listens on a port.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a port that is not from 1 to 65535; as any request to a sandbox.
+    pub async fn is_port_in_use(&self, port: i64, timeout: Option<f64>) -> Result<bool> {
+        let operation = Operation::PORT_IN_USE;
+        let work = async {
+            let port = check_port(port)?;
+            let limit = seconds("request_timeout", timeout)?;
+            let (transport, url) = self.toolbox(&["port", &port, "in-use"]).await?;
+            let answer: PortInUse = transport.json(Call::get(operation, url).limit(limit)).await?;
+            Ok(answer.is_in_use)
         };
         self.observe(operation, work).await
     }

@@ -302,7 +302,7 @@ pub(crate) fn choose_key(given: Option<&SecretString>, dir: &DataDir) -> Result<
 }
 
 /// `$XDG_DATA_HOME/daytona-native` or `~/.local/share/daytona-native`.
-fn default_dir() -> Option<PathBuf> {
+pub fn default_dir() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_DATA_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))

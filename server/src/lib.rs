@@ -42,7 +42,7 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Notify;
 
-pub use config::{DEFAULT_PORT, ImageOptions, Options, Ready, ServeError};
+pub use config::{DEFAULT_PORT, ImageOptions, Options, Ready, ServeError, default_dir};
 pub use daytona_docker::Settings as DockerSettings;
 pub use image::RegistryCredentials;
 pub use serve::serve;

@@ -1,0 +1,173 @@
+//! `exec`: one command in a sandbox, as if it ran here.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+
+use daytona_core::{ExecOptions, ExecStream, OutputStream};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::context::{Context, Failure, Outcome, variable};
+use crate::output::closed;
+
+const READ_SIZE: usize = 64 * 1024;
+
+/// What to run, and where.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Exits as the command does: 128 and the signal's number if one has ended it, 255 if it could not \
+be run. Ctrl-C is for the command; a second one kills it."
+)]
+pub(crate) struct Exec {
+    /// Id or name of the sandbox.
+    #[arg(value_name = "ID", required_unless_present = "id", conflicts_with = "id")]
+    sandbox: Option<String>,
+    /// The same.
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// A line for the sandbox's shell.
+    #[arg(long, short, value_name = "CMD", required_unless_present = "words", conflicts_with = "words")]
+    cmd: Option<String>,
+    /// A program and its arguments, taken as they are.
+    #[arg(last = true, value_name = "WORD")]
+    words: Vec<String>,
+    /// Where it runs [default: the sandbox's work dir].
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<String>,
+    /// Environment variable; NAME alone takes its value from here. May be repeated.
+    #[arg(long, short, value_name = "NAME[=VALUE]", value_parser = variable)]
+    env: Vec<(String, String)>,
+    /// Seconds after which it is killed; 0 is no limit.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    timeout: f64,
+    /// Send the standard input to it.
+    #[arg(long, short = 'i')]
+    stdin: bool,
+}
+
+/// What ended a command's stream.
+struct End {
+    code: i32,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+pub(crate) async fn run(context: &Context, args: &Exec) -> Outcome<u8> {
+    let id = args.sandbox.as_deref().or(args.id.as_deref()).unwrap_or_default();
+    let command = match &args.cmd {
+        Some(line) => line.clone(),
+        None => {
+            shlex::try_join(args.words.iter().map(String::as_str)).map_err(|error| Failure::usage(error.to_string()))?
+        }
+    };
+    let env: BTreeMap<String, String> = args.env.iter().cloned().collect();
+    let options = ExecOptions { cwd: args.cwd.clone(), env: Some(env), timeout: Some(args.timeout), argv: None };
+    let sandbox = context.sandbox(id).await?;
+    let stream = sandbox.process().exec_stream(&command, options).await?;
+    let signals = pass_signals(stream.clone())?;
+    if args.stdin {
+        send_stdin(stream.clone());
+    } else {
+        // Not every server can close it.
+        let _ = stream.close_stdin().await;
+    }
+    let end = output(&stream, context.out.json).await;
+    signals.abort();
+    let end = end?;
+    if context.out.json {
+        context.out.json(&json!({
+            "exitCode": end.code,
+            "stdout": String::from_utf8_lossy(&end.stdout),
+            "stderr": String::from_utf8_lossy(&end.stderr),
+        }))?;
+    }
+    Ok(u8::try_from(end.code).unwrap_or(u8::MAX))
+}
+
+/// Writes what the command writes, or keeps it.
+async fn output(stream: &ExecStream, keep: bool) -> Outcome<End> {
+    let mut end = End { code: 0, stdout: Vec::new(), stderr: Vec::new() };
+    while let Some(chunks) = stream.next().await? {
+        for chunk in chunks {
+            let kept = match chunk.stream {
+                OutputStream::Stdout => &mut end.stdout,
+                OutputStream::Stderr => &mut end.stderr,
+            };
+            if keep {
+                kept.extend_from_slice(&chunk.bytes);
+                continue;
+            }
+            let written = match chunk.stream {
+                OutputStream::Stdout => write(&mut io::stdout().lock(), &chunk.bytes),
+                OutputStream::Stderr => write(&mut io::stderr().lock(), &chunk.bytes),
+            };
+            if let Err(error) = written {
+                // Nobody reads it any more: it ends as it would here.
+                stream.close();
+                return Err(closed(error));
+            }
+        }
+    }
+    end.code = stream.wait().await?;
+    Ok(end)
+}
+
+fn write(to: &mut impl io::Write, bytes: &[u8]) -> io::Result<()> {
+    to.write_all(bytes)?;
+    to.flush()
+}
+
+/// Signals that this program gets are for the command.
+fn pass_signals(stream: ExecStream) -> Outcome<tokio::task::JoinHandle<()>> {
+    let watch = |kind| signal(kind).map_err(|error| Failure::new(format!("signals cannot be watched: {error}")));
+    let mut interrupt = watch(SignalKind::interrupt())?;
+    let mut terminate = watch(SignalKind::terminate())?;
+    let mut hangup = watch(SignalKind::hangup())?;
+    let mut quit = watch(SignalKind::quit())?;
+    Ok(tokio::spawn(async move {
+        let mut interrupted = false;
+        loop {
+            let name = tokio::select! {
+                _ = interrupt.recv() => if std::mem::replace(&mut interrupted, true) { "SIGKILL" } else { "SIGINT" },
+                _ = terminate.recv() => "SIGTERM",
+                _ = hangup.recv() => "SIGHUP",
+                _ = quit.recv() => "SIGQUIT",
+            };
+            if stream.signal(name).await.is_err() {
+                // A server that cannot send signals kills what nobody waits for.
+                stream.close();
+                return;
+            }
+        }
+    }))
+}
+
+/// A thread, because a terminal cannot be polled everywhere.
+fn send_stdin(stream: ExecStream) {
+    let (send, mut receive) = mpsc::channel::<Vec<u8>>(1);
+    std::thread::spawn(move || {
+        let mut stdin = io::stdin().lock();
+        let mut buffer = vec![0; READ_SIZE];
+        loop {
+            match stdin.read(&mut buffer) {
+                Ok(length @ 1..) => {
+                    if send.blocking_send(buffer[..length].to_vec()).is_err() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => return,
+            }
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(bytes) = receive.recv().await {
+            // One that takes no more has ended, and its output says how.
+            if stream.write_stdin(bytes.into()).await.is_err() {
+                return;
+            }
+        }
+        let _ = stream.close_stdin().await;
+    });
+}

@@ -1,0 +1,104 @@
+//! `logs`: what a sandbox's entrypoint or a command of a session writes.
+
+use std::io;
+
+use daytona_core::wire::session::{ENTRYPOINT, SessionCommandLogs};
+use daytona_core::{ErrorKind, LogStream, OutputStream, Process};
+
+use crate::context::{Context, Failure, Outcome, Target};
+use crate::output::closed;
+
+/// Whose log.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    target: Target,
+    /// Go on until it ends.
+    #[arg(long, short)]
+    follow: bool,
+    /// That of a session's command instead of the entrypoint's.
+    #[arg(long, value_name = "NAME")]
+    session: Option<String>,
+    /// Which command of the session [default: the last].
+    #[arg(long, value_name = "ID", requires = "session")]
+    command: Option<String>,
+}
+
+pub(crate) async fn run(context: &Context, args: &Logs) -> Outcome {
+    let process = context.sandbox(args.target.id()).await?.process();
+    if let Some(session) = args.session.as_deref().filter(|session| *session != ENTRYPOINT) {
+        let command = match &args.command {
+            Some(command) => command.clone(),
+            None => last_command(&process, session).await?,
+        };
+        if args.follow {
+            return follow(&process.follow_session_command_logs(session, &command).await?).await;
+        }
+        return print(context, &process.get_session_command_logs(session, &command, None).await?);
+    }
+    let missing = |error: daytona_core::Error| async {
+        if error.kind().is(ErrorKind::NotFound) { no_entrypoint(&process).await } else { error.into() }
+    };
+    if args.follow {
+        return match process.follow_entrypoint_logs().await {
+            // Whether there is one shows when it is read.
+            Ok(stream) => match follow(&stream).await {
+                Err(Failure::Api(error)) => Err(missing(error).await),
+                other => other,
+            },
+            Err(error) => Err(missing(error).await),
+        };
+    }
+    match process.get_entrypoint_logs(None).await {
+        Ok(logs) => print(context, &logs),
+        Err(error) => Err(missing(error).await),
+    }
+}
+
+async fn last_command(process: &Process, session: &str) -> Outcome<String> {
+    let found = process.get_session(session, None).await?;
+    let last = found.commands.last().map(|command| command.id.clone());
+    last.ok_or_else(|| Failure::Own(format!("the session {session} has not run anything yet"), 5))
+}
+
+/// Names what there is instead.
+async fn no_entrypoint(process: &Process) -> Failure {
+    let sessions: Vec<String> = match process.list_sessions(None).await {
+        Ok(sessions) => sessions.into_iter().map(|session| session.session_id).collect(),
+        Err(error) => return error.into(),
+    };
+    let hint = if sessions.is_empty() {
+        "it has no sessions either; run something with `daytona-native exec`".to_owned()
+    } else {
+        format!("name a session with --session: {}", sessions.join(", "))
+    };
+    Failure::Own(format!("the sandbox has no entrypoint, and so no log of one; {hint}"), 5)
+}
+
+fn print(context: &Context, logs: &SessionCommandLogs) -> Outcome {
+    if context.out.json {
+        return context.out.json(logs);
+    }
+    // Servers of an older kind have the two merged only.
+    if logs.stdout.is_empty() && logs.stderr.is_empty() {
+        return write(&mut io::stdout().lock(), logs.output.as_bytes());
+    }
+    write(&mut io::stdout().lock(), logs.stdout.as_bytes())?;
+    write(&mut io::stderr().lock(), logs.stderr.as_bytes())
+}
+
+async fn follow(stream: &LogStream) -> Outcome {
+    while let Some(chunks) = stream.next().await? {
+        for chunk in chunks {
+            match chunk.stream {
+                OutputStream::Stdout => write(&mut io::stdout().lock(), &chunk.bytes)?,
+                OutputStream::Stderr => write(&mut io::stderr().lock(), &chunk.bytes)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write(to: &mut impl io::Write, bytes: &[u8]) -> Outcome {
+    to.write_all(bytes).and_then(|()| to.flush()).map_err(closed)
+}

@@ -1,0 +1,10 @@
+//! The commands of the real binary, against a real server.
+
+mod copy;
+mod git;
+mod local;
+mod output;
+mod run;
+#[expect(dead_code, reason = "the tests of the server use more of it")]
+#[path = "../server/support.rs"]
+mod support;
