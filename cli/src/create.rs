@@ -105,7 +105,7 @@ impl Shape {
         CreateParams {
             name,
             snapshot: self.snapshot.clone(),
-            image: self.image.clone(),
+            image: self.image.clone().map(Into::into),
             resources: (resources != Resources::default()).then_some(resources),
             language: self.language.clone(),
             os_user: self.user.clone(),
@@ -126,7 +126,7 @@ impl Shape {
     }
 
     pub(crate) fn options(&self) -> CreateOptions {
-        CreateOptions { timeout: self.timeout }
+        CreateOptions { timeout: self.timeout, ..CreateOptions::default() }
     }
 }
 

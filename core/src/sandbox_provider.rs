@@ -284,7 +284,7 @@ impl SandboxProvider {
         };
         let params = CreateParams {
             name: spec.name,
-            image: is_image.then_some(spec.image),
+            image: is_image.then(|| spec.image.into()),
             snapshot: spec.snapshot,
             resources: is_image.then_some(resources),
             os_user: Some(spec.user),
@@ -295,7 +295,12 @@ impl SandboxProvider {
             network_block_all: spec.network_block_all,
             ..CreateParams::default()
         };
-        let sandbox = match self.inner.daytona.create(params, &CreateOptions { timeout: Some(limit) }).await {
+        let sandbox = match self
+            .inner
+            .daytona
+            .create(params, &CreateOptions { timeout: Some(limit), ..CreateOptions::default() })
+            .await
+        {
             Ok(sandbox) => sandbox,
             Err(error) => {
                 if let Some(id) = error.sandbox_id() {

@@ -77,7 +77,7 @@ pub(super) async fn create(tools: &Tools, args: Create) -> Answer<Created> {
         name: args.name,
         target: args.target,
         snapshot: args.snapshot,
-        image: args.image,
+        image: args.image.map(Into::into),
         resources: (resources != Resources::default()).then_some(resources),
         env_vars: args.env,
         labels: args.labels,

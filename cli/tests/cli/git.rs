@@ -73,7 +73,8 @@ impl Setting {
 #[tokio::test]
 async fn a_repository_is_worked_on_and_synced() {
     let setting = Setting::new().await;
-    let spun = setting.run(&["spin", "--repo", &setting.url, "--name", "work", "--provider", "daytona", "--json"]).await;
+    let spun =
+        setting.run(&["spin", "--repo", &setting.url, "--name", "work", "--provider", "daytona", "--json"]).await;
     let spun = spun.expect(0).json();
     assert_eq!((&spun["path"], &spun["branch"], &spun["name"]), (&json!("tool"), &json!("main"), &json!("work")));
     let id = spun["id"].as_str().unwrap();

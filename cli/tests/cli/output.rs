@@ -41,11 +41,10 @@ async fn a_sandbox_from_its_making_to_its_end() {
     let gone = run(&server, &["delete", "--id", "box", "--json"]).await.expect(0).json();
     assert_eq!(gone, json!({ "id": id, "deleted": true }));
     let error = run(&server, &["info", "box", "--json"]).await.expect(5).error();
-    assert_eq!((&error["type"], &error["status"], &error["exitCode"]), (
-        &json!("DaytonaNotFoundError"),
-        &json!(404),
-        &json!(5)
-    ));
+    assert_eq!(
+        (&error["type"], &error["status"], &error["exitCode"]),
+        (&json!("DaytonaNotFoundError"), &json!(404), &json!(5))
+    );
     assert!(error["requestId"].is_string());
 }
 
@@ -66,7 +65,8 @@ async fn exec_is_as_if_it_ran_here() {
     let nowhere = run(&server, &["exec", "--id", "nowhere", "--cmd", "true"]).await.expect(255);
     assert!(nowhere.stderr.starts_with("daytona-native: ") && nowhere.stderr.contains("nowhere"), "{nowhere:?}");
 
-    let mut child = command(&server, &["exec", "-i", &id, "--cmd", "cat; echo done"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command(&server, &["exec", "-i", &id, "--cmd", "cat; echo done"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"given\n").await.unwrap();
     drop(stdin);
@@ -201,11 +201,15 @@ async fn other_things_that_are_kept() {
     let cost = run(&server, &["cost", "--json"]).await.expect(0).json();
     assert!(cost["perHour"].as_f64().unwrap() > 0.0 && cost["prices"]["date"].is_string(), "{cost}");
     let cost = run(&server, &["cost", "--cpu", "2", "--memory", "4", "--disk", "10", "--hours", "10"]).await.expect(0);
-    assert!(cost.stdout.contains("$0.1667") && cost.stdout.contains("$1.67") && cost.stdout.contains("2026-"), "{cost:?}");
+    assert!(
+        cost.stdout.contains("$0.1667") && cost.stdout.contains("$1.67") && cost.stdout.contains("2026-"),
+        "{cost:?}"
+    );
 
     let doctor = run(&server, &["doctor", "--json"]).await.expect(0).json();
     assert_eq!(doctor["ok"], true, "{doctor}");
-    let names: Vec<&str> = doctor["checks"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        doctor["checks"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     for name in ["version", "server", "key", "reachable", "runtime"] {
         assert!(names.contains(&name), "{names:?}");
     }
@@ -224,7 +228,10 @@ async fn logs_of_a_session_are_followed_to_their_end() {
     let follow = command(&server, &["logs", "-f", &id, "--session", "work"]).spawn().unwrap();
     server.exec(&id, "touch /tmp/go").await;
     let output = tokio::time::timeout(LIMIT, follow.wait_with_output()).await.unwrap().unwrap();
-    assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (b"first\nlast\n".as_slice(), b"err\n".as_slice()));
+    assert_eq!(
+        (output.stdout.as_slice(), output.stderr.as_slice()),
+        (b"first\nlast\n".as_slice(), b"err\n".as_slice())
+    );
     let shown = run(&server, &["logs", &id, "--session", "work"]).await.expect(0);
     assert_eq!((shown.stdout.as_str(), shown.stderr.as_str()), ("first\nlast\n", "err\n"));
 }

@@ -318,7 +318,7 @@ impl Desk {
         let resources = Resources { cpu: config.cpu, memory: config.memory, disk: config.disk, ..Resources::default() };
         CreateParams {
             name: Some(name),
-            image: config.image.clone(),
+            image: config.image.clone().map(Into::into),
             snapshot: config.snapshot.clone(),
             resources: config.image.is_some().then_some(resources),
             env_vars: (!config.env.is_empty()).then(|| config.env.clone()),
@@ -329,7 +329,7 @@ impl Desk {
 
     async fn create(self: &Arc<Self>, params: CreateParams, is_own: bool) -> Result<Sandbox> {
         let name = params.name.clone().unwrap_or_default();
-        let options = CreateOptions { timeout: Some(self.config.create_timeout) };
+        let options = CreateOptions { timeout: Some(self.config.create_timeout), ..CreateOptions::default() };
         let error = match self.daytona.create(params, &options).await {
             Ok(sandbox) => {
                 if is_own {

@@ -59,7 +59,8 @@ RAW
 #[tokio::test]
 async fn says_which_source_is_missing_and_leaves_nothing() {
     let bench = Bench::new();
-    let error = bench.build("FROM scratch\nCOPY gone /x\n", Some(Tar::new().file("a", b"")), &idle()).await.unwrap_err();
+    let error =
+        bench.build("FROM scratch\nCOPY gone /x\n", Some(Tar::new().file("a", b"")), &idle()).await.unwrap_err();
     let Error::Step { step, why, exit_code: None } = &error else { panic!("{error}") };
     assert!(step == "COPY gone /x" && why.contains("gone"), "{error}");
     assert!(bench.store.images().is_empty());
@@ -110,7 +111,8 @@ async fn contexts_do_not_reach_outside() {
         (Tar::new().symlink("l", bench.dir.path().join("outside").to_str().unwrap()), "l"),
         (Tar::new().file("a", b""), "../../outside"),
     ] {
-        let error = bench.build(&format!("FROM scratch\nCOPY {source} /x\n"), Some(context), &idle()).await.unwrap_err();
+        let error =
+            bench.build(&format!("FROM scratch\nCOPY {source} /x\n"), Some(context), &idle()).await.unwrap_err();
         assert!(error.to_string().contains("not found"), "{error}");
     }
     for bad in [Tar::new().file("../up", b""), Tar::new().hard_link("h", "../../x")] {
@@ -293,7 +295,8 @@ fn serve(text: &'static str) -> String {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let _ = stream.read(&mut [0; 4096]);
-            let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}", text.len());
+            let _ =
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}", text.len());
         }
     });
     format!("http://{address}")

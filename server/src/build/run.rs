@@ -54,7 +54,7 @@ impl Steps {
         let mut running = runtime.step(spec).await?;
         let connect = |wire| {
             let open = Policy::new(false, None, None).map_err(std::io::Error::other)?;
-            Gateway::start(wire, open, self.app.host_services)
+            Gateway::start(wire, open, &self.app.interceptor, self.app.host_services)
         };
         let _gateway = running
             .wire

@@ -98,7 +98,8 @@ fn reads_forms_and_options() {
         panic!()
     };
     assert!(run.no_network);
-    let bodies: Vec<_> = run.documents.iter().map(|document| (document.name.as_str(), document.body.as_str())).collect();
+    let bodies: Vec<_> =
+        run.documents.iter().map(|document| (document.name.as_str(), document.body.as_str())).collect();
     assert_eq!(bodies, [("A", "a\n"), ("B", "b\n")]);
 }
 
@@ -139,8 +140,37 @@ fn replaces_variables() {
 #[test]
 fn no_text_makes_it_panic() {
     let pieces = [
-        "FROM x", "FROM", "ARG", "ENV ", "RUN ", "COPY ", "<<E", "\nE\n", "\\\n", "\n", "${", "}", ":-", "\"", "'", "[",
-        "]", "--mount=", "type=cache,", "target=", "--", "=", " ", "#", "é", "\t", "ADD ", "# escape=`\n", "`", "$", "a",
+        "FROM x",
+        "FROM",
+        "ARG",
+        "ENV ",
+        "RUN ",
+        "COPY ",
+        "<<E",
+        "\nE\n",
+        "\\\n",
+        "\n",
+        "${",
+        "}",
+        ":-",
+        "\"",
+        "'",
+        "[",
+        "]",
+        "--mount=",
+        "type=cache,",
+        "target=",
+        "--",
+        "=",
+        " ",
+        "#",
+        "é",
+        "\t",
+        "ADD ",
+        "# escape=`\n",
+        "`",
+        "$",
+        "a",
     ];
     let mut state = 1_u64;
     for _ in 0..20_000 {

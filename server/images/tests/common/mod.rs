@@ -151,7 +151,8 @@ impl Registry {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display();
         std::fs::write(dir.path().join("htpasswd"), HTPASSWD).unwrap();
-        let auth = if login { format!("auth: {{htpasswd: {{realm: test, path: {path}/htpasswd}}}}\n") } else { String::new() };
+        let auth =
+            if login { format!("auth: {{htpasswd: {{realm: test, path: {path}/htpasswd}}}}\n") } else { String::new() };
         let config = format!(
             "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {path}/data}}}}\n\
              http: {{addr: '127.0.0.1:0'}}\n{auth}"
@@ -208,7 +209,8 @@ impl Registry {
 
     /// Pushes an image of layers, each with its packed form; answers the digest of its manifest.
     pub(crate) async fn push_image(&self, repository: &str, tag: &str, layers: &[(Vec<u8>, Packing)]) -> String {
-        self.push_config(repository, tag, layers, serde_json::json!({"Env": ["A=b"], "Cmd": ["sh"], "Labels": null})).await
+        self.push_config(repository, tag, layers, serde_json::json!({"Env": ["A=b"], "Cmd": ["sh"], "Labels": null}))
+            .await
     }
 
     pub(crate) async fn push_config(
