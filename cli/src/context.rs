@@ -17,6 +17,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 4 no or refused credentials, 5 not 
 server is out of reach, 130 interrupted. exec, shell and ssh exit as what they run does, with 255 if they could not run \
 it.";
 
+/// Ends the codes of errors that some servers call bad requests.
+const WRONG_STATE: &str = "_STATE_INVALID";
+/// What a shell says of a program that Ctrl-C has ended.
+pub(crate) const INTERRUPTED: u8 = 130;
 const KEYS: &str = "https://app.daytona.io/dashboard/keys";
 
 /// Options of every command.
@@ -75,7 +79,7 @@ impl Failure {
                     2
                 } else if is(ErrorKind::NotFound) {
                     5
-                } else if is(ErrorKind::Conflict) {
+                } else if is(ErrorKind::Conflict) || error.code().is_some_and(|code| code.ends_with(WRONG_STATE)) {
                     6
                 } else if is(ErrorKind::Timeout) || is(ErrorKind::ConnectionTimeout) {
                     7
@@ -105,8 +109,8 @@ impl Failure {
         }
         if error.kind() == ErrorKind::Authentication && error.status() == Some(401) {
             return format!(
-                "{text}. The server refuses the key in DAYTONA_API_KEY: make a new one at {KEYS}, or look with \
-                 `daytona-native doctor` whether key and DAYTONA_API_URL belong together"
+                "{text}. It is that of DAYTONA_API_KEY: make a new one at {KEYS}; `daytona-native doctor` shows where \
+                 key and URL come from"
             );
         }
         if error.kind() == ErrorKind::Connection && error.status().is_none() && !text.contains("serve") {

@@ -58,6 +58,12 @@ struct Copied {
 
 pub(crate) async fn run(context: &Context, args: &Copy) -> Outcome {
     let (last, sources) = args.paths.split_last().ok_or_else(|| Failure::usage("say what to copy, and where to"))?;
+    if args.paths.iter().any(|path| path == "-") {
+        return Err(Failure::usage(
+            "- is no file: `daytona-native exec ID -- cat PATH` writes one to the standard output; ./- is a file of that \
+             name",
+        ));
+    }
     let sources: Vec<Place> = sources.iter().map(|text| Place::parse(text)).collect();
     let copied = match Place::parse(last) {
         Place::Remote { id, path } => {

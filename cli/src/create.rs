@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use daytona_core::wire::sandbox::SandboxVolume;
-use daytona_core::{CreateOptions, CreateParams, Resources};
+use daytona_core::{CreateOptions, CreateParams, Daytona, ErrorKind, Resources, Sandbox, SandboxCreation};
+use indicatif::ProgressBar;
 
-use crate::context::{Context, Outcome, pair, variable};
+use crate::context::{Context, Failure, INTERRUPTED, Outcome, pair, variable};
+use crate::output::printable;
 use crate::sandbox;
 
 /// What the sandbox is to be like.
@@ -126,14 +128,79 @@ impl Shape {
     }
 
     pub(crate) fn options(&self) -> CreateOptions {
-        CreateOptions { timeout: self.timeout, ..CreateOptions::default() }
+        CreateOptions { timeout: self.timeout, logs: true, ..CreateOptions::default() }
+    }
+}
+
+/// Makes a sandbox and waits for it. What does not start is deleted again, so that its name is free; so is what Ctrl-C
+/// ends, where a second one leaves it to the server.
+pub(crate) async fn make(
+    client: &Daytona,
+    name: Option<String>,
+    shape: &Shape,
+    spinner: &ProgressBar,
+    labels: &[(&str, &str)],
+) -> Outcome<Sandbox> {
+    let mut params = shape.params(name);
+    if !labels.is_empty() {
+        let all = params.labels.get_or_insert_default();
+        all.extend(labels.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    let options = shape.options();
+    let begin = client.begin_create(params, &options);
+    tokio::pin!(begin);
+    let creation = tokio::select! {
+        biased;
+        _ = tokio::signal::ctrl_c() => {
+            spinner.set_message("Taking it back");
+            // Only the answer tells what there is to delete.
+            return tokio::select! {
+                begun = begin => Err(take_back(begun?.sandbox(), Failure::Silent(INTERRUPTED)).await),
+                _ = tokio::signal::ctrl_c() => Err(Failure::Silent(INTERRUPTED)),
+            };
+        }
+        begun = &mut begin => begun?,
+    };
+    let failure = tokio::select! {
+        made = finish(&creation, spinner) => match made {
+            Err(Failure::Api(error)) if !error.kind().is(ErrorKind::Timeout) => Failure::Api(error),
+            made => return made,
+        },
+        _ = tokio::signal::ctrl_c() => Failure::Silent(INTERRUPTED),
+    };
+    spinner.set_message("Taking it back");
+    tokio::select! {
+        failure = take_back(creation.sandbox(), failure) => Err(failure),
+        _ = tokio::signal::ctrl_c() => Err(Failure::Silent(INTERRUPTED)),
+    }
+}
+
+async fn finish(creation: &SandboxCreation, spinner: &ProgressBar) -> Outcome<Sandbox> {
+    while let Some(lines) = creation.next().await? {
+        for line in lines {
+            spinner.println(printable(line.trim_end()));
+        }
+    }
+    Ok(creation.finish().await?)
+}
+
+/// Deletes what is of no use to anybody, and says why it is not.
+pub(crate) async fn take_back(sandbox: &Sandbox, failure: Failure) -> Failure {
+    match sandbox.delete(None, false).await {
+        Ok(()) => failure,
+        Err(error) => {
+            let told = format!("Sandbox {} was not deleted either: {error}", sandbox.id());
+            let message = failure.message();
+            let message = if message.is_empty() { told } else { format!("{message}. {told}") };
+            Failure::Own(message, failure.code())
+        }
     }
 }
 
 pub(crate) async fn run(context: &Context, args: &Create) -> Outcome {
     let client = context.client()?;
     let spinner = context.spinner("Creating a sandbox");
-    let created = client.create(args.shape.params(args.name.clone()), &args.shape.options()).await?;
+    let created = make(&client, args.name.clone(), &args.shape, &spinner, &[]).await?;
     spinner.finish_and_clear();
     if args.quiet && !context.out.json {
         return context.out.line(created.id());

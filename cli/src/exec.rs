@@ -27,7 +27,7 @@ pub(crate) struct Exec {
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     /// A line for the sandbox's shell.
-    #[arg(long, short, value_name = "CMD", required_unless_present = "words", conflicts_with = "words")]
+    #[arg(long, short, value_name = "CMD", conflicts_with = "words", required_unless_present = "words")]
     cmd: Option<String>,
     /// A program and its arguments, taken as they are.
     #[arg(last = true, value_name = "WORD")]

@@ -36,23 +36,18 @@ pub(crate) async fn run(context: &Context, args: &Logs) -> Outcome {
         }
         return print(context, &process.get_session_command_logs(session, &command, None).await?);
     }
-    let missing = |error: daytona_core::Error| async {
-        if error.kind().is(ErrorKind::NotFound) { no_entrypoint(&process).await } else { error.into() }
-    };
+    // A server gives an empty log where there is nothing that could write one.
+    let known = process.get_entrypoint_session(None).await;
+    match known {
+        Ok(session) if session.commands.is_empty() => return Err(no_entrypoint(&process).await),
+        Err(error) if error.kind().is(ErrorKind::NotFound) => return Err(no_entrypoint(&process).await),
+        Ok(_) => {}
+        Err(error) => return Err(error.into()),
+    }
     if args.follow {
-        return match process.follow_entrypoint_logs().await {
-            // Whether there is one shows when it is read.
-            Ok(stream) => match follow(&stream).await {
-                Err(Failure::Api(error)) => Err(missing(error).await),
-                other => other,
-            },
-            Err(error) => Err(missing(error).await),
-        };
+        return follow(&process.follow_entrypoint_logs().await?).await;
     }
-    match process.get_entrypoint_logs(None).await {
-        Ok(logs) => print(context, &logs),
-        Err(error) => Err(missing(error).await),
-    }
+    print(context, &process.get_entrypoint_logs(None).await?)
 }
 
 async fn last_command(process: &Process, session: &str) -> Outcome<String> {

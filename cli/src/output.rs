@@ -11,6 +11,8 @@ use crate::context::{Failure, Outcome};
 
 /// What a shell says of a program that writes to a closed pipe.
 const BROKEN_PIPE: u8 = 128 + 13;
+/// Blanks between columns.
+const GAP: u16 = 2;
 const ESCAPE: char = '\u{1b}';
 
 /// When to use colours.
@@ -77,12 +79,16 @@ pub(crate) struct Output {
     /// Someone looks at the standard error.
     pub(crate) progress: bool,
     terminal: bool,
+    /// Columns that there are.
+    width: usize,
 }
 
 impl Output {
     pub(crate) fn new(json: bool, color: Color) -> Self {
         let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
-        Self { json, color: color.on(out), color_err: color.on(err), progress: err && !json, terminal: out }
+        let size = if out { rustix::termios::tcgetwinsize(io::stdout()).ok() } else { None };
+        let width = size.map(|size| usize::from(size.ws_col)).filter(|&width| width > 0).unwrap_or(usize::MAX);
+        Self { json, color: color.on(out), color_err: color.on(err), progress: err && !json, terminal: out, width }
     }
 
     /// A line on the standard output. A reader that has gone ends the program without a word.
@@ -112,8 +118,21 @@ impl Output {
         text.to_owned()
     }
 
-    /// A table without lines, as wide as it has to be; `right` are the columns of numbers.
-    pub(crate) fn table(&self, header: &[&str], right: &[usize], rows: Vec<Vec<Text>>) -> Outcome {
+    /// A table without lines, as wide as it has to be; `right` are the columns of numbers. Where the terminal is
+    /// narrower, the `optional` columns are left out, the first one first.
+    pub(crate) fn table(&self, header: &[&str], right: &[usize], optional: &[usize], rows: Vec<Vec<Text>>) -> Outcome {
+        let width = |column: usize| {
+            let cells = rows.iter().map(|row| row[column].0.chars().count());
+            cells.chain([header[column].chars().count()]).max().unwrap_or_default()
+        };
+        let mut columns: Vec<usize> = (0..header.len()).collect();
+        for left_out in optional {
+            let whole: usize = columns.iter().map(|&column| width(column) + usize::from(GAP)).sum();
+            if whole.saturating_sub(GAP.into()) <= self.width {
+                break;
+            }
+            columns.retain(|column| column != left_out);
+        }
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         if self.color {
@@ -121,22 +140,23 @@ impl Output {
         } else {
             table.force_no_tty();
         }
-        table.set_header(header.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
-        for row in rows {
-            table.add_row(row.into_iter().map(|text| {
+        table.set_header(columns.iter().map(|&column| Cell::new(header[column]).add_attribute(Attribute::Bold)));
+        for row in &rows {
+            table.add_row(columns.iter().map(|&column| {
+                let text = &row[column];
                 let cell = Cell::new(printable(&text.0));
                 match text.1 {
                     Tone::Plain => cell,
                     Tone::Dim => cell.add_attribute(Attribute::Dim),
-                    Tone::Good => cell.fg(comfy_table::Color::Green),
-                    Tone::Busy => cell.fg(comfy_table::Color::Yellow),
-                    Tone::Bad => cell.fg(comfy_table::Color::Red),
+                    Tone::Good => cell.fg(comfy_table::Color::DarkGreen),
+                    Tone::Busy => cell.fg(comfy_table::Color::DarkYellow),
+                    Tone::Bad => cell.fg(comfy_table::Color::DarkRed),
                 }
             }));
         }
         for (index, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((0, 2));
-            if right.contains(&index) {
+            column.set_padding((0, GAP));
+            if right.contains(&columns[index]) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }

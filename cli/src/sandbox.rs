@@ -9,6 +9,9 @@ use serde_json::json;
 use crate::context::{Context, Outcome, Target, Targets, pair};
 use crate::output::{Text, Tone, ago, number};
 
+/// Minutes.
+const DAY: f64 = 1440.0;
+
 /// Which sandboxes to list.
 #[derive(clap::Args, Debug)]
 pub(crate) struct List {
@@ -122,7 +125,7 @@ pub(crate) async fn list(context: &Context, args: &List) -> Outcome {
         ]
     });
     let header = ["ID", "NAME", "STATE", "CPU", "MEM GiB", "DISK GiB", "SNAPSHOT", "CREATED"];
-    context.out.table(&header, &[3, 4, 5], rows.collect())
+    context.out.table(&header, &[3, 4, 5], &[5, 4, 3, 6, 7], rows.collect())
 }
 
 /// A sandbox without a name of its own is called by its id.
@@ -206,6 +209,10 @@ fn minutes(interval: Option<f64>, before: &str, after: &str) -> String {
     match interval {
         None => "as the server has it".to_owned(),
         Some(0.0) => "never".to_owned(),
+        Some(minutes) if minutes >= DAY && minutes % DAY == 0.0 => {
+            let days = number(minutes / DAY);
+            format!("{before} {days} {} {after}", if days == "1" { "day" } else { "days" })
+        }
         Some(minutes) => format!("{before} {} min {after}", number(minutes)),
     }
 }

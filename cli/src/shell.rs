@@ -12,7 +12,7 @@ use daytona_core::{Error, ErrorKind, Process, Pty, PtyExit, PtyOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::context::Context;
+use crate::context::{Context, Target};
 
 use detach::{DetachKeys, Matcher};
 use terminal::Raw;
@@ -29,9 +29,8 @@ const READ_SIZE: usize = 64 * 1024;
 server.\n\nExits as the shell does; with 255 if it could not be reached. Without a terminal on the standard input, \
 the shell reads its commands from there.")]
 pub(crate) struct Shell {
-    /// Id or name of the sandbox.
-    #[arg(value_name = "ID")]
-    sandbox: String,
+    #[command(flatten)]
+    target: Target,
     /// Attach to the session of this name, or make it; it goes on when you leave with the detach keys.
     #[arg(long, value_name = "NAME")]
     session: Option<String>,
@@ -67,7 +66,7 @@ pub(crate) fn main(args: &Shell, context: &Context) -> ExitCode {
 }
 
 async fn run(args: &Shell, context: &Context) -> Result<u8, String> {
-    let sandbox = context.sandbox(&args.sandbox).await.map_err(|failure| failure.message())?;
+    let sandbox = context.sandbox(args.target.id()).await.map_err(|failure| failure.message())?;
     let process = sandbox.process();
     if !io::stdin().is_terminal() {
         if args.session.is_some() {
@@ -82,7 +81,7 @@ async fn run(args: &Shell, context: &Context) -> Result<u8, String> {
 
 async fn terminal(args: &Shell, process: &Process) -> Result<u8, String> {
     let (pty, name) = open(args, process).await.map_err(text)?;
-    let again = format!("daytona-native shell {} --session {}", quoted(&args.sandbox), quoted(&name));
+    let again = format!("daytona-native shell {} --session {}", quoted(args.target.id()), quoted(&name));
     let end = {
         let raw = Raw::enter().map_err(|error| format!("the terminal cannot be set to raw mode: {error}"))?;
         attached(&pty, &raw, args.detach_keys.clone()).await

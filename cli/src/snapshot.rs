@@ -3,10 +3,14 @@
 use clap::Subcommand;
 use daytona_core::SnapshotQuery;
 use daytona_core::wire::snapshot::{Snapshot, SnapshotState};
+use indicatif::HumanBytes;
 use serde_json::json;
 
 use crate::context::{Context, Outcome};
 use crate::output::{Text, Tone, ago, number};
+
+/// Bytes.
+const GIB: f64 = 1_073_741_824.0;
 
 /// What to do with snapshots.
 #[derive(Subcommand, Debug)]
@@ -94,7 +98,9 @@ fn state(snapshot: &Snapshot) -> Text {
 }
 
 fn size(snapshot: &Snapshot) -> String {
-    snapshot.size.map_or_else(|| "-".to_owned(), |gib| format!("{gib:.2} GiB"))
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes of a snapshot")]
+    let bytes = |gib: f64| HumanBytes((gib * GIB) as u64).to_string();
+    snapshot.size.map_or_else(|| "-".to_owned(), bytes)
 }
 
 fn list(context: &Context, all: &[Snapshot]) -> Outcome {
@@ -118,7 +124,7 @@ fn list(context: &Context, all: &[Snapshot]) -> Outcome {
         ]
     });
     let header = ["NAME", "STATE", "SIZE", "CPU", "MEM GiB", "DISK GiB", "IMAGE", "CREATED"];
-    context.out.table(&header, &[2, 3, 4, 5], rows.collect())
+    context.out.table(&header, &[2, 3, 4, 5], &[5, 4, 3, 2, 6], rows.collect())
 }
 
 fn show(context: &Context, snapshot: &Snapshot) -> Outcome {

@@ -1,17 +1,16 @@
 //! `spin`: a sandbox with a repository in it.
 
 use clap::ValueEnum;
+use daytona_core::Sandbox;
 use daytona_core::wire::git::{GitCloneRequest, Password};
-use daytona_core::{Daytona, Sandbox};
 use serde_json::json;
 
-use crate::context::{Context, Failure, Outcome};
-use crate::create::Shape;
+use crate::context::{Context, Failure, INTERRUPTED, Outcome};
+use crate::create::{self, Shape};
 use crate::output::Tone;
 
 /// Where the repository of a sandbox lies, for `sync`.
 pub(crate) const PATH_LABEL: &str = "daytona-native/repository";
-const INTERRUPTED: u8 = 130;
 
 /// Which repository.
 #[derive(clap::Args, Debug)]
@@ -90,9 +89,7 @@ pub(crate) async fn run(context: &Context, args: &Spin) -> Outcome<u8> {
     };
     let client = context.client()?;
     let spinner = context.spinner("Creating a sandbox");
-    let mut params = args.shape.params(args.name.clone());
-    params.labels.get_or_insert_default().insert(PATH_LABEL.to_owned(), path.clone());
-    let sandbox = client.create(params, &args.shape.options()).await?;
+    let sandbox = create::make(&client, args.name.clone(), &args.shape, &spinner, &[(PATH_LABEL, &path)]).await?;
     spinner.set_message(format!("Cloning {}", args.repo));
     let cloned = tokio::select! {
         cloned = clone(&sandbox, args, &path) => cloned,
@@ -100,7 +97,7 @@ pub(crate) async fn run(context: &Context, args: &Spin) -> Outcome<u8> {
     };
     spinner.finish_and_clear();
     if let Err(failure) = cloned {
-        return Err(give_up(&client, &sandbox, failure).await);
+        return Err(create::take_back(&sandbox, failure).await);
     }
     if context.out.json {
         let all = json!({
@@ -136,21 +133,6 @@ async fn clone(sandbox: &Sandbox, args: &Spin, path: &str) -> Outcome {
         ..GitCloneRequest::default()
     };
     Ok(sandbox.git().clone_repository(request, None).await?)
-}
-
-/// A sandbox without its repository is of no use to anybody.
-async fn give_up(client: &Daytona, sandbox: &Sandbox, failure: Failure) -> Failure {
-    let deleted = match client.get(sandbox.id(), None).await {
-        Ok(sandbox) => sandbox.delete(None, false).await,
-        Err(error) => Err(error),
-    };
-    match deleted {
-        Ok(()) => failure,
-        Err(error) => Failure::Own(
-            format!("{}. Sandbox {} was not deleted either: {error}", failure.message(), sandbox.id()),
-            failure.code(),
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,10 @@ struct Repository {
     credentials: Credentials,
     /// `https://host` of the remote that they are for.
     remote_host: Option<String>,
+    /// Name and address of who commits.
+    identity: [String; 2],
+    /// The options that name it again.
+    again: String,
 }
 
 pub(crate) async fn run(context: &Context, args: &Sync) -> Outcome {
@@ -57,8 +61,17 @@ pub(crate) async fn run(context: &Context, args: &Sync) -> Outcome {
     let remote = sandbox.git().remote_get(&path, "origin", None).await?.ok_or_else(|| {
         Failure::Own(format!("the repository {path} has no remote called origin: add one with `git remote add`"), 5)
     })?;
-    let repository =
-        Repository { sandbox, path, credentials: Credentials::from_environment(), remote_host: host(&remote) };
+    let identity = [
+        setting(&sandbox, &path, "user.name", "daytona-native").await?,
+        setting(&sandbox, &path, "user.email", "daytona-native@localhost").await?,
+    ];
+    let id = sandbox.id().to_owned();
+    let again = match &args.path {
+        Some(path) => format!("--id {id} --path {}", shlex::try_quote(path).unwrap_or_default()),
+        None => format!("--id {id}"),
+    };
+    let credentials = Credentials::from_environment();
+    let repository = Repository { sandbox, path, credentials, remote_host: host(&remote), identity, again };
     repository.go_on().await?;
     let branch = repository.check_out(args.branch.as_deref()).await?;
     let commit = repository.commit(&args.message).await?;
@@ -77,6 +90,12 @@ pub(crate) async fn run(context: &Context, args: &Sync) -> Outcome {
     crate::sandbox::told(context, &repository.sandbox, &format!("{made} {branch} at {short}"))
 }
 
+/// What git is set to in the repository, or else.
+async fn setting(sandbox: &Sandbox, path: &str, key: &str, or: &str) -> Outcome<String> {
+    let value = sandbox.git().get_config(key, None, Some(path), None).await?;
+    Ok(value.filter(|value| !value.trim().is_empty()).unwrap_or_else(|| or.to_owned()))
+}
+
 /// Scheme and authority of a URL over HTTP, without a user.
 fn host(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))?;
@@ -93,6 +112,8 @@ impl Repository {
             ("GIT_EDITOR".to_owned(), "true".to_owned()),
             ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
             ("LC_ALL".to_owned(), "C".to_owned()),
+            ("GIT_COMMITTER_NAME".to_owned(), self.identity[0].clone()),
+            ("GIT_COMMITTER_EMAIL".to_owned(), self.identity[1].clone()),
         ]);
         if let (Some(host), Some(password)) = (&self.remote_host, &self.credentials.password) {
             helper = format!("credential.{host}.helper={HELPER}");
@@ -140,12 +161,12 @@ impl Repository {
         if files.is_empty() {
             return Ok(());
         }
-        let (id, path) = (self.sandbox.id(), shlex::try_quote(&self.path).unwrap_or_default());
+        let (id, path, again) = (self.sandbox.id(), shlex::try_quote(&self.path).unwrap_or_default(), &self.again);
         Err(Failure::Own(
             format!(
                 "conflict in {}: the remote has changed the same lines. Your commit is safe; the rebase waits in the \
                  sandbox.\n  1. daytona-native shell {id} --cwd {path}\n  2. edit the files, then: git add -A\n  3. \
-                 daytona-native sync --id {id}\nOr give the rebase up: daytona-native exec --id {id} --cwd {path} --cmd \
+                 daytona-native sync {again}\nOr give the rebase up: daytona-native exec --id {id} --cwd {path} --cmd \
                  'git rebase --abort'",
                 files.join(", ")
             ),
@@ -179,17 +200,9 @@ impl Repository {
             return Ok(None);
         }
         git.add(&self.path, vec![".".to_owned()], None).await?;
-        let setting = async |key, or: &str| -> Outcome<String> {
-            let value = git.get_config(key, None, Some(&self.path), None).await?;
-            Ok(value.filter(|value| !value.trim().is_empty()).unwrap_or_else(|| or.to_owned()))
-        };
-        let request = GitCommitRequest {
-            path: self.path.clone(),
-            message: message.to_owned(),
-            author: setting("user.name", "daytona-native").await?,
-            email: setting("user.email", "daytona-native@localhost").await?,
-            allow_empty: None,
-        };
+        let [author, email] = self.identity.clone();
+        let request =
+            GitCommitRequest { path: self.path.clone(), message: message.to_owned(), author, email, allow_empty: None };
         Ok(Some(git.commit(request, None).await?.hash))
     }
 

@@ -113,6 +113,12 @@ impl SandboxCreation {
         self.client.observe(Operation::CREATE, next).await.map_err(|error| self.explain(error))
     }
 
+    /// The sandbox, in the state that the server has begun with.
+    #[must_use]
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
     /// Waits until it has started.
     ///
     /// # Errors

@@ -17,7 +17,8 @@ struct File {
     remote: String,
     local: PathBuf,
     size: u64,
-    executable: u32,
+    /// As it is there, if the server says.
+    mode: Option<u32>,
 }
 
 #[derive(Default)]
@@ -75,8 +76,8 @@ impl Plan {
             self.skipped.push(format!("{remote} is neither a file nor a folder"));
             return;
         }
-        let mode = u32::from_str_radix(&info.permissions, 8).unwrap_or(0);
-        self.files.push(File { remote, local, size: info.size, executable: mode & 0o111 });
+        let mode = u32::from_str_radix(&info.permissions, 8).ok();
+        self.files.push(File { remote, local, size: info.size, mode });
     }
 
     async fn add_folder(&mut self, sandbox: &Sandbox, source: &str, target: &Path) -> Outcome {
@@ -137,9 +138,7 @@ impl Plan {
                     Ok(_) => {
                         copied.files += 1;
                         copied.bytes += file.size;
-                        if file.executable != 0 {
-                            make_executable(file).map_err(|error| cannot(&file.local, error))?;
-                        }
+                        set_mode(file).map_err(|error| cannot(&file.local, error))?;
                     }
                     Err(error) => copied.failed.push(format!("{}: {error}", file.remote)),
                 }
@@ -153,12 +152,15 @@ impl Plan {
     }
 }
 
-fn make_executable(file: &File) -> std::io::Result<()> {
-    let mut permissions = std::fs::metadata(&file.local)?.permissions();
-    // For those who may read it.
-    let readable = (permissions.mode() & 0o444) >> 2;
-    permissions.set_mode(permissions.mode() | (file.executable & readable));
-    std::fs::set_permissions(&file.local, permissions)
+/// As it is there, for those whom this machine lets read what is new.
+fn set_mode(file: &File) -> std::io::Result<()> {
+    let Some(mode) = file.mode else { return Ok(()) };
+    let now = std::fs::metadata(&file.local)?.permissions().mode() & 0o777;
+    let wanted = (now | ((now & 0o444) >> 2)) & mode;
+    if wanted != now {
+        std::fs::set_permissions(&file.local, std::fs::Permissions::from_mode(wanted))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

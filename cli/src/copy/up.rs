@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 
 use daytona_core::{Error, ErrorKind, Permissions, Sandbox, Upload, UploadSource};
 use tokio::task::JoinSet;
+use walkdir::DirEntry;
 
 use super::{BATCH, Copied, bar, join, transfer};
 use crate::context::{Context, Failure, Outcome};
 
+/// What a file has that nobody gave another mode.
+const USUAL: u32 = 0o644;
 /// Modes set at once.
 const PARALLEL: usize = 16;
 
@@ -26,6 +29,8 @@ struct File {
 struct Plan {
     files: Vec<File>,
     folders: BTreeSet<String>,
+    /// What cannot be copied, and why.
+    skipped: Vec<String>,
 }
 
 pub(super) async fn copy(
@@ -66,9 +71,10 @@ pub(super) async fn copy(
         copied.files += batch.len() as u64;
         copied.bytes += batch.iter().map(|file| file.size).sum::<u64>();
         bar.set_position(copied.bytes);
-        make_executable(sandbox, batch).await?;
+        set_modes(sandbox, batch).await?;
     }
     bar.finish_and_clear();
+    copied.failed = plan.skipped;
     Ok(copied)
 }
 
@@ -85,6 +91,15 @@ fn utf8(path: &Path) -> Outcome<String> {
     Ok(text.to_owned())
 }
 
+fn cannot_walk(error: &walkdir::Error) -> String {
+    let path = error.path().unwrap_or(Path::new("")).display();
+    match (error.loop_ancestor(), error.io_error()) {
+        (Some(ancestor), _) => format!("{path} leads back to {}", ancestor.display()),
+        (None, Some(error)) => format!("{path}: {error}"),
+        (None, None) => error.to_string(),
+    }
+}
+
 fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(format!("{}: {error}", path.display()))
 }
@@ -98,17 +113,28 @@ impl Plan {
             self.files.push(file(source, metadata, target));
             return Ok(());
         }
-        // What a link leads to is copied, as `scp -r` does it; one in a circle is an error.
+        // What a link leads to is copied, as `scp -r` does it; one that leads nowhere or in a circle is not.
         for entry in walkdir::WalkDir::new(source).follow_links(true).sort_by_file_name() {
-            let entry = entry.map_err(|error| Failure::new(error.to_string()))?;
-            let below = entry.path().strip_prefix(source).unwrap_or(entry.path());
-            let remote = if below.as_os_str().is_empty() { target.clone() } else { join(&target, &utf8(below)?) };
-            let metadata = entry.metadata().map_err(|error| Failure::new(error.to_string()))?;
-            if metadata.is_dir() {
-                self.folders.insert(remote);
-            } else if metadata.is_file() {
-                self.files.push(file(entry.path(), &metadata, remote));
+            if let Err(reason) =
+                entry.map_err(|error| cannot_walk(&error)).and_then(|entry| self.add_entry(source, &entry, &target))
+            {
+                self.skipped.push(reason);
             }
+        }
+        Ok(())
+    }
+
+    fn add_entry(&mut self, source: &Path, entry: &DirEntry, target: &str) -> Result<(), String> {
+        let below = entry.path().strip_prefix(source).unwrap_or(entry.path());
+        let relative = below.to_str().ok_or_else(|| format!("{} is not UTF-8: rename it", entry.path().display()))?;
+        let remote = if relative.is_empty() { target.to_owned() } else { join(target, relative) };
+        let metadata = entry.metadata().map_err(|error| cannot_walk(&error))?;
+        if metadata.is_dir() {
+            self.folders.insert(remote);
+        } else if metadata.is_file() {
+            self.files.push(file(entry.path(), &metadata, remote));
+        } else {
+            return Err(format!("{} is neither a file nor a folder", entry.path().display()));
         }
         Ok(())
     }
@@ -134,10 +160,10 @@ fn file(source: &Path, metadata: &Metadata, remote: String) -> File {
     File { local: source.to_owned(), remote, size: metadata.len(), mode: metadata.permissions().mode() }
 }
 
-/// Programs stay programs.
-async fn make_executable(sandbox: &Sandbox, files: &[File]) -> Outcome {
-    let programs: Vec<&File> = files.iter().filter(|file| file.mode & 0o111 != 0).collect();
-    for some in programs.chunks(PARALLEL) {
+/// Programs stay programs, and what is private stays so.
+async fn set_modes(sandbox: &Sandbox, files: &[File]) -> Outcome {
+    let others: Vec<&File> = files.iter().filter(|file| file.mode & 0o777 != USUAL).collect();
+    for some in others.chunks(PARALLEL) {
         let mut work: JoinSet<Result<(), Error>> = JoinSet::new();
         for file in some {
             let (fs, path) = (sandbox.fs(), file.remote.clone());

@@ -6,6 +6,7 @@ use daytona_core::wire::git::{GitCloneRequest, Password};
 use daytona_core::{CreateOptions, CreateParams, Resources};
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use super::tools::{Answer, Tools, told};
 
@@ -87,12 +88,19 @@ pub(super) async fn create(tools: &Tools, args: Create) -> Answer<Created> {
         auto_delete_interval: args.auto_delete_interval,
         ..CreateParams::default()
     };
-    // A task of its own, so that one that is called off meanwhile does not stay behind.
-    let work = tokio::spawn(async move {
+    // A task of its own, that the end of the program waits for: one that is called off meanwhile does not stay behind.
+    let (send, made) = oneshot::channel();
+    let server = tools.clone();
+    tokio::spawn(async move {
+        let _counted = server.counted();
         let created = client.create(params, &CreateOptions::default()).await;
-        created.map(|sandbox| Orphan(Some(sandbox)))
+        if let Err(Ok(mut orphan)) = send.send(created.map(|sandbox| Orphan(Some(sandbox))))
+            && let Some(sandbox) = orphan.0.take()
+        {
+            let _ = sandbox.delete(None, false).await;
+        }
     });
-    let mut created = work.await.map_err(|error| error.to_string())?.map_err(told)?;
+    let mut created = made.await.map_err(|error| error.to_string())?.map_err(told)?;
     let work_dir = match &created.0 {
         Some(sandbox) => sandbox.work_dir().await.ok(),
         None => None,

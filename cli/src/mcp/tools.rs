@@ -67,6 +67,12 @@ impl Tools {
         let _ = tokio::time::timeout(limit, running.wait_for(|running| *running == 0)).await;
     }
 
+    /// The end of the program waits while it lives.
+    pub(super) fn counted(&self) -> Counted<'_> {
+        self.inner.running.send_modify(|running| *running += 1);
+        Counted(&self.inner.running)
+    }
+
     pub(super) fn client(&self) -> Answer<&Daytona> {
         self.inner.client.as_ref().map_err(Clone::clone)
     }
@@ -94,7 +100,7 @@ impl Tools {
         doing: impl Fn() -> String,
         work: impl Future<Output = Answer<T>>,
     ) -> Answer<T> {
-        let _counted = Counted::new(&self.inner.running);
+        let _counted = self.counted();
         let mut closing = self.inner.closing.subscribe();
         let begun = Instant::now();
         let token = context.meta.get_progress_token();
@@ -119,14 +125,7 @@ impl Tools {
 }
 
 /// One more call under way.
-struct Counted<'a>(&'a watch::Sender<usize>);
-
-impl<'a> Counted<'a> {
-    fn new(running: &'a watch::Sender<usize>) -> Self {
-        running.send_modify(|running| *running += 1);
-        Self(running)
-    }
-}
+pub(super) struct Counted<'a>(&'a watch::Sender<usize>);
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
@@ -139,6 +138,7 @@ pub(super) fn told(error: daytona_core::Error) -> String {
     Failure::from(error).message()
 }
 
+// `Json` in a written-out `Result` is what gives a tool its schema of answers.
 #[tool_router(vis = "pub(super)")]
 impl Tools {
     #[tool(
@@ -149,7 +149,7 @@ impl Tools {
         &self,
         Parameters(args): Parameters<sandboxes::Create>,
         context: RequestContext<RoleServer>,
-    ) -> Answer<Json<sandboxes::Created>> {
+    ) -> Result<Json<sandboxes::Created>, String> {
         let work = sandboxes::create(self, args);
         self.attend(&context, || "creating the sandbox".to_owned(), work).await.map(Json)
     }
@@ -162,7 +162,7 @@ impl Tools {
         &self,
         Parameters(args): Parameters<sandboxes::Destroy>,
         context: RequestContext<RoleServer>,
-    ) -> Answer<Json<sandboxes::Destroyed>> {
+    ) -> Result<Json<sandboxes::Destroyed>, String> {
         let work = sandboxes::destroy(self, args);
         self.attend(&context, || "deleting the sandbox".to_owned(), work).await.map(Json)
     }
@@ -179,7 +179,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Answer<CallToolResult> {
         let run = command::Run::default();
-        let _counted = Counted::new(&self.inner.running);
+        let _counted = self.counted();
         let work = run.to_end(self, args);
         let ran = self.attend(&context, || run.last_line(), work).await;
         run.stop().await;
@@ -195,7 +195,7 @@ impl Tools {
         &self,
         Parameters(args): Parameters<files::FileUpload>,
         context: RequestContext<RoleServer>,
-    ) -> Answer<Json<files::Written>> {
+    ) -> Result<Json<files::Written>, String> {
         let work = files::upload(self, args);
         self.attend(&context, || "uploading".to_owned(), work).await.map(Json)
     }
@@ -222,7 +222,7 @@ impl Tools {
         &self,
         Parameters(args): Parameters<files::FilePath>,
         context: RequestContext<RoleServer>,
-    ) -> Answer<Json<files::Entry>> {
+    ) -> Result<Json<files::Entry>, String> {
         self.attend(&context, || "looking".to_owned(), files::info(self, args)).await.map(Json)
     }
 
@@ -234,7 +234,7 @@ impl Tools {
         &self,
         Parameters(args): Parameters<files::ListFiles>,
         context: RequestContext<RoleServer>,
-    ) -> Answer<Json<files::Listing>> {
+    ) -> Result<Json<files::Listing>, String> {
         self.attend(&context, || "listing".to_owned(), files::list(self, args)).await.map(Json)
     }
 
@@ -246,7 +246,7 @@ impl Tools {
         &self,
         Parameters(args): Parameters<files::MoveFile>,
         context: RequestContext<RoleServer>,
-    ) -> Answer<Json<files::Moved>> {
+    ) -> Result<Json<files::Moved>, String> {
         self.attend(&context, || "moving".to_owned(), files::rename(self, args)).await.map(Json)
     }
 
@@ -258,7 +258,7 @@ impl Tools {
         &self,
         Parameters(args): Parameters<files::DeleteFile>,
         context: RequestContext<RoleServer>,
-    ) -> Answer<Json<files::Deleted>> {
+    ) -> Result<Json<files::Deleted>, String> {
         self.attend(&context, || "deleting".to_owned(), files::delete(self, args)).await.map(Json)
     }
 
@@ -270,7 +270,7 @@ impl Tools {
         &self,
         Parameters(args): Parameters<files::CreateFolder>,
         context: RequestContext<RoleServer>,
-    ) -> Answer<Json<files::Folder>> {
+    ) -> Result<Json<files::Folder>, String> {
         self.attend(&context, || "making the folder".to_owned(), files::create_folder(self, args)).await.map(Json)
     }
 
@@ -282,7 +282,7 @@ impl Tools {
         &self,
         Parameters(args): Parameters<sandboxes::PreviewLink>,
         context: RequestContext<RoleServer>,
-    ) -> Answer<Json<sandboxes::Preview>> {
+    ) -> Result<Json<sandboxes::Preview>, String> {
         self.attend(&context, || "asking for the URL".to_owned(), sandboxes::preview(self, args)).await.map(Json)
     }
 
@@ -294,7 +294,7 @@ impl Tools {
         &self,
         Parameters(args): Parameters<sandboxes::GitClone>,
         context: RequestContext<RoleServer>,
-    ) -> Answer<Json<sandboxes::Cloned>> {
+    ) -> Result<Json<sandboxes::Cloned>, String> {
         self.attend(&context, || "cloning".to_owned(), sandboxes::git_clone(self, args)).await.map(Json)
     }
 }

@@ -60,4 +60,38 @@ async fn single_files_and_what_does_not_work() {
     run(&server, &["cp", &format!("{id}:/nowhere/x"), folder.to_str().unwrap()]).await.expect(5);
     run(&server, &["cp", file, folder.to_str().unwrap()]).await.expect(2);
     run(&server, &["cp", &both[0], &format!("{id}:three.txt")]).await.expect(2);
+    let ran = run(&server, &["cp", &both[0], "-"]).await.expect(2);
+    assert!(ran.stderr.contains("exec ID -- cat"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn modes_stay_and_what_cannot_be_copied_is_named() {
+    let server = Server::new().await;
+    let id = server.create(json!({})).await;
+    let odd = server.dir.join("odd");
+    fs::create_dir_all(odd.join("sub dir")).unwrap();
+    fs::write(odd.join("key"), "private").unwrap();
+    fs::set_permissions(odd.join("key"), fs::Permissions::from_mode(0o600)).unwrap();
+    for name in ["-dash", "a:b", "$(x)*?", "new\nline", "sub dir/ü 'quoted\""] {
+        fs::write(odd.join(name), name).unwrap();
+    }
+    std::os::unix::fs::symlink("nowhere", odd.join("broken")).unwrap();
+    std::os::unix::fs::symlink("..", odd.join("sub dir/loop")).unwrap();
+    std::os::unix::fs::symlink("key", odd.join("link")).unwrap();
+    let ran = run(&server, &["cp", odd.to_str().unwrap(), &format!("{id}:/tmp/odd"), "--json"]).await.expect(1);
+    let copied = ran.json();
+    assert_eq!(copied["files"], 7);
+    let failed = copied["failed"].to_string();
+    assert!(failed.contains("broken") && failed.contains("loop leads back to"), "{failed}");
+    let listed =
+        server.exec(&id, "cd /tmp/odd; stat -c %a key link -dash; cat 'new\nline' \"sub dir/ü 'quoted\\\"\"").await;
+    assert_eq!(listed, "600\n600\n644\nnew\nlinesub dir/ü 'quoted\"");
+
+    let back = server.dir.join("back");
+    server.exec(&id, "cd /tmp/odd; chmod 400 link; ln -s nowhere broken; mkfifo pipe").await;
+    let ran = run(&server, &["cp", &format!("{id}:/tmp/odd"), back.to_str().unwrap()]).await.expect(1);
+    assert!(ran.stderr.contains("broken") && ran.stderr.contains("pipe is neither a file nor a folder"), "{ran:?}");
+    let mode = |name: &str| fs::metadata(back.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("key"), mode("link"), mode("-dash") & 0o600), (0o600, 0o400, 0o600));
+    assert_eq!(fs::read_to_string(back.join("sub dir/ü 'quoted\"")).unwrap(), "sub dir/ü 'quoted\"");
 }

@@ -49,6 +49,28 @@ async fn a_sandbox_from_its_making_to_its_end() {
 }
 
 #[tokio::test]
+async fn what_does_not_start_leaves_nothing() {
+    let server = Server::new().await;
+    let registry = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let image = format!("127.0.0.1:{}/none:1", registry.local_addr().unwrap().port());
+    let words = ["create", "--name", "box", "--image", &image];
+    let child = command(&server, &words).spawn().unwrap();
+    // The registry never says a word.
+    let silent = tokio::time::timeout(LIMIT, registry.accept()).await.expect("the image is asked for").unwrap();
+    kill_process(Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap(), Signal::INT).unwrap();
+    let output = tokio::time::timeout(LIMIT, child.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(130), b"".as_slice()));
+    assert_eq!(run(&server, &["list", "--quiet"]).await.expect(0).stdout, "");
+
+    drop((silent, registry));
+    let ran = run(&server, &words).await.expect(1);
+    assert!(ran.stderr.contains("127.0.0.1"), "{ran:?}");
+    run(&server, &["create", "--name", "box"]).await.expect(0);
+    let ran = run(&server, &["archive", "box", "--json"]).await.expect(6).error();
+    assert!(ran["message"].as_str().unwrap().contains("stop it first"), "{ran}");
+}
+
+#[tokio::test]
 async fn exec_is_as_if_it_ran_here() {
     let server = Server::new().await;
     let id = server.create(json!({})).await;

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use serde_json::{Map, Value};
+use serde::Serialize as _;
+use serde_json::ser::PrettyFormatter;
+use serde_json::{Map, Serializer, Value};
 
 /// A member of an object, by its places in the text.
 struct Member {
@@ -35,7 +37,7 @@ pub(super) fn with_server(text: &str, servers: &str, name: &str, entry: &Map<Str
             "{mark}{{\n  {}: {{\n    {}: {}\n  }}\n}}\n",
             quoted(servers),
             quoted(name),
-            pretty(entry, 4)
+            pretty(entry, "    ", "  ")
         ));
     }
     let all: Value = serde_json::from_str(text).map_err(|error| {
@@ -50,17 +52,16 @@ pub(super) fn with_server(text: &str, servers: &str, name: &str, entry: &Map<Str
     };
     let root = object(text, text.len() - text.trim_start().len());
     let Some(there) = there else {
-        let member = |indent: usize| {
-            let inner = " ".repeat(indent + 2);
-            let outer = " ".repeat(indent);
-            format!("{{\n{inner}{}: {}\n{outer}}}", quoted(name), pretty(entry, indent + 2))
+        let member = |indent: &str, step: &str| {
+            let inner = format!("{indent}{step}");
+            format!("{{\n{inner}{}: {}\n{indent}}}", quoted(name), pretty(entry, &inner, step))
         };
         return Ok(format!("{mark}{}", insert(text, &root, servers, member)));
     };
     let at = root.get(servers).ok_or("its members cannot be found")?;
     let object = object(text, at.value.start);
     let Some(old) = object.get(name) else {
-        return Ok(format!("{mark}{}", insert(text, &object, name, |indent| pretty(entry, indent))));
+        return Ok(format!("{mark}{}", insert(text, &object, name, |indent, step| pretty(entry, indent, step))));
     };
     let merged = match there.get(name) {
         Some(Value::Object(old)) => merged(old, entry),
@@ -70,7 +71,8 @@ pub(super) fn with_server(text: &str, servers: &str, name: &str, entry: &Map<Str
         return Ok(format!("{mark}{text}"));
     }
     let indent = indent_at(text, old.value.start);
-    Ok(format!("{mark}{}{}{}", &text[..old.value.start], pretty(&merged, indent), &text[old.value.end..]))
+    let new = pretty(&merged, indent, step(indent));
+    Ok(format!("{mark}{}{new}{}", &text[..old.value.start], &text[old.value.end..]))
 }
 
 /// What is new over what was; variables too.
@@ -88,15 +90,15 @@ fn merged(old: &Map<String, Value>, new: &Map<String, Value>) -> Map<String, Val
 }
 
 /// A new member behind those that are there; `value` is told how deep it stands.
-fn insert(text: &str, object: &Object, key: &str, value: impl Fn(usize) -> String) -> String {
-    if let Some(last) = object.members.last() {
-        let indent = object.members.first().map_or(2, |first| indent_at(text, first.value.start));
-        let new = format!(",\n{}{}: {}", " ".repeat(indent), quoted(key), value(indent));
+fn insert(text: &str, object: &Object, key: &str, value: impl Fn(&str, &str) -> String) -> String {
+    if let (Some(first), Some(last)) = (object.members.first(), object.members.last()) {
+        let indent = indent_at(text, first.value.start);
+        let new = format!(",\n{indent}{}: {}", quoted(key), value(indent, step(indent)));
         return format!("{}{new}{}", &text[..last.value.end], &text[last.value.end..]);
     }
     let outer = indent_at(text, object.inside);
-    let indent = outer + 2;
-    let new = format!("\n{}{}: {}\n{}", " ".repeat(indent), quoted(key), value(indent), " ".repeat(outer));
+    let indent = format!("{outer}{}", step(outer));
+    let new = format!("\n{indent}{}: {}\n{outer}", quoted(key), value(&indent, step(outer)));
     let rest = text[object.inside..].trim_start();
     format!("{}{new}{rest}", &text[..object.inside])
 }
@@ -105,15 +107,23 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-fn pretty(entry: &Map<String, Value>, indent: usize) -> String {
-    let text = serde_json::to_string_pretty(entry).unwrap_or_default();
-    text.replace('\n', &format!("\n{}", " ".repeat(indent)))
+fn pretty(entry: &Map<String, Value>, indent: &str, step: &str) -> String {
+    let mut text = Vec::new();
+    let mut writer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(step.as_bytes()));
+    entry.serialize(&mut writer).expect("a map with string keys");
+    String::from_utf8_lossy(&text).replace('\n', &format!("\n{indent}"))
 }
 
-/// Blanks at the beginning of the line of this place.
-fn indent_at(text: &str, place: usize) -> usize {
+/// Blanks or tabs at the beginning of the line of this place.
+fn indent_at(text: &str, place: usize) -> &str {
     let line = text[..place].rfind('\n').map_or(0, |end| end + 1);
-    text[line..].chars().take_while(|c| *c == ' ').count()
+    let rest = &text[line..];
+    &rest[..rest.len() - rest.trim_start_matches([' ', '\t']).len()]
+}
+
+/// One level deeper than this.
+fn step(indent: &str) -> &'static str {
+    if indent.starts_with('\t') { "\t" } else { "  " }
 }
 
 /// The object that begins here. The text is known to be JSON.
@@ -221,6 +231,13 @@ mod tests {
                 "command": "/bin/x", "args": ["mcp"], "env": { "MINE": "1" }, "disabled": true,
             })
         );
+    }
+
+    #[test]
+    fn tabs_stay_tabs() {
+        let after = edit("{\n\t\"mcpServers\": {\n\t\t\"other\": {}\n\t}\n}\n").unwrap();
+        assert!(after.contains("{},\n\t\t\"daytona-mcp\": {\n\t\t\t\""), "{after}");
+        assert!(!after.contains("  "), "{after}");
     }
 
     #[test]
