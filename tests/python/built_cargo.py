@@ -9,4 +9,4 @@ if words[:1] == ["rustc"]:
     packages = ["-p", "daytona-native", "-p", "daytona-python", "-p", "daytona-node"]
     formats = [word for word in words if word.startswith("--message-format")]
     words = ["build", "--release", "--locked", *packages, *formats]
-os.execvp("cargo", ["cargo", *words])  # noqa: S606, S607
+os.execvp("cargo", ["cargo", *words])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+
 from conftest import ROOT, Server, server_binary
 
 
@@ -26,10 +27,18 @@ def environment() -> pathlib.Path:
     maturin = pathlib.Path(sys.executable).with_name("maturin")
     run("./scripts/place")
     cargo = str(ROOT / "tests/python/built_cargo.py")
-    run(maturin, "build", "--release", "--locked", "--offline", "--out", folder, CARGO=cargo)
+    options = ["--release", "--locked", "--offline", "--compression-method", "stored", "--out"]
+    run(maturin, "build", *options, folder, CARGO=cargo)
     (wheel,) = folder.glob("daytona_native-*.whl")
     run(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", folder / "venv/bin/python"]
+    pip: list[str | pathlib.Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "--python",
+        folder / "venv/bin/python",
+    ]
     run(*pip, "install", "--quiet", "--no-index", "--no-deps", wheel)
     return folder / "venv"
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from conftest import Server, server_binary
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
+
+from conftest import Server, server_binary
 
 TOOLS = {
     "create_sandbox",
@@ -115,7 +116,8 @@ def test_the_documented_tools(server: Server) -> None:
         assert link["url"].startswith("http")
         assert link["description"] == "the app"
 
-        made = "git init -q -b main seed && cd seed && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m one"
+        made = "git init -q -b main seed && cd seed && "
+        made += "git -c user.name=a -c user.email=a@b commit -q --allow-empty -m one"
         await call(client, "execute_command", {"command": made})
         directory = (await call(client, "execute_command", {"command": "pwd"}))["stdout"].strip()
         cloned = await call(client, "git_clone", {"url": f"file://{directory}/seed", "path": "copy", "branch": "main"})
@@ -134,7 +136,7 @@ def test_long_commands_report_and_are_called_off(server: Server) -> None:
         told: list[str] = []
         heard = asyncio.Event()
 
-        async def progress(_progress: float, _total: float | None, message: str | None) -> None:
+        async def progress(progress: float, total: float | None, message: str | None) -> None:
             told.append(message or "")
             if "working" in told[-1]:
                 heard.set()

@@ -47,7 +47,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = serve
+    def do_GET(self) -> None:
+        self.serve()
+
+    def do_POST(self) -> None:
+        self.serve()
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
