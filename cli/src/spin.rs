@@ -10,7 +10,7 @@ use crate::create::{self, Shape};
 use crate::output::Tone;
 
 /// Where the repository of a sandbox lies, for `sync`.
-pub(crate) const PATH_LABEL: &str = "daytona-native/repository";
+pub(crate) const PATH_LABEL: &str = "spin/repository";
 
 /// Which repository.
 #[derive(clap::Args, Debug)]

@@ -83,7 +83,7 @@ def test_the_documented_tools(server: Server) -> None:
         ran = await client.call_tool("execute_command", {"command": "echo out; echo err >&2; exit 3"})
         assert not ran.is_error
         assert ran.structured_content == {"exitCode": 3, "stdout": "out\n", "stderr": "err\n", "truncated": False}
-        assert getattr(ran.content[0], "text", "") == "out\nstderr:\nerr\n\nexit code 3"
+        assert getattr(ran.content[0], "text", "") == "out\nstderr:\nerr\nexit code 3"
 
         # Nothing of a name is a command.
         name = "a 'b' $(touch pwned) \"c\"; touch pwned"

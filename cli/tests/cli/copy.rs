@@ -84,7 +84,7 @@ async fn modes_stay_and_what_cannot_be_copied_is_named() {
     let failed = copied["failed"].to_string();
     assert!(failed.contains("broken") && failed.contains("loop leads back to"), "{failed}");
     let listed =
-        server.exec(&id, "cd /tmp/odd; stat -c %a key link -dash; cat 'new\nline' \"sub dir/ü 'quoted\\\"\"").await;
+        server.exec(&id, "cd /tmp/odd; stat -c %a key link ./-dash; cat 'new\nline' \"sub dir/ü 'quoted\\\"\"").await;
     assert_eq!(listed, "600\n600\n644\nnew\nlinesub dir/ü 'quoted\"");
 
     let back = server.dir.join("back");

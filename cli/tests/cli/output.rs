@@ -185,7 +185,8 @@ async fn completions_are_scripts_that_shells_read() {
     let path = file.path().display();
     let mut bash = tokio::process::Command::new("bash");
     let line = format!(
-        "source {path}; COMP_WORDS=(daytona-native sn); COMP_CWORD=1; _daytona-native daytona-native sn daytona-native; \
+        "source {path}; COMP_WORDS=(daytona-native sn); COMP_CWORD=1; \
+         $(complete -p daytona-native | sed 's/.*-F \\([^ ]*\\).*/\\1/') daytona-native sn daytona-native; \
          echo \"${{COMPREPLY[@]}}\""
     );
     bash.args(["--norc", "-c", &line]).stdout(Stdio::piped()).stderr(Stdio::piped());
