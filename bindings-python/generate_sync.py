@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent / "python" / "daytona_native"
 RULES = [
     (r"(?m)^.*  # async only\n\n?", ""),
     (r"(?m)^ +on_data: .*; what it returns is awaited\.\n|, unless ``on_data`` takes it", ""),
-    (r"; what it returns is awaited\.", "."),
+    (r"; what it returns is\s+awaited\.", "."),
     (r"\basync (def|with|for)\b", r"\1"),
     (r"\bawait ", ""),
     (

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use crate::call::{self, Mode};
 use crate::convert::{self, Fields, value};
 use crate::error::raise;
-use crate::image::SandboxCreation;
+use crate::image::{self, SandboxCreation};
 use crate::sandbox::Sandbox;
 use crate::snapshot::SnapshotService;
 use crate::telemetry;
@@ -63,20 +63,23 @@ impl Daytona {
         })
     }
 
-    /// Begins to create one whose build's log is wanted.
-    #[pyo3(signature = (params=None, timeout=None))]
+    /// Begins to create one; `logs` says whether lines of its build's log are wanted.
+    #[pyo3(signature = (params, logs, timeout=None, on_progress=None))]
     fn begin_create(
         &self,
         py: Python<'_>,
         params: Option<&Bound<'_, PyAny>>,
+        logs: bool,
         timeout: Option<f64>,
+        on_progress: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let params = convert::create_params(params)?;
         let (client, mode) = (self.inner.clone(), self.mode);
-        let options = CreateOptions { timeout, logs: true, ..CreateOptions::default() };
-        mode.run(py, async move { client.begin_create(params, &options).await }, move |py, creation| {
-            SandboxCreation::make(py, creation, mode)
-        })
+        let begin = move |progress| {
+            let options = CreateOptions { timeout, progress, logs };
+            async move { client.begin_create(params, &options).await }
+        };
+        image::begin(py, mode, on_progress, begin, move |py, creation| SandboxCreation::make(py, creation, mode))
     }
 
     #[pyo3(signature = (sandbox_id_or_name, timeout=None))]

@@ -1,12 +1,15 @@
 //! Images, and what is built from them.
 
-use daytona_core::{Context, Dialect, Error, Image, ImageSource, Step};
+use std::sync::Arc;
+
+use daytona_core::{Context, Dialect, Error, Image, ImageSource, Progress, Step};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 
 use crate::call::Mode;
 use crate::convert::{Fields, value};
 use crate::error::raise;
+use crate::host::{self, Host, Report};
 use crate::output::Left;
 use crate::sandbox::Sandbox;
 use crate::snapshot::snapshot;
@@ -39,6 +42,29 @@ pub(crate) fn image_source(object: &Bound<'_, PyAny>) -> PyResult<ImageSource> {
     };
     let context_list = contexts.iter().map(context).collect::<PyResult<_>>()?;
     Ok(ImageSource::Built(Image { dockerfile, context_list }))
+}
+
+/// Begins to make something, which tells the callback how far its upload is.
+pub(crate) fn begin<T, F>(
+    py: Python<'_>,
+    mode: Mode,
+    on_progress: Option<Py<PyAny>>,
+    begin: impl FnOnce(Option<Progress>) -> F + Send + 'static,
+    convert: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+) -> PyResult<Py<PyAny>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Error>> + Send + 'static,
+{
+    let Some(callback) = on_progress else { return mode.run(py, begin(None), convert) };
+    let report = Arc::new(Report::default());
+    let last = Arc::clone(&report);
+    let make = move |_: Python<'_>, host: Host| {
+        let begun = begin(Some(host::progress(&host, &report, callback)));
+        Ok(async move { report.watch(begun).await })
+    };
+    // The last callback may come after the answer.
+    mode.run_with_host(py, make, move |py, made| last.take().map_or_else(|| convert(py, made), Err))
 }
 
 /// The log of a build.

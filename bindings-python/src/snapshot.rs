@@ -8,7 +8,7 @@ use pyo3::types::PyDict;
 
 use crate::call::Mode;
 use crate::convert::{Fields, build_info, none, number, resources};
-use crate::image::{BuildLog, SnapshotCreation, image_source};
+use crate::image::{self, BuildLog, SnapshotCreation, image_source};
 
 /// The fields of the Python class by their names.
 pub(crate) fn snapshot(py: Python<'_>, data: &Snapshot) -> PyResult<Py<PyAny>> {
@@ -110,20 +110,22 @@ impl SnapshotService {
     }
 
     /// Begins to make one; `logs` says whether lines are wanted.
-    #[pyo3(signature = (params, logs, timeout=None))]
+    #[pyo3(signature = (params, logs, timeout=None, on_progress=None))]
     fn begin(
         &self,
         py: Python<'_>,
         params: &Bound<'_, PyAny>,
         logs: bool,
         timeout: Option<f64>,
+        on_progress: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let params = create_params(&Fields(params))?;
         let (service, mode) = (self.inner.clone(), self.mode);
-        let options = CreateSnapshotOptions { timeout, logs, ..CreateSnapshotOptions::default() };
-        mode.run(py, async move { service.begin(params, &options).await }, move |py, creation| {
-            SnapshotCreation::make(py, creation, mode)
-        })
+        let begin = move |progress| {
+            let options = CreateSnapshotOptions { timeout, progress, logs };
+            async move { service.begin(params, &options).await }
+        };
+        image::begin(py, mode, on_progress, begin, move |py, creation| SnapshotCreation::make(py, creation, mode))
     }
 
     /// The log of its build.

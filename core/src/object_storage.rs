@@ -236,6 +236,9 @@ impl<'a> Storage<'a> {
             kind if kind.is(ErrorKind::Forbidden) => {
                 error.with_hint("The object storage refused the credentials that the API gave for the upload")
             }
+            kind if kind.is(ErrorKind::Connection) => error.with_hint(
+                "That is the object storage which the API names for build contexts. It must be in reach of this machine",
+            ),
             _ => error,
         })
     }

@@ -15,6 +15,8 @@ const EXAMPLES = fileURLToPath(new URL('../../examples', import.meta.url))
 const PRINTED = {
   chart: /^a line chart, Squares, with \[ 'squares' \]\nsaved as .*chart\.png\n$/,
   data_analysis_agent: /saw: KeyError: 'revenue'[^]*ANSWER: growth in percent: \{'north': 42, 'south': 75\}\n$/,
+  declarative_image:
+    /^FROM python:[^]*\nENV GREETING=hello\nWORKDIR \/app\n[^]*host view[^]*\nhello from \/app with 5 words\nfrom the snapshot: hello from \/app with 5 words\n$/,
   ephemeral: /^made: true true\nquick\ngone with its stop\n$/,
   fan_out: /^100 sandboxes, 20 at a time, in [\d.]+ s\n$/,
   from_snapshot: /^sandbox 0: prepared\nsandbox 1: prepared\n$/,
@@ -35,8 +37,8 @@ const PRINTED = {
   volumes: /^written by the first\n$/,
 }
 
-// These name an image on Daytona: here they run on the local server that they start themselves.
-const OWN_SERVER = ['sandbox_provider', 'terminal_backend']
+// These name an image: here they run on the local server that they start themselves, with or without images.
+const OWN_SERVER = ['declarative_image', 'sandbox_provider', 'terminal_backend']
 const NAMES = (await readdir(join(EXAMPLES, 'node'))).map((file) => file.replace('.mjs', ''))
 
 let folder
@@ -59,12 +61,13 @@ after(async () => {
 /** What the server's runtime lacks for an example. */
 function missing(name) {
   if (name === 'network' && !runtime['daytona-native/limits'].includes('network')) return 'sandboxes have no network of their own'
-  if (name === 'volumes' && runtime['daytona-native/runtime'] !== 'ns') return 'sandboxes have no file system of their own'
+  if (['declarative_image', 'volumes'].includes(name) && runtime['daytona-native/runtime'] !== 'ns') return 'sandboxes have no file system of their own'
   return false
 }
 
 async function run(name) {
   const own = { ...cleanEnvironment(), XDG_DATA_HOME: join(folder, name) }
+  if (name === 'declarative_image') own.DAYTONA_NATIVE_IMAGE_FALLBACK = 'host'
   const child = spawn(process.execPath, [join(EXAMPLES, 'node', `${name}.mjs`)], {
     cwd: folder,
     env: { ...process.env, ...(OWN_SERVER.includes(name) ? own : env) },

@@ -68,9 +68,10 @@ function step() {
     () => [
       'dockerfileCommands',
       some([...LINES, ...OUTSIDE], 3),
-      choice([process.cwd(), 'none', 'a.txt', '~/..']),
-      { strictContext: random() < 0.5 },
+      choice([process.cwd(), 'none', 'a.txt', path.resolve('dir')]),
+      { strictContext: true },
     ],
+    () => ['dockerfileCommands', some(LINES, 3), choice([process.cwd(), path.resolve('dir')]), { strictContext: false }],
   ])()
 }
 
@@ -159,6 +160,11 @@ test('Dockerfiles', () => {
   }
   assert.throws(() => own.Image.fromDockerfile('none'), own.DaytonaNotFoundError)
   assert.throws(() => own.Image.fromDockerfile('dir'), own.DaytonaInvalidArgumentError)
+})
+
+test('what lies outside has a name in the build, which the official client cuts off', () => {
+  const image = own.Image.base('x').dockerfileCommands(['COPY ../file /etc/hostname /x/'], '~/..')
+  assert.deepEqual(copied(image), ['/etc/hostname as etc/hostname', `${path.join(folder, 'file')} as file`])
 })
 
 test('patterns of COPY are copied, which the official client forgets', () => {

@@ -16,6 +16,10 @@ EXAMPLES = ROOT / "examples/python"
 PRINTED = {
     "chart": r"a line chart, Squares, with \['squares'\]\nsaved as chart.png\n",
     "data_analysis_agent": r".*saw: KeyError: 'revenue'\n.*ANSWER: growth in percent: {'north': 42, 'south': 75}\n",
+    "declarative_image": (
+        r"FROM python:.*\nCOPY .*\nRUN .*\nENV GREETING=hello\nWORKDIR /app\n.*host view.*"
+        r"hello from /app with 5 words\nfrom the snapshot: hello from /app with 5 words\n"
+    ),
     "ephemeral": r"made: True True\nquick\ngone with its stop\n",
     "fan_out": r"100 sandboxes, 20 at a time, in [\d.]+ s\n",
     "from_snapshot": r"sandbox 0: prepared\nsandbox 1: prepared\n",
@@ -43,8 +47,8 @@ PRINTED = {
 }
 
 
-# These name an image on Daytona: here they run on the local server that they start themselves.
-OWN_SERVER = {"sandbox_provider", "terminal_backend"}
+# These name an image: here they run on the local server that they start themselves, with or without images.
+OWN_SERVER = {"declarative_image", "sandbox_provider", "terminal_backend"}
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
 
@@ -58,11 +62,13 @@ def test_each_example_is_run_and_says_how() -> None:
 def test_example(name: str, server: Server, shared_sandbox: Sandbox, tmp_path: pathlib.Path) -> None:
     if name == "network" and "network" not in shared_sandbox.labels["daytona-native/limits"]:
         pytest.skip("sandboxes have no network of their own")
-    if name == "volumes" and shared_sandbox.labels["daytona-native/runtime"] != "ns":
+    if name in ("declarative_image", "volumes") and shared_sandbox.labels["daytona-native/runtime"] != "ns":
         pytest.skip("sandboxes have no file system of their own")
     settings = {"DAYTONA_API_URL": server.url, "DAYTONA_API_KEY": server.api_key}
     if name in OWN_SERVER:
         settings = {"XDG_DATA_HOME": str(tmp_path)}
+    if name == "declarative_image":
+        settings["DAYTONA_NATIVE_IMAGE_FALLBACK"] = "host"
     others = {key: value for key, value in os.environ.items() if not key.startswith("DAYTONA_")}
     run = subprocess.run(
         [sys.executable, EXAMPLES / f"{name}.py"],

@@ -69,8 +69,9 @@ _MODULES = {
         "DaytonaConfig FileDownloadRequest FileUpload ListSandboxesQuery Resources VolumeMount"
     ),
     "_results": (
-        "BuildInfo CancelEvent DownloadProgress ExecuteResponse ExecutionArtifacts FileDownloadErrorDetails "
-        "FileDownloadResponse FileInfo Match ReplaceResult SandboxVolume SearchFilesResponse UploadProgress"
+        "BuildInfo CancelEvent ContextUploadProgress DownloadProgress ExecuteResponse ExecutionArtifacts "
+        "FileDownloadErrorDetails FileDownloadResponse FileInfo Match ReplaceResult SandboxVolume "
+        "SearchFilesResponse UploadProgress"
     ),
     "_enums": (
         "CodeLanguage GpuType SandboxClass SandboxDesiredState SandboxListSortDirection SandboxListSortField "
@@ -135,6 +136,7 @@ __all__ = [
     "CompletionItem",
     "CompletionList",
     "CompositeChart",
+    "ContextUploadProgress",
     "CreateSandboxBaseParams",
     "CreateSandboxFromImageParams",
     "CreateSandboxFromSnapshotParams",

@@ -196,6 +196,7 @@ from ._pty import (
 from ._results import (
     BuildInfo as BuildInfo,
     CancelEvent as CancelEvent,
+    ContextUploadProgress as ContextUploadProgress,
     DownloadProgress as DownloadProgress,
     ExecuteResponse as ExecuteResponse,
     ExecutionArtifacts as ExecutionArtifacts,
@@ -338,6 +339,7 @@ __all__ = [
     "CompletionItem",
     "CompletionList",
     "CompositeChart",
+    "ContextUploadProgress",
     "CreateSandboxBaseParams",
     "CreateSandboxFromImageParams",
     "CreateSandboxFromSnapshotParams",

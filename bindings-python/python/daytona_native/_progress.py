@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._results import DownloadProgress, UploadProgress
+from ._results import ContextUploadProgress, DownloadProgress, UploadProgress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,15 +11,27 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+def _sent(sent: int, _total: int | None) -> UploadProgress:
+    return UploadProgress._of(bytes_sent=sent)
+
+
+def of_contexts(sent: int, total: int | None) -> ContextUploadProgress:
+    """Say how far the upload of an image's files is."""
+    return ContextUploadProgress._of(bytes_sent=sent, total_bytes=total)
+
+
 class UploadReport:
     """Told by the bridge how far an upload is."""
 
-    def __init__(self, callback: Callable[[UploadProgress], object] | None) -> None:
+    def __init__(
+        self, callback: Callable[[Any], object] | None, say: Callable[[int, int | None], object] | None = None
+    ) -> None:
         self.callback = callback
+        self.say = say or _sent
 
-    def __call__(self, sent: int, _total: int | None) -> None:
+    def __call__(self, sent: int, total: int | None) -> None:
         if self.callback:
-            self.callback(UploadProgress._of(bytes_sent=sent))
+            self.callback(self.say(sent, total))
 
     def finish(self) -> None:
         """Wait for callbacks that are under way: there are none."""
@@ -30,10 +42,10 @@ class AsyncUploadReport(UploadReport):
 
     _last: Task[Any] | None = None
 
-    def __call__(self, sent: int, _total: int | None) -> None:
+    def __call__(self, sent: int, total: int | None) -> None:
         if not self.callback:
             return
-        result: Any = self.callback(UploadProgress._of(bytes_sent=sent))
+        result: Any = self.callback(self.say(sent, total))
         if hasattr(result, "__await__"):
             from asyncio import ensure_future
 

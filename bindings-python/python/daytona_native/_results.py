@@ -181,6 +181,18 @@ class UploadProgress(Record):
     bytes_sent: int
 
 
+class ContextUploadProgress(Record):
+    """What of an image's local files has been uploaded.
+
+    Attributes:
+        bytes_sent: Bytes so far; what is stored already counts at once.
+        total_bytes: Bytes in all.
+    """
+
+    bytes_sent: int
+    total_bytes: int | None = None
+
+
 class SandboxVolume(Model):
     """A volume in a sandbox.
 

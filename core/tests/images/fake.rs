@@ -35,6 +35,12 @@ pub(crate) struct Seen {
     pub(crate) logs: Vec<bool>,
     /// Answers to requests to the storage in the place of what it would say, by what is asked.
     pub(crate) refuse: HashMap<&'static str, StatusCode>,
+    /// Requests to the storage that are answered with 503, once each.
+    pub(crate) busy: Vec<&'static str>,
+    /// Parts on their way, and most of them at once.
+    pub(crate) under_way: (usize, usize),
+    /// Where the storage is, if not here.
+    pub(crate) storage: Option<String>,
     /// Requests for the state of what is built.
     pub(crate) looks: usize,
 }
@@ -122,9 +128,10 @@ impl Fake {
 type Shared = State<Arc<Fake>>;
 
 async fn access(State(fake): Shared) -> Json<Value> {
+    let storage = fake.seen().storage.clone().unwrap_or_else(|| fake.url.replace("/api", "/storage"));
     Json(json!({
         "accessKey": "access", "secret": "very secret", "sessionToken": "session", "organizationId": "org",
-        "storageUrl": fake.url.replace("/api", "/storage"), "bucket": "contexts", "region": "here",
+        "storageUrl": storage, "bucket": "contexts", "region": "here",
     }))
 }
 
@@ -206,6 +213,14 @@ async fn object(
             let text = "<Error><Code>AccessDenied</Code><Message>not for you</Message></Error>";
             return (*status, text).into_response();
         }
+        if let Some(at) = seen.busy.iter().position(|busy| *busy == what) {
+            seen.busy.remove(at);
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+        if what == "PUT part" {
+            let (now, most) = seen.under_way;
+            seen.under_way = (now + 1, most.max(now + 1));
+        }
     }
     fake.asked.notify_one();
     if what == "PUT part" && fake.stuck.load(std::sync::atomic::Ordering::SeqCst) {
@@ -229,6 +244,7 @@ async fn object(
         }
         "PUT part" => {
             let number = part.unwrap();
+            seen.under_way.0 -= 1;
             seen.uploads.get_mut(&query["uploadId"]).expect("it has begun").insert(number, body.to_vec());
             ([("etag", format!("\"e{number}\""))], "").into_response()
         }

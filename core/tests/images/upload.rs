@@ -118,10 +118,34 @@ async fn a_cancelled_upload_is_taken_back() {
 async fn the_time_of_the_whole_bounds_an_upload() {
     let fake = Fake::start(&["active"]).await;
     fake.stuck.store(true, Ordering::SeqCst);
-    let folder = folder(&[12 << 20]);
-    let options = CreateSnapshotOptions { timeout: Some(1.0), ..CreateSnapshotOptions::default() };
+    let folder = folder(&[60 << 20]);
+    let options = CreateSnapshotOptions { timeout: Some(3.0), ..CreateSnapshotOptions::default() };
     let error = create(&fake, copies(folder.path()), &options).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert_eq!(fake.seen().under_way.1, 4, "of a storage that stalls not more is asked");
+}
+
+#[tokio::test]
+async fn a_storage_that_is_busy_is_asked_again() {
+    let fake = Fake::start(&["active"]).await;
+    fake.seen().busy = vec!["HEAD", "PUT part"];
+    let folder = folder(&[12 << 20]);
+    create(&fake, copies(folder.path()), &CreateSnapshotOptions::default()).await.unwrap();
+    let requests = fake.seen().requests.clone();
+    assert_eq!(requests.iter().filter(|request| *request == "PUT part").count(), 4, "{requests:?}");
+    assert_eq!((&requests[..2], fake.seen().objects.len()), (&["HEAD".to_owned(), "HEAD".to_owned()][..], 1));
+}
+
+#[tokio::test]
+async fn a_storage_that_is_not_there_is_named() {
+    let fake = Fake::start(&["active"]).await;
+    fake.seen().storage = Some("http://127.0.0.1:1/storage".to_owned());
+    let folder = folder(&[10]);
+    let error = create(&fake, copies(folder.path()), &CreateSnapshotOptions::default()).await.unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::Connection, "{text}");
+    assert!(text.contains("127.0.0.1:1") && text.contains("object storage") && !text.contains("Signature"), "{text}");
+    assert!(fake.seen().created.is_empty());
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ import {
   DaytonaNotFoundError,
   LspLanguageId,
   ListSecretsPaginatedSortEnum,
+  Image,
   PtyHandle,
   SandboxProvider,
   TerminalBackend,
@@ -22,11 +23,15 @@ import {
 import type {
   ApiKey,
   BarChart,
+  BuildLog,
   Chart,
   Command,
   CompletionList,
+  Context,
+  ContextUploadProgress,
   CreateSandboxFromImageParams,
   CreateSandboxFromSnapshotParams,
+  CreateSnapshotParams,
   DaytonaConfig,
   DownloadProgress,
   ExecStream,
@@ -58,6 +63,7 @@ import type {
   Session,
   SessionCommandLogsResponse,
   SessionExecuteResponse,
+  Snapshot,
   SignedPortPreviewUrl,
   SshAccessDto,
   SshAccessValidationDto,
@@ -81,6 +87,28 @@ const fromImage: CreateSandboxFromImageParams = { image: 'debian:12', resources 
 const sandbox: Sandbox = await daytona.create(fromSnapshot, { timeout: 10, signal })
 await daytona.create(fromImage)
 await local.get(sandbox.id, { signal, timeout: 5 })
+
+const image: Image = Image.debianSlim('3.12')
+  .pipInstall(['x', 'y'], { pre: true, extraIndexUrls: ['https://example.com'] })
+  .pipInstallFromPyproject('pyproject.toml', { optionalDependencies: ['dev'] })
+  .addLocalDir('app', '/app')
+  .runCommands('true', ['echo', 'a b'])
+  .dockerfileCommands(['COPY x /x'], '.', { strictContext: true })
+const copied: Context[] = image.contextList
+const tell = (line: string) => console.log(line)
+const onUploadProgress = ({ bytesSent, totalBytes }: ContextUploadProgress) => console.log(bytesSent, totalBytes)
+await daytona.create({ image }, { timeout: 0, onSnapshotCreateLogs: tell, onUploadProgress })
+const making: CreateSnapshotParams = { name: 's', image, resources, entrypoint: ['sleep', '1'] }
+const snapshot: Snapshot = await daytona.snapshot.create(making, { onLogs: tell, timeout: 60, signal })
+const buildLog: BuildLog = await daytona.snapshot.buildLogs(snapshot, { signal })
+for await (const text of buildLog) tell(text.trim())
+await daytona.snapshot.deactivate('s')
+const active: Snapshot = await daytona.snapshot.activate(snapshot)
+// @ts-expect-error no such version
+Image.debianSlim('2.7')
+// @ts-expect-error begin with base, debianSlim or fromDockerfile
+new Image()
+void [copied, active]
 
 const query: ListSandboxesQuery = {
   states: [SandboxState.STARTED],

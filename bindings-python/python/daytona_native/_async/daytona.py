@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         DaytonaConfig,
         ListSandboxesQuery,
     )
+    from .._results import ContextUploadProgress
     from .api import AsyncApi
     from .secret import AsyncSecretService
     from .snapshot import AsyncSnapshotService
@@ -135,6 +136,7 @@ class AsyncDaytona:
         *,
         timeout: float = 60,
         on_snapshot_create_logs: Callable[[str], object] | None = None,
+        on_upload_progress: Callable[[ContextUploadProgress], object] | None = None,
     ) -> AsyncSandbox:
         """Create a sandbox and wait until it has started.
 
@@ -143,6 +145,8 @@ class AsyncDaytona:
             timeout: Seconds until it must have started, uploads and builds included; 0 is no limit.
             on_snapshot_create_logs: Called with lines of the log of the image's build as they come, where there
                 is a build; what it returns is awaited.
+            on_upload_progress: Called with what of the image's local files has been uploaded; what it returns is
+                awaited.
 
         Returns:
             The sandbox.
@@ -154,10 +158,16 @@ class AsyncDaytona:
             DaytonaBuildFailedError: The image could not be built, with the reason and the end of the log.
             DaytonaError: It could not be started, with the reason.
         """
-        if on_snapshot_create_logs is None:
+        if on_snapshot_create_logs is None and on_upload_progress is None:
             return AsyncSandbox(await self._client().create(params, timeout))
-        creation = await self._client().begin_create(params, timeout)
+        from .._progress import AsyncUploadReport, of_contexts
+
+        report = AsyncUploadReport(on_upload_progress, of_contexts)
+        creation = await self._client().begin_create(
+            params, on_snapshot_create_logs is not None, timeout, report if on_upload_progress else None
+        )
         try:
+            await report.finish()
             while (lines := await creation.next()) is not None:
                 for line in lines:
                     await async_tell(on_snapshot_create_logs, line)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         DaytonaConfig,
         ListSandboxesQuery,
     )
+    from .._results import ContextUploadProgress
     from .api import Api
     from .secret import SecretService
     from .snapshot import SnapshotService
@@ -136,6 +137,7 @@ class Daytona:
         *,
         timeout: float = 60,
         on_snapshot_create_logs: Callable[[str], object] | None = None,
+        on_upload_progress: Callable[[ContextUploadProgress], object] | None = None,
     ) -> Sandbox:
         """Create a sandbox and wait until it has started.
 
@@ -144,6 +146,7 @@ class Daytona:
             timeout: Seconds until it must have started, uploads and builds included; 0 is no limit.
             on_snapshot_create_logs: Called with lines of the log of the image's build as they come, where there
                 is a build.
+            on_upload_progress: Called with what of the image's local files has been uploaded.
 
         Returns:
             The sandbox.
@@ -155,10 +158,16 @@ class Daytona:
             DaytonaBuildFailedError: The image could not be built, with the reason and the end of the log.
             DaytonaError: It could not be started, with the reason.
         """
-        if on_snapshot_create_logs is None:
+        if on_snapshot_create_logs is None and on_upload_progress is None:
             return Sandbox(self._client().create(params, timeout))
-        creation = self._client().begin_create(params, timeout)
+        from .._progress import UploadReport, of_contexts
+
+        report = UploadReport(on_upload_progress, of_contexts)
+        creation = self._client().begin_create(
+            params, on_snapshot_create_logs is not None, timeout, report if on_upload_progress else None
+        )
         try:
+            report.finish()
             while (lines := creation.next()) is not None:
                 for line in lines:
                     tell(on_snapshot_create_logs, line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from .. import _snapshot
 from .._callbacks import tell
+from .._progress import UploadReport, of_contexts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .. import _native
+    from .._results import ContextUploadProgress
     from .._snapshot import CreateSnapshotParams, PaginatedSnapshots, Snapshot
 
 
@@ -111,6 +113,7 @@ class SnapshotService:
         *,
         on_logs: Callable[[str], object] | None = None,
         timeout: float | None = 0,
+        on_upload_progress: Callable[[ContextUploadProgress], object] | None = None,
     ) -> Snapshot:
         """Make a snapshot from an image, which is pulled or built for it, and wait until it is active.
 
@@ -119,6 +122,7 @@ class SnapshotService:
             on_logs: Called with each state and with lines of the build's log as they come.
             timeout: Seconds until it must be there, uploads included. 0, the default, is no limit, as builds may
                 take long; every request within has one.
+            on_upload_progress: Called with what of the image's local files has been uploaded.
 
         Raises:
             DaytonaInvalidArgumentError: Parameters that cannot be right; nothing was sent.
@@ -127,8 +131,12 @@ class SnapshotService:
             DaytonaBuildFailedError: The image could not be built, with the reason and the end of the log.
             DaytonaTimeoutError: It took longer; it may still be being made.
         """
-        creation = self._native.begin(params, on_logs is not None, timeout)
+        report = UploadReport(on_upload_progress, of_contexts)
+        creation = self._native.begin(
+            params, on_logs is not None, timeout, report if on_upload_progress else None
+        )
         try:
+            report.finish()
             if on_logs is not None:
                 while (lines := creation.next()) is not None:
                     for line in lines:
