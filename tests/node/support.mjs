@@ -162,8 +162,8 @@ export function deferred() {
 }
 
 /** Runs a program in a Node of its own and gives its exit code and output. */
-export async function run(source, { args = [], env = {}, input = 'module' } = {}) {
-  const child = spawn(process.execPath, [`--input-type=${input}`, '--eval', source, ...args], {
+export async function run(source, { args = [], env = {}, flags = [], input = 'module' } = {}) {
+  const child = spawn(process.execPath, [...flags, `--input-type=${input}`, '--eval', source, ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
