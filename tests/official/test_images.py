@@ -5,6 +5,7 @@ Calls are generated from a fixed seed. Where the official builder raises, ours h
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import pathlib
@@ -13,13 +14,19 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import obstore.store
 import pytest
 
+from daytona import Daytona, DaytonaConfig
+from daytona._sync import object_storage
 from daytona.common.image import Image as OfficialImage
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "bindings-python/python"))
-Image: Any = importlib.import_module("daytona_native").Image
+sys.path.insert(0, str(HERE.parent / "cases"))
+own: Any = importlib.import_module("daytona_native")
+Image: Any = own.Image
+runner: Any = importlib.import_module("runner")
 
 ROUNDS = 400
 WORDS = [
@@ -193,3 +200,41 @@ def test_dockerfiles(path: str, strict: bool) -> None:
     own = Image.from_dockerfile(path, strict_context=strict)
     assert own.dockerfile() == official.dockerfile()
     assert copied(own) == copied(official)
+
+
+class PlainStore(obstore.store.S3Store):  # type: ignore[misc]
+    """The official client's store, which takes HTTPS only unless it is told otherwise."""
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        options["client_options"] = {**options.get("client_options", {}), "allow_http": True}
+        return obstore.store.S3Store(*args, **options)
+
+
+def test_either_client_uploads_what_the_other_finds(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_storage, "S3Store", PlainStore)
+    monkeypatch.setenv("DAYTONA_NATIVE_IMAGE_FALLBACK", "host")
+    # More than one part.
+    for name in ("theirs", "ours"):
+        (tmp_path / name).write_bytes(random.Random(name).randbytes(6 << 20))
+    server = runner.Server()
+    try:
+        if "isolation" not in server.holds:
+            pytest.skip("sandboxes have no file system of their own")
+        official = Daytona(DaytonaConfig(api_url=server.url, api_key=server.api_key))
+        with own.Daytona(own.DaytonaConfig(api_url=server.url, api_key=server.api_key)) as native:
+            for name, first, second in (("theirs", official, native), ("ours", native, official)):
+                hashes = []
+                for client in (first, second):
+                    module = own if client is native else sys.modules["daytona"]
+                    image = module.Image.base("debian:12").add_local_file(str(tmp_path / name), "/copied")
+                    sandbox = client.create(module.CreateSandboxFromImageParams(image=image), timeout=60)
+                    hashes.append(sandbox.build_info.context_hashes)
+                    assert sandbox.process.exec("md5sum </copied").result.split()[0] == md5(tmp_path / name)
+                    sandbox.delete()
+                assert hashes[0] == hashes[1]
+    finally:
+        server.close()
+
+
+def md5(path: pathlib.Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
