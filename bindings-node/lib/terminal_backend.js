@@ -2,7 +2,7 @@
 
 const { call, calls, result } = require('./call')
 const { native } = require('./native')
-const { toError } = require('./errors')
+const { invalid, toError } = require('./errors')
 const { nativeOf, settings } = require('./daytona')
 const { ExecStream } = require('./exec_stream')
 const { bytes, json, limit, object, optionalNumber, optionalText, text } = require('./arguments')
@@ -10,7 +10,10 @@ const { bytes, json, limit, object, optionalNumber, optionalText, text } = requi
 let ends = false
 
 function configured(config, taskId) {
-  if (typeof config === 'string') return [config, true]
+  if (typeof config === 'string') {
+    if (taskId != null) throw invalid('taskId and YAML exclude each other: write terminal.daytona.task_id')
+    return [config, true]
+  }
   const values = object('config', config)
   if (taskId == null) return [json(values), false]
   const terminal = { ...values.terminal }

@@ -1,3 +1,4 @@
+// Run it: node examples/node/sandbox_provider.mjs
 // A sandbox for a worker: provisioned, watched, and terminated by its handle.
 // With DAYTONA_API_KEY set it runs on Daytona, else on a local server that it starts itself.
 import { SandboxProvider } from 'daytona-native'

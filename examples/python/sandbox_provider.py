@@ -1,3 +1,4 @@
+# Run it: python examples/python/sandbox_provider.py
 """A sandbox for a worker: provisioned, watched, and terminated by its handle.
 
 With DAYTONA_API_KEY set it runs on Daytona, else on a local server that it starts itself.

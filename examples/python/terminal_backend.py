@@ -1,3 +1,4 @@
+# Run it: python examples/python/terminal_backend.py
 """A terminal for an agent: each command in a sandbox of its own, one that is kept, and files that stay.
 
 With DAYTONA_API_KEY set it runs on Daytona, else on a local server that it starts itself.

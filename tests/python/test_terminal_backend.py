@@ -8,6 +8,7 @@ import gc
 import http.server
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -240,6 +241,29 @@ def test_two_processes_share_the_sandbox_of_a_task(desk: Desk) -> None:
     assert backend.config.task_id == task
     assert sorted(backend.run("cat file").stdout.split()) == ["0", "1", "2"]
     backend.destroy()
+    assert desk.left() == []
+
+
+def test_a_yaml_file_is_read(desk: Desk, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"""
+agent:
+  model: other
+terminal:
+  backend: daytona
+  daytona:
+    snapshot: host
+    timeout: 1
+    keep_alive: true
+    max_idle: 30
+    labels: {{test: {desk.label}}}
+""")
+    with TerminalBackend(file.read_text(), daytona=desk.daytona) as backend:
+        assert (backend.config.timeout, backend.config.keep_alive, backend.config.max_idle) == (1, True, 30)
+        assert backend.run("echo kept >file").exit_code == 0
+        with pytest.raises(DaytonaError, match=r"terminal\.daytona\.timeout"):
+            backend.run("sleep 300")
+        assert backend.run("cat file").stdout == "kept\n"
     assert desk.left() == []
 
 
