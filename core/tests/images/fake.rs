@@ -78,7 +78,7 @@ impl Fake {
             .route("/api/sandbox/{id}", get(look))
             .route("/api/sandbox/{id}/build-logs-url", get(log_url))
             .route("/log", get(log))
-            .route("/storage/contexts", any(list))
+            .route("/storage/contexts/", any(list))
             .route("/storage/contexts/{*key}", any(object))
             .layer(axum::extract::DefaultBodyLimit::disable())
             .with_state(Arc::clone(&fake));
