@@ -8,6 +8,7 @@ mod cost;
 mod create;
 mod doctor;
 mod exec;
+mod image;
 mod logs;
 mod mcp;
 mod output;
@@ -83,6 +84,9 @@ enum Command {
     /// Snapshots: what sandboxes are made from.
     #[command(subcommand, arg_required_else_help = true)]
     Snapshots(snapshot::Snapshots),
+    /// Images: what snapshots and sandboxes are built from.
+    #[command(subcommand, arg_required_else_help = true)]
+    Images(image::Images),
     /// Volumes: storage that outlives sandboxes.
     #[command(subcommand, arg_required_else_help = true)]
     Volumes(volume::Volumes),
@@ -144,6 +148,7 @@ async fn dispatch(context: &Context, command: &Command) -> Outcome {
         Command::Logs(args) => logs::run(context, args).await,
         Command::Preview(args) => access::preview(context, args).await,
         Command::Snapshots(args) => snapshot::run(context, args).await,
+        Command::Images(args) => image::run(context, args).await,
         Command::Volumes(args) => volume::run(context, args).await,
         Command::Secrets(args) => secret::run(context, args).await,
         Command::Cost(args) => cost::run(context, args).await,

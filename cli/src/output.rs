@@ -111,6 +111,13 @@ impl Output {
         }
     }
 
+    /// What goes on meanwhile, on the standard error and as it is but for what a terminal would obey.
+    pub(crate) fn aside(&self, text: &str) {
+        if !self.json {
+            let _ = writeln!(io::stderr(), "{}", printable(text));
+        }
+    }
+
     pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
         if self.color && tone != Tone::Plain {
             return format!("{ESCAPE}[{}m{text}{ESCAPE}[0m", tone.code());

@@ -1,12 +1,15 @@
 //! `snapshots`.
 
+use std::collections::HashMap;
+
 use clap::Subcommand;
-use daytona_core::SnapshotQuery;
 use daytona_core::wire::snapshot::{Snapshot, SnapshotState};
+use daytona_core::{Daytona, SnapshotQuery};
 use indicatif::HumanBytes;
 use serde_json::json;
 
 use crate::context::{Context, Outcome};
+use crate::image;
 use crate::output::{Text, Tone, ago, number};
 
 /// Bytes.
@@ -66,9 +69,14 @@ pub(crate) async fn run(context: &Context, args: &Snapshots) -> Outcome {
                 }
                 query.page = query.page.map(|page| page + 1);
             }
-            list(context, &all)
+            let layers = layers(&client, &all).await;
+            list(context, &all, &layers)
         }
-        Snapshots::Info { id } => show(context, &service.get(id, None).await?),
+        Snapshots::Info { id } => {
+            let snapshot = service.get(id, None).await?;
+            let layers = layers(&client, std::slice::from_ref(&snapshot)).await;
+            show(context, &snapshot, &layers)
+        }
         Snapshots::Create { name, sandbox, timeout } => {
             let sandbox = client.get(sandbox, None).await?;
             let spinner = context.spinner(format!("Making {name}"));
@@ -97,13 +105,24 @@ fn state(snapshot: &Snapshot) -> Text {
     Text(snapshot.state.to_string(), tone)
 }
 
-fn size(snapshot: &Snapshot) -> String {
+pub(crate) fn size(snapshot: &Snapshot) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes of a snapshot")]
-    let bytes = |gib: f64| HumanBytes((gib * GIB) as u64).to_string();
+    let bytes = |gib: f64| HumanBytes((gib * GIB).round() as u64).to_string();
     snapshot.size.map_or_else(|| "-".to_owned(), bytes)
 }
 
-fn list(context: &Context, all: &[Snapshot]) -> Outcome {
+/// Numbers of layers by what snapshots name as their image, where the server says so.
+async fn layers(client: &Daytona, all: &[Snapshot]) -> HashMap<String, usize> {
+    // Another server than the local one names none in this form, and is not asked.
+    let named = |snapshot: &Snapshot| snapshot.reference.as_ref().is_some_and(|name| name.starts_with("sha256:"));
+    if !all.iter().any(named) {
+        return HashMap::new();
+    }
+    let images = image::all(client).await.unwrap_or_default();
+    images.into_iter().map(|image| (image.digest, image.layers.len())).collect()
+}
+
+fn list(context: &Context, all: &[Snapshot], layers: &HashMap<String, usize>) -> Outcome {
     if context.out.json {
         return context.out.json(&all);
     }
@@ -116,6 +135,7 @@ fn list(context: &Context, all: &[Snapshot]) -> Outcome {
             Text::from(&*snapshot.name),
             state(snapshot),
             Text::from(size(snapshot)),
+            Text::from(layers_of(snapshot, layers).map_or_else(|| "-".to_owned(), |count| count.to_string())),
             Text::from(number(snapshot.cpu)),
             Text::from(number(snapshot.mem)),
             Text::from(number(snapshot.disk)),
@@ -123,11 +143,15 @@ fn list(context: &Context, all: &[Snapshot]) -> Outcome {
             Text::from(ago(Some(&snapshot.created_at))),
         ]
     });
-    let header = ["NAME", "STATE", "SIZE", "CPU", "MEM GiB", "DISK GiB", "IMAGE", "CREATED"];
-    context.out.table(&header, &[2, 3, 4, 5], &[5, 4, 3, 2, 6], rows.collect())
+    let header = ["NAME", "STATE", "SIZE", "LAYERS", "CPU", "MEM GiB", "DISK GiB", "IMAGE", "CREATED"];
+    context.out.table(&header, &[2, 3, 4, 5, 6], &[6, 5, 4, 3, 2, 7], rows.collect())
 }
 
-fn show(context: &Context, snapshot: &Snapshot) -> Outcome {
+fn layers_of(snapshot: &Snapshot, layers: &HashMap<String, usize>) -> Option<usize> {
+    layers.get(snapshot.reference.as_ref()?).copied()
+}
+
+fn show(context: &Context, snapshot: &Snapshot, layers: &HashMap<String, usize>) -> Outcome {
     if context.out.json {
         return context.out.json(snapshot);
     }
@@ -153,6 +177,9 @@ fn show(context: &Context, snapshot: &Snapshot) -> Outcome {
         if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
             pairs.push((title, value.into()));
         }
+    }
+    if let Some(count) = layers_of(snapshot, layers) {
+        pairs.push(("Layers", count.to_string().into()));
     }
     if let Some(words) = snapshot.entrypoint.as_ref().filter(|words| !words.is_empty()) {
         pairs.push(("Entrypoint", words.join(" ").into()));

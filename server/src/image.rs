@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use daytona_images::{Credentials, GcOptions, Image, PullOptions, Store, StoreOptions};
 use daytona_runtime::{ImageSpec, RuntimeError, RuntimeKind};
@@ -186,7 +188,7 @@ impl App {
         keep.extend(self.snapshots.all().iter().filter_map(|one| digest(one.image.as_ref())));
         let mut options = GcOptions::default();
         if all {
-            options.cache_age = std::time::Duration::ZERO;
+            options.cache_age = Duration::ZERO;
             for image in store.images() {
                 for name in image.names {
                     store.untag(&name).map_err(|error| error.to_string())?;
@@ -194,6 +196,28 @@ impl App {
             }
         }
         store.gc(&keep, &options).map_err(|error| error.to_string())
+    }
+}
+
+/// How often what nothing needs any more is removed by itself; not at once, when a start has more to do.
+const COLLECTION: Duration = Duration::from_secs(6 * 3600);
+const FIRST_COLLECTION: Duration = Duration::from_secs(60);
+
+/// Removes images and contexts that nothing needs any more, now and again; runs until it is dropped.
+pub(crate) async fn collect(app: Arc<App>) {
+    tokio::time::sleep(FIRST_COLLECTION).await;
+    loop {
+        let blocking = Arc::clone(&app);
+        let collected = tokio::task::spawn_blocking(move || {
+            blocking.storage.clean();
+            blocking.prune_images(false)
+        });
+        match collected.await.map_err(|error| error.to_string()).flatten() {
+            Ok(freed) if freed.layers > 0 => tracing::info!(layers = freed.layers, bytes = freed.bytes, "collected"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error, "images that nothing needs could not be removed"),
+        }
+        tokio::time::sleep(COLLECTION).await;
     }
 }
 

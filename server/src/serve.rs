@@ -90,6 +90,7 @@ pub async fn serve(
     let timers = tokio::spawn(timers::run(Arc::clone(&app)));
     let metrics = tokio::spawn(crate::metrics::run(Arc::clone(&app)));
     let pools = tokio::spawn(crate::warm_pool::run(Arc::clone(&app)));
+    let images = tokio::spawn(crate::image::collect(Arc::clone(&app)));
     let (end, ended) = watch::channel(());
     let connections = tokio::spawn(accept(listener, api::router(Arc::clone(&app)), ended));
     tokio::select! {
@@ -100,7 +101,7 @@ pub async fn serve(
 
     tracing::info!("stopping");
     dir.announce_stopping();
-    for task in [timers, metrics, pools] {
+    for task in [timers, metrics, pools, images] {
         task.abort();
     }
     drop(end);

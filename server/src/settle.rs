@@ -188,6 +188,11 @@ async fn remove_leftovers(dir: &DataDir, runtime: &Backend, sandboxes: &[Record]
             removed(&name, runtime.delete_folder(&folder.join(&name)).await);
         }
     }
+    // Of builds that were running.
+    let steps = dir.path.join("steps");
+    for name in names_in(&steps) {
+        removed(&name, runtime.delete_folder(&steps.join(&name)).await);
+    }
 }
 
 fn names_in(folder: &Path) -> Vec<String> {

@@ -90,7 +90,10 @@ impl Record {
                 updated_at: rfc3339(self.updated_at),
                 snapshot_ref: format!("build/{}", self.id),
             }),
-            reference: self.image.as_ref().filter(|image| image.host).map(|_| "host view".to_owned()),
+            reference: self.image.as_ref().and_then(|image| match image {
+                Root { host: true, .. } => Some("host view".to_owned()),
+                Root { image, docker, .. } => image.clone().or_else(|| docker.clone()),
+            }),
             cpu: self.cpu,
             mem: self.memory,
             disk: self.disk,

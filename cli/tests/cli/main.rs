@@ -2,6 +2,7 @@
 
 mod copy;
 mod git;
+mod images;
 mod local;
 mod output;
 mod run;

@@ -21,14 +21,14 @@ impl Server {
         tokio::time::timeout(LIMIT, reached).await.unwrap_or_else(|_| panic!("{path} is never {states:?}"))
     }
 
-    async fn build(&self, name: &str, dockerfile: &str) -> Value {
+    pub(crate) async fn build(&self, name: &str, dockerfile: &str) -> Value {
         let body = json!({"name": name, "buildInfo": {"dockerfileContent": dockerfile}});
         let pending = self.call("POST", "/api/sandbox", body).await.expect(200);
         assert_eq!(pending["state"], "pending_build");
         self.reaches(&format!("/api/sandbox/{name}"), &["started", "build_failed", "error"]).await
     }
 
-    async fn log(&self, path: &str) -> String {
+    pub(crate) async fn log(&self, path: &str) -> String {
         let answer = self.call("GET", &format!("{path}/build-logs?follow=true"), Value::Null).await;
         assert_eq!(answer.status, 200);
         String::from_utf8(answer.bytes.to_vec()).unwrap()

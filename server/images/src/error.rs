@@ -37,7 +37,7 @@ pub enum Error {
         got: String,
     },
     /// The disk of the store is full.
-    #[error("no space left on the disk of {0}")]
+    #[error("no space left on the disk: {0}")]
     NoSpace(String),
     /// Larger than the limits of the store allow.
     #[error("{what} exceeds the limit of {limit}")]

@@ -119,7 +119,7 @@ pub(crate) fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
         snapshot_id: snapshot.as_ref().map(|snapshot| snapshot.id.clone()),
         parent: None,
         linked,
-        user: user(app, body.user, snapshot.as_deref())?,
+        user: user(app, body.user, snapshot.as_deref(), build.is_some())?,
         env,
         labels: user_labels(body.labels.unwrap_or_default()),
         public: body.public.unwrap_or(false),
@@ -245,23 +245,27 @@ fn name(name: Option<String>) -> ApiResult<Option<String>> {
     Ok(Some(name))
 }
 
-fn user(app: &App, user: Option<String>, snapshot: Option<&Snapshot>) -> ApiResult<String> {
+fn user(app: &App, user: Option<String>, snapshot: Option<&Snapshot>, built: bool) -> ApiResult<String> {
     let user = user.filter(|user| !user.is_empty());
     if let Some(snapshot) = snapshot {
         let record = snapshot.record();
         let differs = user.as_ref().is_some_and(|user| *user != record.user);
-        if differs && record.runtime == RuntimeKind::Ns {
+        // One that was built has no files of a user yet.
+        if differs && record.runtime == RuntimeKind::Ns && record.build.is_none() {
             return Err(ApiError::invalid(format!(
                 "user: Snapshot {} has the files of {}; leave user out",
                 record.name, record.user
             )));
         }
         // An image knows its users.
-        let user = user.filter(|_| record.runtime == RuntimeKind::Docker);
-        return Ok(user.unwrap_or_else(|| record.user.clone()));
+        let user = user.filter(|_| record.runtime == RuntimeKind::Docker || record.build.is_some());
+        return user.map_or_else(|| Ok(record.user.clone()), of_image);
     }
     if app.runtime.kind() == RuntimeKind::Docker {
         return Ok(user.unwrap_or_default());
+    }
+    if let Some(user) = user.clone().filter(|_| built && app.runtime.kind() == RuntimeKind::Ns) {
+        return of_image(user);
     }
     match user {
         None => Ok("daytona".to_owned()),
@@ -276,6 +280,12 @@ fn user(app: &App, user: Option<String>, snapshot: Option<&Snapshot>) -> ApiResu
             ))
         }
     }
+}
+
+/// A user that an image may have, `name[:group]`: whether it does shows when it is built.
+fn of_image(user: String) -> ApiResult<String> {
+    let fine = user.len() <= NAME_LIMIT && user.chars().all(|c| c.is_alphanumeric() || "._-:$".contains(c));
+    if fine { Ok(user) } else { Err(ApiError::invalid(format!("user: {user:?} is no name of a user"))) }
 }
 
 fn env(env: BTreeMap<String, String>) -> ApiResult<BTreeMap<String, String>> {

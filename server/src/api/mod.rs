@@ -134,6 +134,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         // These check their callers themselves: the key comes in a packet, signed URLs come without it.
         .route("/api/socket.io/", any(crate::events::connect))
         .route(&format!("/{BUCKET}"), any(object_storage::bucket))
+        .route(&format!("/{BUCKET}/"), any(object_storage::bucket))
         .route(&format!("/{BUCKET}/{{*key}}"), any(object_storage::bucket))
         .route("/toolbox/{*rest}", any(crate::proxy::handle))
         .route("/api/toolbox/{id}/toolbox", any(crate::proxy::handle))
