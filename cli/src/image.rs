@@ -181,7 +181,7 @@ async fn build(context: &Context, client: &Daytona, args: &Build) -> Outcome {
 }
 
 async fn prune(context: &Context, client: &Daytona, all: bool) -> Outcome {
-    #[derive(Deserialize, Serialize)]
+    #[derive(Deserialize)]
     struct Pruned {
         images: u64,
         layers: u64,
