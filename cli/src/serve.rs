@@ -157,6 +157,7 @@ pub(crate) fn run(serve: Serve, json: bool) -> ExitCode {
         docker: DockerSettings {
             image: serve.docker_image.filter(|image| !image.is_empty()),
             network: serve.docker_network.filter(|network| !network.is_empty()),
+            ..DockerSettings::default()
         },
         embedded: serve.embedded,
         allow_host_loopback: serve.allow_host_loopback,

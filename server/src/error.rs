@@ -150,7 +150,9 @@ impl From<RuntimeError> for ApiError {
         let (status, code) = match &error {
             RuntimeError::Unsupported { .. } => (StatusCode::NOT_IMPLEMENTED, code::UNSUPPORTED_BY_RUNTIME),
             RuntimeError::Invalid(_) => (StatusCode::BAD_REQUEST, code::VALIDATION_FAILED),
-            RuntimeError::LauncherGone => (StatusCode::SERVICE_UNAVAILABLE, code::RUNTIME_FAILED),
+            RuntimeError::LauncherGone | RuntimeError::Unavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, code::RUNTIME_FAILED)
+            }
             _ => (StatusCode::INTERNAL_SERVER_ERROR, code::RUNTIME_FAILED),
         };
         Self::new(status, code, error.to_string())

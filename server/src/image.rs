@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daytona_docker::Login;
 use daytona_images::{Credentials, GcOptions, Image, PullOptions, Store, StoreOptions};
 use daytona_runtime::{ImageSpec, RuntimeError, RuntimeKind};
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,17 @@ impl std::fmt::Debug for RegistryCredentials {
 }
 
 impl RegistryCredentials {
+    /// What an engine of its own is to be told.
+    pub(crate) fn logins(&self) -> HashMap<String, Login> {
+        let login = |(host, own): (&String, &Credentials)| match own {
+            Credentials::Password { user, password } => {
+                Some((host.clone(), Login { user: user.clone(), password: password.clone() }))
+            }
+            _ => None,
+        };
+        self.0.iter().filter_map(login).collect()
+    }
+
     fn iter(&self) -> impl Iterator<Item = (&String, &Credentials)> {
         self.0.iter()
     }

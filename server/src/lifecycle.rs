@@ -231,6 +231,9 @@ impl App {
                     }
                 }
                 drop(self.store.put(&*record));
+                if matches!(error, RuntimeError::Unavailable(_)) {
+                    return Err(error.into());
+                }
                 return Err(ApiError::new(StatusCode::BAD_REQUEST, code::SANDBOX_START_FAILED, message));
             }
         };

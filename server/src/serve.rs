@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Request;
+use daytona_docker::Settings as DockerSettings;
 use daytona_runtime::Launcher;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
@@ -51,8 +52,9 @@ pub async fn serve(
     // Its certificate goes into the sandboxes' files.
     let authority = crate::network::Authority::open(&dir.path).map_err(ServeError::io("the certificate authority"))?;
     let path = dir.path.join("state.redb");
+    let docker = DockerSettings { logins: options.images.credentials.logins(), ..options.docker };
     let (started, opened) = tokio::join!(
-        Backend::start(launcher, options.runtime, options.docker, &dir.path),
+        Backend::start(launcher, options.runtime, docker, &dir.path),
         tokio::task::spawn_blocking(move || Store::open(&path)),
     );
     let (runtime, exits) = started?;

@@ -46,9 +46,11 @@ export async function startServer() {
     fs.rmSync(directory, { recursive: true, force: true })
   }
   const answer = await fetch(`${url}/config`, { headers: { authorization: `Bearer ${apiKey}` } })
-  const { limits, isolated } = (await answer.json()).runtime
+  const { limits, isolated, kind } = (await answer.json()).runtime
   const holds = new Set(Object.keys(limits).filter((name) => limits[name].state === 'enforced'))
   if (isolated) holds.add('isolation')
+  holds.add(kind)
+  if (!process.env.DAYTONA_NATIVE_TEST_OFFLINE) holds.add('internet')
   return { url, apiKey, holds, close }
 }
 
@@ -464,9 +466,10 @@ export class Session {
   }
 
   /** Whether a case is about machines like this one. */
-  applies({ case: one }) {
+  applies({ file, case: one }) {
     const { holds } = this.server
-    return (one.with ?? []).every((name) => holds.has(name)) && !(one.without ?? []).some((name) => holds.has(name))
+    const names = (member) => [...(file[member] ?? []), ...(one[member] ?? [])]
+    return names('with').every((name) => holds.has(name)) && !names('without').some((name) => holds.has(name))
   }
 
   /** Runs one case; `changed` replaces members of its steps by their number. */

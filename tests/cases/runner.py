@@ -70,6 +70,9 @@ class Server:
         self.holds: set[str] = {name for name, limit in runtime["limits"].items() if limit["state"] == "enforced"}
         if runtime["isolated"]:
             self.holds.add("isolation")
+        self.holds.add(runtime["kind"])
+        if not os.environ.get("DAYTONA_NATIVE_TEST_OFFLINE"):
+            self.holds.add("internet")
 
     def close(self) -> None:
         self._process.terminate()
@@ -236,9 +239,10 @@ class Session:
 
     def run(self, file: Json, case: Json, changed: Json | None = None) -> None:
         """Runs one case; ``changed`` replaces members of its steps by their number."""
+        wanted, without = (file.get(name, []) + case.get(name, []) for name in ("with", "without"))
         holds = self.server.holds
-        if not holds.issuperset(case.get("with", [])) or holds.intersection(case.get("without", [])):
-            raise unittest.SkipTest(f"for machines with {case.get('with', [])} and without {case.get('without', [])}")
+        if not holds.issuperset(wanted) or holds.intersection(without):
+            raise unittest.SkipTest(f"for machines with {wanted} and without {without}")
         run_id = f"c{os.getpid()}x{next(NUMBERS)}"
         names: dict[str, Any] = {
             "id": run_id,

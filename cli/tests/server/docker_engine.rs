@@ -1,9 +1,10 @@
 //! A Docker engine for the tests: the one that answers, or one of their own; and the smallest image of this machine.
 
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use crate::support::Server;
 
@@ -49,39 +50,27 @@ impl Engine {
 
     /// An engine below the folder for temporary files, which ends with this process.
     fn own() -> Result<Self, String> {
-        if !rustix::process::geteuid().is_root() {
-            return Err("one of the tests' own needs root".to_owned());
-        }
-        let dir = tempfile::Builder::new().prefix("dk").tempdir().map_err(|error| error.to_string())?.keep();
-        let host = format!("unix://{}/docker.sock", dir.display());
-        let log = std::fs::File::create(dir.join("log")).map_err(|error| error.to_string())?;
-        // The shell outlives neither this process, whose end closes its input, nor the engine.
-        let script = "dockerd --storage-driver=vfs --iptables=false --ip6tables=false --bridge=none \
-                      --data-root \"$0/data\" --exec-root \"$0/exec\" -H \"unix://$0/docker.sock\" \
-                      --pidfile \"$0/pid\" <&- & engine=$!; read -r _; kill $engine; wait $engine; \
-                      umount \"$0\"/data/*/* 2>/dev/null; rm -rf \"$0\"";
-        let mut shell = Command::new("setsid")
-            .args(["bash", "-c", script])
+        let text = |error: std::io::Error| error.to_string();
+        let dir = tempfile::Builder::new().prefix("dk").tempdir().map_err(text)?.keep();
+        let mut engine = Command::new("python3")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/images/engine.py"))
             .arg(&dir)
             .stdin(Stdio::piped())
-            .stdout(log.try_clone().map_err(|error| error.to_string())?)
-            .stderr(log)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C is for the tests; the engine ends after them.
+            .process_group(0)
             .spawn()
-            .map_err(|error| error.to_string())?;
-        // Open until this process ends.
-        std::mem::forget(shell.stdin.take());
-        let until = Instant::now() + Duration::from_secs(30);
-        loop {
-            match Self::at(host.clone()) {
-                Ok(engine) => return Ok(engine),
-                Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(50)),
-                Err(error) => {
-                    let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
-                    let end = log.lines().last().unwrap_or_default().to_owned();
-                    return Err(format!("dockerd does not answer: {error}: {end}"));
-                }
-            }
+            .map_err(text)?;
+        let mut line = String::new();
+        BufReader::new(engine.stdout.take().unwrap()).read_line(&mut line).map_err(text)?;
+        if line.trim() != "ready" {
+            let output = engine.wait_with_output().map_err(text)?;
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
         }
+        // Open until this process ends.
+        std::mem::forget(engine.stdin.take());
+        Self::at(format!("unix://{}/docker.sock", dir.display()))
     }
 
     /// What the client of the engine says.

@@ -410,7 +410,10 @@ pub(crate) async fn limits_that_hold(url: &str, key: &str) -> Vec<String> {
     let config: Value = serde_json::from_slice(&answer.bytes().await.expect("the answer is read")).expect("it is JSON");
     let limits = config["runtime"]["limits"].as_object().expect("the server says which limits hold");
     let enforced = limits.iter().filter(|(_, limit)| limit["state"] == "enforced").map(|(name, _)| name.clone());
-    enforced.chain((config["runtime"]["isolated"] == true).then(|| "isolation".to_owned())).collect()
+    let isolated = (config["runtime"]["isolated"] == true).then(|| "isolation".to_owned());
+    let kind = config["runtime"]["kind"].as_str().map(str::to_owned);
+    let online = std::env::var_os("DAYTONA_NATIVE_TEST_OFFLINE").is_none_or(|set| set.is_empty());
+    enforced.chain(isolated).chain(kind).chain(online.then(|| "internet".to_owned())).collect()
 }
 
 /// Plain HTTP without a key.

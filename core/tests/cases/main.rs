@@ -41,6 +41,8 @@ struct Session {
 /// A file of cases and the sandbox they share.
 struct File {
     params: Option<Value>,
+    with: Value,
+    without: Value,
     setup: Value,
     shared: OnceCell<Sandbox>,
 }
@@ -74,6 +76,8 @@ fn trials(run: Option<(&Arc<Session>, &tokio::runtime::Handle)>) -> Vec<Trial> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let file = Arc::new(File {
             params: content.get("sandbox").cloned(),
+            with: content["with"].clone(),
+            without: content["without"].clone(),
             setup: json!({ "steps": content.get("setup").unwrap_or(&json!([])) }),
             shared: OnceCell::new(),
         });
@@ -103,15 +107,16 @@ async fn clean_up(client: &Daytona) {
 
 impl Session {
     /// Whether the case is about machines like this one.
-    fn applies(&self, case: &Value) -> bool {
-        let names = |member: &str| case[member].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let holds = |name: &str| self.holds.iter().any(|held| held == name);
-        names("with").all(holds) && !names("without").any(holds)
+    fn applies(&self, file: &File, case: &Value) -> bool {
+        let holds = |name: &Value| self.holds.iter().any(|held| name == held);
+        let mut with = [&file.with, &case["with"]].into_iter().filter_map(Value::as_array).flatten();
+        let mut without = [&file.without, &case["without"]].into_iter().filter_map(Value::as_array).flatten();
+        with.all(holds) && !without.any(holds)
     }
 
     async fn case(&self, file: &File, case: &Value) -> Checked {
-        if !self.applies(case) {
-            println!("skipped: for machines with {} and without {}", case["with"], case["without"]);
+        if !self.applies(file, case) {
+            println!("skipped: this machine has {:?}", self.holds);
             return Ok(());
         }
         let id = format!("r{}x{}", std::process::id(), self.count.fetch_add(1, Ordering::Relaxed));

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use daytona_runtime::RuntimeError;
 use futures_util::StreamExt as _;
 
-use crate::image::idle;
+use crate::image::{Progress, idle};
 use crate::run::random;
-use crate::{Docker, LABEL_DATA, failed, io};
+use crate::{Docker, Inner, LABEL_DATA, failed, io};
 
 /// What an image is built of.
 #[derive(Clone, Debug)]
@@ -61,28 +61,22 @@ impl Docker {
             .forcerm(true)
             .build();
         let body = bollard::body_try_stream(pieces(context));
-        let mut steps = std::pin::pin!(inner.engine.build_image(options, None, Some(body)));
+        let mut steps = std::pin::pin!(inner.engine.build_image(options, Some(inner.logins()), Some(body)));
         let broken = |error| failed("build the image")(bollard::errors::Error::DockerStreamError { error });
         let mut id = None;
+        let mut said = Progress::default();
         while let Some(step) = steps.next().await {
             let step = step.map_err(failed("build the image"))?;
             if let Some(detail) = step.error_detail {
                 return Err(broken(detail.message.unwrap_or_default()));
             }
             id = step.aux.and_then(|image| image.id).or(id);
-            if let Some(text) = step.stream {
+            if let Some(text) = step.stream.or_else(|| said.line(step.id, step.status)) {
                 log(&text);
             }
         }
         let id = id.ok_or_else(|| broken("the engine does not name the image that it has built".to_owned()))?;
-        let short: String = id.trim_start_matches("sha256:").chars().take(24).collect();
-        let name = inner.tag(&id, &format!("{BUILT}{short}")).await?;
-        let found = inner.image(&name).await?.ok_or_else(|| broken("the image is gone".to_owned()))?;
-        let size = u64::try_from(found.size.unwrap_or(0)).unwrap_or(0);
-        let config = found.config.unwrap_or_default();
-        let user = config.user.filter(|user| !user.is_empty());
-        let command = [config.entrypoint, config.cmd].into_iter().flatten().flatten().collect();
-        Ok(Image { name, user, command, size })
+        inner.keep(&id).await
     }
 
     /// Notes that a new sandbox begins with an image, and what it runs.
@@ -104,6 +98,21 @@ impl Docker {
                 }
             }
         }
+    }
+}
+
+impl Inner {
+    /// Gives an image a name of this server's, with which it stays until [`Docker::keep_built`].
+    pub(crate) async fn keep(&self, id: &str) -> Result<Image, RuntimeError> {
+        let short: String = id.trim_start_matches("sha256:").chars().take(24).collect();
+        let name = self.tag(id, &format!("{BUILT}{short}")).await?;
+        let gone = || RuntimeError::Invalid(format!("the image {id} was removed from the Docker engine"));
+        let found = self.image(&name).await?.ok_or_else(gone)?;
+        let size = u64::try_from(found.size.unwrap_or(0)).unwrap_or(0);
+        let config = found.config.unwrap_or_default();
+        let user = config.user.filter(|user| !user.is_empty());
+        let command = [config.entrypoint, config.cmd].into_iter().flatten().flatten().collect();
+        Ok(Image { name, user, command, size })
     }
 }
 

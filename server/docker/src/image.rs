@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bollard::auth::DockerCredentials;
 use bollard::models::{ContainerConfig, ImageInspect};
 use bollard::query_parameters::{
     CommitContainerOptionsBuilder, CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
@@ -9,9 +10,10 @@ use bollard::query_parameters::{
 };
 use daytona_runtime::RuntimeError;
 use futures_util::StreamExt as _;
+use secrecy::ExposeSecret as _;
 
 use crate::state::State;
-use crate::{Docker, Inner, failed, is_missing, status};
+use crate::{Docker, Inner, Login, failed, is_missing, status};
 
 /// Programs that end at once without a terminal: an image that runs one of them runs nothing.
 const SHELLS: [&str; 6] = ["sh", "bash", "ash", "zsh", "python3", "node"];
@@ -22,10 +24,37 @@ pub(crate) fn idle(command: &[String]) -> bool {
     command.is_empty() || (command.len() == 1 && command.first().is_some_and(shell))
 }
 
+/// How a download goes: it says the same for every piece.
+#[derive(Default)]
+pub(crate) struct Progress(HashMap<Option<String>, String>);
+
+impl Progress {
+    /// The line that has not been said yet.
+    pub(crate) fn line(&mut self, id: Option<String>, status: Option<String>) -> Option<String> {
+        let status = status?;
+        let line = id.as_ref().map_or_else(|| format!("{status}\n"), |id| format!("{id}: {status}\n"));
+        (self.0.insert(id, status.clone()).as_ref() != Some(&status)).then_some(line)
+    }
+}
+
+/// The host name of an image's registry.
+fn registry(image: &str) -> &str {
+    match image.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
+        _ => "docker.io",
+    }
+}
+
 impl Docker {
-    /// Has the engine fetch an image that it does not have, and tells `log` line by line how that goes.
-    pub async fn pull(&self, image: &str, log: impl FnMut(&str)) -> Result<(), RuntimeError> {
-        self.inner.pull(image, log).await
+    /// An image by its name, which the engine fetches where it does not have it; `log` gets the output as it comes.
+    pub async fn fetch(&self, image: &str, log: impl FnMut(&str) + Send) -> Result<crate::Image, RuntimeError> {
+        let inner = &self.inner;
+        if inner.image(image).await?.is_none() {
+            inner.pull(image, log).await?;
+        }
+        let gone = || RuntimeError::Invalid(format!("the Docker engine has no image {image}"));
+        let id = inner.image(image).await?.and_then(|found| found.id).ok_or_else(gone)?;
+        inner.keep(&id).await
     }
 }
 
@@ -67,6 +96,21 @@ impl Inner {
         }
     }
 
+    /// What the engine is to say to registries.
+    pub(crate) fn logins(&self) -> HashMap<String, DockerCredentials> {
+        let named = |(host, login): (&String, &Login)| {
+            let address = if host == "docker.io" { "https://index.docker.io/v1/" } else { host }.to_owned();
+            let credentials = DockerCredentials {
+                username: Some(login.user.clone()),
+                password: Some(login.password.expose_secret().to_owned()),
+                serveraddress: Some(address.clone()),
+                ..DockerCredentials::default()
+            };
+            (address, credentials)
+        };
+        self.settings.logins.iter().map(named).collect()
+    }
+
     async fn pull(&self, image: &str, mut log: impl FnMut(&str)) -> Result<(), RuntimeError> {
         // Without a tag the engine would fetch all of them.
         let (name, tag) = match image.split_once('@') {
@@ -77,22 +121,21 @@ impl Inner {
             },
         };
         let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
-        let mut progress = std::pin::pin!(self.engine.create_image(Some(options), None, None));
-        let mut said = HashMap::new();
+        let host = match registry(image) {
+            "docker.io" => "https://index.docker.io/v1/",
+            host => host,
+        };
+        let login = self.logins().remove(host);
+        let mut progress = std::pin::pin!(self.engine.create_image(Some(options), None, login));
+        let mut said = Progress::default();
         while let Some(step) = progress.next().await {
-            let step = step.map_err(failed(format!("pull {image}")))?;
+            let step = step.map_err(failed(format!("pull the image {image}")))?;
             if let Some(message) = step.error_detail.and_then(|detail| detail.message) {
-                return Err(failed(format!("pull {image}"))(bollard::errors::Error::DockerStreamError {
+                return Err(failed(format!("pull the image {image}"))(bollard::errors::Error::DockerStreamError {
                     error: message,
                 }));
             }
-            let Some(status) = step.status else { continue };
-            let line = match &step.id {
-                Some(id) => format!("{id}: {status}"),
-                None => status.clone(),
-            };
-            // A download says the same for every piece of it.
-            if said.insert(step.id, status.clone()).as_ref() != Some(&status) {
+            if let Some(line) = said.line(step.id, step.status) {
                 log(&line);
             }
         }

@@ -17,7 +17,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bollard::errors::Error;
 use daytona_runtime::{Exited, Probe, RuntimeError};
+use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 
 pub use build::{Build, Image};
@@ -29,6 +31,17 @@ pub struct Settings {
     pub image: Option<String>,
     /// The engine's network that they are connected to; `bridge` if none is given.
     pub network: Option<String>,
+    /// How the engine is let in by registries, by their host names; `docker.io` is Docker Hub's.
+    pub logins: HashMap<String, Login>,
+}
+
+/// A name at a registry, and its password.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Name.
+    pub user: String,
+    /// Password.
+    pub password: SecretString,
 }
 
 /// Makes, runs and ends sandboxes; cheap to clone.
@@ -143,32 +156,48 @@ fn io(what: &str, path: &Path) -> impl FnOnce(std::io::Error) -> RuntimeError {
 }
 
 /// What the engine could not do.
-fn failed(what: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> RuntimeError {
-    let what = what.into();
-    move |error| RuntimeError::Io {
-        what: format!("Docker could not {what}"),
-        source: std::io::Error::other(match error {
-            bollard::errors::Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
-            bollard::errors::Error::RequestTimeoutError => "the engine does not answer".to_owned(),
-            bollard::errors::Error::DockerStreamError { error } => error.trim().to_owned(),
+fn failed(what: impl Into<String>) -> impl FnOnce(Error) -> RuntimeError {
+    let what = format!("Docker could not {}", what.into());
+    move |error| {
+        if is_silent(&error) {
+            return RuntimeError::Unavailable(format!(
+                "{what}: the engine does not answer ({error}); start it (systemctl start docker) and try again"
+            ));
+        }
+        let source = std::io::Error::other(match error {
+            Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+            Error::DockerStreamError { error } => error.trim().to_owned(),
             error => error.to_string(),
-        }),
+        });
+        RuntimeError::Io { what, source }
     }
 }
 
+/// Whether that is no answer of the engine's, but none.
+fn is_silent(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::RequestTimeoutError
+            | Error::IOError { .. }
+            | Error::HyperResponseError { .. }
+            | Error::HyperLegacyError { .. }
+            | Error::SocketNotFoundError(_)
+    )
+}
+
 /// Whether the engine has no such thing.
-fn is_missing(error: &bollard::errors::Error) -> bool {
+fn is_missing(error: &Error) -> bool {
     status(error) == Some(404)
 }
 
 /// Whether it is so already.
-fn is_done(error: &bollard::errors::Error) -> bool {
+fn is_done(error: &Error) -> bool {
     status(error) == Some(304)
 }
 
-fn status(error: &bollard::errors::Error) -> Option<u16> {
+fn status(error: &Error) -> Option<u16> {
     match error {
-        bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,
     }
 }

@@ -35,6 +35,8 @@ const FORCED: Duration = Duration::from_secs(30);
 const PIDS: i64 = 4096;
 /// Microseconds over which CPU time is limited.
 const PERIOD: i64 = 100_000;
+/// Between two tries to learn of a container's end.
+const AGAIN: Duration = Duration::from_millis(500);
 /// How a start fails that was not waited for.
 const STOPPED: &str = "it was stopped while it was starting";
 
@@ -251,6 +253,7 @@ impl Inner {
         let body = self.description(spec, state, &shape, dir);
         let named = CreateContainerOptionsBuilder::new().name(&name).build();
         let made = self.engine.create_container(Some(named), body).await.map_err(failed("make the container"))?;
+        self.lead_to(&made.id, &shape.volumes).await?;
         state.container = Some((made.id.clone(), shape));
         state.write(dir)?;
         Ok(made.id)
@@ -373,20 +376,31 @@ impl Inner {
         }
     }
 
-    /// Notes the end of a container.
+    /// Notes the end of a container, which may outlive a restart of the engine.
     async fn watch(self: Arc<Self>, id: String, container: String) {
-        let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
-        let ended = std::pin::pin!(self.engine.wait_container(&container, Some(options))).next().await;
-        let code = match ended {
-            Some(Ok(ended)) => Some(ended.status_code),
-            Some(Err(Error::DockerContainerWaitError { code, .. })) => Some(code),
-            Some(Err(error)) => {
-                tracing::warn!(sandbox = id, %error, "the engine does not tell of a container's end");
-                None
+        let reason = loop {
+            let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
+            let ended = std::pin::pin!(self.engine.wait_container(&container, Some(options))).next().await;
+            match ended {
+                Some(Ok(ended)) => break self.why(&container, Some(ended.status_code)).await,
+                Some(Err(Error::DockerContainerWaitError { code, .. })) => {
+                    break self.why(&container, Some(code)).await;
+                }
+                Some(Err(error)) if is_missing(&error) => break self.why(&container, None).await,
+                _ => {}
             }
-            None => None,
+            let Some(live) = self.live().get(&id).cloned() else { return };
+            tracing::debug!(sandbox = id, "the engine does not tell of a container's end");
+            let Some(lease) = live.lease else {
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            };
+            let _ = tokio::time::timeout(AGAIN, lease.readable()).await;
+            // All that a container does with its lease is to let it go.
+            if lease.try_read(&mut [0]).is_ok_and(|read| read == 0) {
+                break "it ended together with the Docker engine".to_owned();
+            }
         };
-        let reason = self.why(&container, code).await;
         self.let_go(&id, reason);
     }
 

@@ -5,12 +5,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use bollard::query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder};
 use daytona_runtime::{RuntimeError, VolumeMount};
+use futures_util::StreamExt as _;
 use rustix::fs::{CWD, Mode, OFlags, fchmod, fstat, mkdirat, openat};
 use rustix::io::Errno;
 
 use crate::state::make_folder;
-use crate::{Docker, check_id, io};
+use crate::{Docker, Inner, check_id, failed, io, is_missing};
+
+/// Bytes of an archive that hold the first entry's head.
+const HEAD: usize = 4096;
 
 /// What a container is to see of a volume.
 pub(crate) struct Source {
@@ -44,6 +49,75 @@ impl Docker {
     pub async fn delete_volume(&self, id: &str) -> Result<(), RuntimeError> {
         let path = folder(&self.inner.data_dir, id)?;
         self.delete_folder(&path).await
+    }
+}
+
+impl Inner {
+    /// Makes the folders that lead to the volumes of a new container the user's in whose folder they are; the engine
+    /// would make them root's.
+    pub(crate) async fn lead_to(&self, container: &str, volumes: &[(String, String)]) -> Result<(), RuntimeError> {
+        for path in volumes.iter().map(|(_, path)| Path::new(path)) {
+            for there in path.ancestors() {
+                let Some((uid, gid)) = self.owner(container, there).await? else { continue };
+                if uid != 0 && there != path {
+                    self.make_folders(container, there, path, (uid, gid)).await?;
+                }
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who owns a folder of a container; nothing where it is not there, root where it is no folder.
+    async fn owner(&self, container: &str, path: &Path) -> Result<Option<(u64, u64)>, RuntimeError> {
+        let options = DownloadFromContainerOptionsBuilder::new().path(&path.to_string_lossy()).build();
+        let mut archive = std::pin::pin!(self.engine.download_from_container(container, Some(options)));
+        let mut head = Vec::new();
+        while head.len() < HEAD {
+            match archive.next().await {
+                Some(Ok(bytes)) => head.extend_from_slice(&bytes),
+                Some(Err(error)) if is_missing(&error) => return Ok(None),
+                Some(Err(error)) => return Err(failed("look into the container")(error)),
+                None => break,
+            }
+        }
+        let owner = || -> std::io::Result<(u64, u64)> {
+            let mut archive = tar::Archive::new(&head[..]);
+            let entry = archive.entries()?.next().transpose()?;
+            match entry.as_ref().map(tar::Entry::header).filter(|header| header.entry_type().is_dir()) {
+                Some(header) => Ok((header.uid()?, header.gid()?)),
+                None => Ok((0, 0)),
+            }
+        };
+        owner().map(Some).map_err(io("look at the container's", path))
+    }
+
+    async fn make_folders(
+        &self,
+        container: &str,
+        there: &Path,
+        path: &Path,
+        (uid, gid): (u64, u64),
+    ) -> Result<(), RuntimeError> {
+        let pack = || {
+            let mut archive = tar::Builder::new(Vec::new());
+            let mut folder = PathBuf::new();
+            for name in path.strip_prefix(there).unwrap_or(path) {
+                folder.push(name);
+                let mut header = tar::Header::new_gnu();
+                header.set_entry_type(tar::EntryType::Directory);
+                header.set_mode(0o755);
+                header.set_size(0);
+                header.set_uid(uid);
+                header.set_gid(gid);
+                archive.append_data(&mut header, &folder, std::io::empty())?;
+            }
+            archive.into_inner()
+        };
+        let archive = pack().map_err(io("pack", path))?;
+        let options = UploadToContainerOptionsBuilder::new().path(&there.to_string_lossy()).build();
+        let sent = self.engine.upload_to_container(container, Some(options), bollard::body_full(archive.into())).await;
+        sent.map_err(failed("make the folders of volumes"))
     }
 }
 

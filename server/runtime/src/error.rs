@@ -40,6 +40,9 @@ pub enum RuntimeError {
         /// The system's answer.
         source: io::Error,
     },
+    /// What makes the sandboxes does not answer at the moment; the text names the way out.
+    #[error("{0}")]
+    Unavailable(String),
     /// The launcher is gone; no sandbox can be started until the server is restarted.
     #[error("the launcher process has ended; restart the server")]
     LauncherGone,
