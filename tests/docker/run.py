@@ -50,6 +50,8 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=TARGET, ignore_cleanup_errors=True)))
         try:
+            if shutil.which("docker") is None:
+                raise MissingError("missing: docker, the engine's client")
             storage = with_images(folder)
             image = programs(storage)
             host = stack.enter_context(engine(storage))

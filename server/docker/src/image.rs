@@ -99,7 +99,7 @@ impl Inner {
     /// What the engine is to say to registries.
     pub(crate) fn logins(&self) -> HashMap<String, DockerCredentials> {
         let named = |(host, login): (&String, &Login)| {
-            let address = if host == "docker.io" { "https://index.docker.io/v1/" } else { host }.to_owned();
+            let address = if host == "docker.io" { "https://index.docker.io/v1/" } else { host.as_str() }.to_owned();
             let credentials = DockerCredentials {
                 username: Some(login.user.clone()),
                 password: Some(login.password.expose_secret().to_owned()),
