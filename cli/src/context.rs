@@ -113,6 +113,9 @@ impl Failure {
                  key and URL come from"
             );
         }
+        if error.kind() == ErrorKind::GitAuthFailed {
+            return format!("{text}. They are taken from GIT_USERNAME and GIT_PASSWORD");
+        }
         if error.kind() == ErrorKind::Connection && error.status().is_none() && !text.contains("serve") {
             return format!("{text}. `daytona-native doctor` looks for the cause");
         }

@@ -120,9 +120,9 @@ fn bar(context: &Context, total: u64) -> ProgressBar {
     }
     let bar = ProgressBar::new(total);
     let template = if context.out.color_err {
-        "{bar:30.green/dim} {binary_bytes:>10} of {binary_total_bytes} {binary_bytes_per_sec:>12} {wide_msg:.dim}"
+        "{bar:20.green/dim} {binary_bytes:>10} of {binary_total_bytes} {binary_bytes_per_sec:>12} {wide_msg:.dim}"
     } else {
-        "{bar:30} {binary_bytes:>10} of {binary_total_bytes} {binary_bytes_per_sec:>12} {wide_msg}"
+        "{bar:20} {binary_bytes:>10} of {binary_total_bytes} {binary_bytes_per_sec:>12} {wide_msg}"
     };
     bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed").progress_chars("━╸─"));
     bar

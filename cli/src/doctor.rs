@@ -45,7 +45,12 @@ pub(crate) async fn run(context: &Context, launcher: std::io::Result<daytona_run
     match Daytona::new(&context.config()) {
         Ok(client) => {
             checks.extend(settings(&client));
-            checks.push(reach(&client).await);
+            let reached = reach(&client).await;
+            let answers = reached.state == State::Ok;
+            checks.push(reached);
+            if answers {
+                checks.extend(server_version(&client).await);
+            }
         }
         Err(error) => {
             let failure = Failure::from(error);
@@ -93,6 +98,19 @@ async fn reach(client: &Daytona) -> Check {
         }
         Err(error) => bad("reachable", State::Failed, error.to_string(), remedy(client, &error)),
     }
+}
+
+/// That of the server, where it tells one.
+async fn server_version(client: &Daytona) -> Option<Check> {
+    let config = client.api().request("GET", "/config", &[], None, Some(LIMIT)).await.ok()?;
+    let theirs = config.get("version")?.as_str()?;
+    let (name, ours) = ("server version", env!("CARGO_PKG_VERSION"));
+    // A local server is this same program.
+    if client.settings().api_url.value.is_none() && theirs != ours {
+        let remedy = "End the server and start `daytona-native serve` again, so that it is of this version too";
+        return Some(bad(name, State::Warning, format!("{theirs}, and this is {ours}"), remedy));
+    }
+    Some(ok(name, theirs))
 }
 
 fn remedy(client: &Daytona, error: &Error) -> String {

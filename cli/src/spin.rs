@@ -110,7 +110,9 @@ pub(crate) async fn run(context: &Context, args: &Spin) -> Outcome<u8> {
         return context.out.json(&all).map(|()| 0);
     }
     crate::sandbox::told(context, &sandbox, &format!("has {} ({}) in {path}", args.repo, args.branch))?;
-    let id = sandbox.id();
+    let id = args.name.as_deref().unwrap_or(sandbox.id());
+    let id = shlex::try_quote(id).unwrap_or_default();
+    let path = shlex::try_quote(&path).unwrap_or_default();
     context.out.line(context.out.paint(
         Tone::Dim,
         &format!(

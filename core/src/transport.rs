@@ -432,7 +432,8 @@ impl Transport {
         }
         let body = within(deadline, beginning(response)).await.unwrap_or_default();
         let mut error = Error::from_response(status, &headers, &body);
-        if status == StatusCode::UNAUTHORIZED {
+        // Not that of a remote of git.
+        if status == StatusCode::UNAUTHORIZED && error.kind() == ErrorKind::Authentication {
             error = error.with_hint("Check the API key and that it belongs to this API URL");
         }
         let transient = matches!(status.as_u16(), 429 | 502 | 503 | 504);

@@ -138,6 +138,8 @@ async fn a_clone_that_fails_leaves_nothing() {
     });
     let error = wrong.await.expect(4).error();
     assert_eq!(error["type"], "DaytonaGitAuthFailedError");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("GIT_PASSWORD") && !message.contains("API key"), "{message}");
     setting.run(&["spin", "--repo", &setting.url, "--branch", "none"]).await.expect(5);
     let with_password = setting.url.replace("http://", "http://user:s3cret-word@");
     let ran = setting.run(&["spin", "--repo", &with_password]).await.expect(2);

@@ -233,7 +233,7 @@ async fn other_things_that_are_kept() {
     assert_eq!(doctor["ok"], true, "{doctor}");
     let names: Vec<&str> =
         doctor["checks"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-    for name in ["version", "server", "key", "reachable", "runtime"] {
+    for name in ["version", "server", "key", "reachable", "server version", "runtime"] {
         assert!(names.contains(&name), "{names:?}");
     }
 }
