@@ -21,6 +21,7 @@ it.";
 const WRONG_STATE: &str = "_STATE_INVALID";
 /// What a shell says of a program that Ctrl-C has ended.
 pub(crate) const INTERRUPTED: u8 = 130;
+const LIMITS: &str = "https://app.daytona.io/dashboard/limits";
 const KEYS: &str = "https://app.daytona.io/dashboard/keys";
 
 /// Options of every command.
@@ -72,6 +73,9 @@ impl Failure {
             Self::Own(_, code) | Self::Silent(code) => *code,
             Self::Api(error) => {
                 let is = |kind| error.kind().is(kind);
+                if is_quota(error) {
+                    return 1;
+                }
                 // Some kinds are of two families: the one that says more comes first.
                 if is(ErrorKind::Authentication) || error.kind() == ErrorKind::Forbidden {
                     4
@@ -113,6 +117,12 @@ impl Failure {
                  key and URL come from"
             );
         }
+        if is_quota(error) {
+            return format!(
+                "{text}. Delete or archive sandboxes (`daytona-native list`), ask for less with --cpu, --memory and --disk, \
+                 or raise the limits at {LIMITS}"
+            );
+        }
         if error.kind() == ErrorKind::GitAuthFailed {
             return format!("{text}. They are taken from GIT_USERNAME and GIT_PASSWORD");
         }
@@ -146,6 +156,12 @@ impl Failure {
         }
         crate::fail(&crate::output::printable(&self.message()), code)
     }
+}
+
+/// Whether the organization's limits are what is in the way. Servers say so in words, with the status of a refusal.
+fn is_quota(error: &Error) -> bool {
+    let text = error.to_string().to_ascii_lowercase();
+    matches!(error.status(), Some(400 | 403 | 409 | 429)) && (text.contains("quota") || text.contains("limit exceeded"))
 }
 
 /// What a command works with.

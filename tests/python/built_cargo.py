@@ -5,8 +5,12 @@ import os
 import sys
 
 words = sys.argv[1:]
+environment = dict(os.environ)
 if words[:1] == ["rustc"]:
     packages = ["-p", "daytona-native", "-p", "daytona-python", "-p", "daytona-node"]
-    formats = [word for word in words if word.startswith("--message-format")]
+    formats = words[words.index("--message-format") :][:2]
     words = ["build", "--release", "--locked", *packages, *formats]
-os.execvp("cargo", ["cargo", *words])
+    # What the build was not made with would make cargo compile again.
+    environment = {name: value for name, value in environment.items() if not name.startswith("PYO3_")}
+    environment["PYO3_BUILD_EXTENSION_MODULE"] = "1"
+os.execvpe("cargo", ["cargo", *words], environment)

@@ -1,6 +1,6 @@
 //! What commands print, and how they end.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -164,6 +164,43 @@ async fn what_is_missing_is_named_with_its_remedy() {
     for wrong in [&["exec", "--id", "a"][..], &["delete"], &["spin"], &["info", "a", "--id", "b"], &["cp", "a"]] {
         finish(bare(wrong, dir.path())).await.expect(2);
     }
+}
+
+/// Refuses every request with this status and message; gives its URL.
+fn refusing(status: u16, message: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/api", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = std::io::BufReader::new(stream.unwrap());
+            let (mut line, mut length) = (String::new(), 0);
+            while reader.read_line(&mut line).unwrap_or(0) > 2 {
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                line.clear();
+            }
+            let _ = reader.read_exact(&mut vec![0; length]);
+            let body = json!({ "statusCode": status, "message": message }).to_string();
+            let head = "content-type: application/json\r\nconnection: close";
+            let answer = format!("HTTP/1.1 {status} No\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let _ = reader.get_mut().write_all(answer.as_bytes());
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_comes_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = refusing(403, "Total CPU limit exceeded. Maximum allowed: 10");
+    let mut create = bare(&["create"], dir.path());
+    create.env("DAYTONA_API_URL", url).env("DAYTONA_API_KEY", "key-of-this-test");
+    let ran = finish(create).await.expect(1);
+    for words in ["Maximum allowed: 10", "daytona-native list", "--cpu", "dashboard/limits"] {
+        assert!(ran.stderr.contains(words), "{ran:?}");
+    }
+    assert!(!ran.stderr.contains("key-of-this-test"), "{ran:?}");
 }
 
 #[tokio::test]
