@@ -130,27 +130,31 @@ def test_the_documented_tools(server: Server) -> None:
     with_client(server, work)
 
 
+async def call_off(client: Client, box: str) -> None:
+    """Starts a command, hears of it, calls it off, and waits until it has ended."""
+    told: list[str] = []
+    heard = asyncio.Event()
+
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
+        told.append(message or "")
+        if "working" in told[-1]:
+            heard.set()
+
+    line = "echo working; echo $$ > /tmp/pid; sleep 600"
+    arguments = {"id": box, "command": line}
+    running = asyncio.create_task(client.call_tool("execute_command", arguments, progress_callback=progress))
+    await heard.wait()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    ended = "for _ in $(seq 500); do kill -0 $(cat /tmp/pid) 2>/dev/null || exit 0; sleep 0.02; done; exit 1"
+    assert (await call(client, "execute_command", {"id": box, "command": ended}))["exitCode"] == 0
+
+
 def test_long_commands_report_and_are_called_off(server: Server) -> None:
     async def work(client: Client) -> None:
         box = await call(client, "create_sandbox")
-        told: list[str] = []
-        heard = asyncio.Event()
-
-        async def progress(progress: float, total: float | None, message: str | None) -> None:
-            told.append(message or "")
-            if "working" in told[-1]:
-                heard.set()
-
-        line = "echo working; echo $$ > /tmp/pid; sleep 600"
-        running = asyncio.create_task(
-            client.call_tool("execute_command", {"command": line}, progress_callback=progress)
-        )
-        await heard.wait()
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-        ended = "for _ in $(seq 500); do kill -0 $(cat /tmp/pid) 2>/dev/null || exit 0; sleep 0.02; done; exit 1"
-        assert (await call(client, "execute_command", {"command": ended}))["exitCode"] == 0
+        await call_off(client, box["id"])
         long = await call(client, "execute_command", {"command": "seq 1000000"})
         assert long["truncated"] is True
         assert long["stdout"].startswith("1\n2\n")
@@ -217,6 +221,7 @@ async def over_http(url: str, token: str) -> None:
         box = await call(client, "create_sandbox")
         ran = await call(client, "execute_command", {"id": box["id"], "command": "echo hi"})
         assert ran["stdout"] == "hi\n"
+        await call_off(client, box["id"])
         await call(client, "destroy_sandbox", {"id": box["id"]})
 
 

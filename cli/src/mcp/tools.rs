@@ -15,8 +15,8 @@ use super::{command, files, sandboxes};
 use crate::context::Failure;
 
 const TICK: Duration = Duration::from_secs(1);
-const INSTRUCTIONS: &str = "Isolated sandboxes to run code and commands in. Make one with create_sandbox; the other tools \
-use the sandbox made last where no id is given. Relative paths start from the sandbox's work directory. Delete it with \
+const INSTRUCTIONS: &str = "Isolated sandboxes to run code and commands in. Make one with create_sandbox and give its id \
+to the other tools. Relative paths start from the sandbox's work directory. Delete it with \
 destroy_sandbox when you are done.";
 
 /// What a tool answers where it fails; the model reads it.
@@ -89,7 +89,7 @@ impl Tools {
     pub(super) async fn sandbox(&self, id: Option<&str>) -> Answer<Sandbox> {
         let client = self.client()?;
         let id = id.filter(|id| !id.is_empty()).map(str::to_owned).or_else(|| self.latest());
-        let id = id.ok_or("there is no sandbox yet: call create_sandbox first, or give the id of one")?;
+        let id = id.ok_or("there is no sandbox yet over this connection: give the id of one, or call create_sandbox first")?;
         client.get(&id, None).await.map_err(told)
     }
 
