@@ -209,6 +209,8 @@ def server_tables(results: dict[str, Any]) -> list[str]:
             rows.append(["bubblewrap: skipped, not installed", "-", "-"])
         title = f"## Sandbox start (local server, runtime {start['runtime']}, median of {start['count']})\n\n"
         texts.append(title + table(["", "ms", "x /bin/echo"], rows))
+    if images := results.get("images"):
+        texts += images_tables(images)
     if memory := results.get("memory"):
         rows = [
             [
@@ -226,6 +228,43 @@ def server_tables(results: dict[str, Any]) -> list[str]:
         head += ["started/s, 4 at once", "exec in one ms"]
         texts.append("## Memory of idle sandboxes (local server)\n\n" + table(head, rows))
     return texts
+
+
+def images_tables(images: dict[str, Any]) -> list[str]:
+    pull, start = images["pull"], images["start"]
+    labels = {
+        "ours": "ours: downloaded, verified, unpacked, on the disk",
+        "skopeo": "skopeo copy: downloaded, verified",
+        "skopeo and tar": "skopeo copy, then tar -xz",
+    }
+    rows = [
+        [
+            labels[name],
+            number(taken),
+            number(images["packed_mb"] / taken),
+            number(images["unpacked_mb"] / taken),
+            number(pull["skopeo and tar"] / taken),
+        ]
+        for name, taken in pull.items()
+    ]
+    head = ["", "s", "packed MB/s", "unpacked MB/s", "x skopeo and tar"]
+    sizes = f"{number(images['packed_mb'])} MB packed, {number(images['unpacked_mb'])} MB unpacked"
+    texts = [f"## Cold pull from a registry on loopback ({sizes})\n\n{table(head, rows)}"]
+    labels = {
+        "host view": "the host's view (plain create)",
+        "pulled": "a snapshot of the image",
+        "built": "a snapshot that was built",
+        "image": "the image, pulled before",
+        "build": "a build whose steps are all cached",
+    }
+    plain, built = start["host view"], start["built"]
+    rows = [
+        [labels[kind], number(taken * 1e3), number(taken / plain), number(taken / built)]
+        for kind, taken in start.items()
+    ]
+    head = ["", "ms", "x the host's view", "x the built snapshot"]
+    title = f"## Start from images, create to first exec result (local server, runtime ns, median of {images['count']})"
+    return [*texts, f"{title}\n\n{table(head, rows)}"]
 
 
 def bars_table(results: dict[str, Any]) -> str:

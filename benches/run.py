@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import images
 import report
 import servers
 
@@ -96,13 +97,13 @@ def environment() -> dict[str, str]:
     return kept | {"DAYTONA_USE_DEPRECATED_POLLING": "true", "PYTHONWARNINGS": "ignore", "NODE_NO_WARNINGS": "1"}
 
 
-def call(command: list[str]) -> subprocess.CompletedProcess[str]:
+def call(command: list[str], env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         command,
         check=False,
         capture_output=True,
         text=True,
-        env=environment(),
+        env=env or environment(),
         timeout=LIMIT,
         cwd=tempfile.gettempdir(),
     )
@@ -333,11 +334,27 @@ def measure(quick: bool, only: set[str], scratch: Path) -> dict[str, Any]:
         with servers.local(binary) as server, section("sandbox start", seconds):
             results["start"] = servers.start(BENCH, server, 30 if quick else 100)
             results["start"]["runtime"] = server.runtime
+    if wanted("images"):
+        with section("images", seconds):
+            try:
+                results["images"] = images.measure(binary, image_client, quick)
+            except images.MissingError as reason:
+                missing["images"] = str(reason)
     if wanted("memory"):
         for count in (100,) if quick else (100, 1000):
             with servers.local(binary) as server, section(f"{count} idle sandboxes", seconds):
                 results.setdefault("memory", {})[str(count)] = servers.idle(BENCH, server, count)
     return results
+
+
+def image_client(server: servers.Server, plan: dict[str, Any]) -> dict[str, list[float]]:
+    # This server does send events, and who waits for a build is told by them.
+    events = {name: value for name, value in environment().items() if name != "DAYTONA_USE_DEPRECATED_POLLING"}
+    plan = plan | {"api_url": server.url, "key": server.key}
+    taken: dict[str, list[float]] = json.loads(
+        call([PYTHON, str(CLIENTS / "images.py"), json.dumps(plan)], events).stdout
+    )
+    return taken
 
 
 def machine() -> dict[str, Any]:
@@ -359,7 +376,7 @@ def main() -> None:
         "--only",
         action="append",
         default=[],
-        choices=("imports", "calls", "transfers", "streams", "many", "server", "start", "memory"),
+        choices=("imports", "calls", "transfers", "streams", "many", "server", "start", "images", "memory"),
         help="leave the other parts out",
     )
     given = parser.parse_args()

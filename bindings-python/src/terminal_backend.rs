@@ -42,12 +42,11 @@ impl TerminalBackend {
             } else {
                 TerminalConfig::read(&serde_json::from_str(config).unwrap_or_default())?
             };
-            match client {
-                Some(client) => Ok(daytona_core::TerminalBackend::new(client.get().core(), config)),
-                None => {
-                    let settings = Config { source, server_binary, ..Config::default() };
-                    daytona_core::TerminalBackend::connect(&settings, config)
-                }
+            if let Some(client) = client {
+                Ok(daytona_core::TerminalBackend::new(client.get().core(), config))
+            } else {
+                let settings = Config { source, server_binary, ..Config::default() };
+                daytona_core::TerminalBackend::connect(&settings, config)
             }
         };
         let inner = make().map_err(|error| raise(py, &error))?;

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-pub(crate) use context::Tree;
+pub(crate) use context::{Tree, hex};
 pub use pip::PipOptions;
 
 /// Whose Dockerfiles are written: the two official clients quote, sort and find files differently.

@@ -50,6 +50,7 @@ impl Lease {
 
 /// Connects to the server of a data directory, after starting it from the bundled binary, or the one on `PATH`, if
 /// there is none; with `None` for the binary nothing is started.
+#[expect(clippy::option_option, reason = "nothing is started, or what is found, or what is named")]
 pub(crate) async fn lease(binary: Option<Option<&Path>>, data_dir: Option<&Path>) -> Result<Lease> {
     let binary = binary.map(find_binary).transpose()?;
     let directory = match data_dir {

@@ -37,7 +37,8 @@ const OPERATION: Operation = Operation::UPLOAD_CONTEXT;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Access {
-    access_key: String,
+    #[serde(rename = "accessKey")]
+    key: String,
     secret: String,
     session_token: String,
     storage_url: String,
@@ -126,7 +127,7 @@ impl<'a> Storage<'a> {
         let url = Url::parse(&access.storage_url).map_err(|error| strange(&error.to_string()))?;
         let bucket = Bucket::new(url, UrlStyle::Path, access.bucket.clone(), access.region.clone())
             .map_err(|error| strange(&error.to_string()))?;
-        let credentials = Credentials::new_with_token(&*access.access_key, &*access.secret, &*access.session_token);
+        let credentials = Credentials::new_with_token(&*access.key, &*access.secret, &*access.session_token);
         Ok(Self { link, bucket, credentials })
     }
 

@@ -54,6 +54,7 @@ pub(crate) struct Build {
 
 /// One sandbox as it is stored. Not `Debug`: it holds its signing key and environment.
 #[derive(Clone, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(crate) struct Record {
     pub(crate) id: String,
     pub(crate) name: String,

@@ -136,13 +136,12 @@ fn settle(record: &mut Record, runtime: &Backend) -> bool {
         return true;
     }
     match record.state {
-        S::Stopped | S::Archived | S::BuildFailed | S::Error => return false,
+        // What waits for its build is built again.
+        S::Stopped | S::Archived | S::BuildFailed | S::Error | S::PendingBuild => return false,
         // Its folder is whole until it is archived.
         S::Archiving => (record.state, record.desired) = (S::Stopped, Desired::Stopped),
         // And its archive until it starts.
         S::Restoring => (record.state, record.desired) = (S::Archived, Desired::Archived),
-        // It is built again.
-        S::PendingBuild => return false,
         S::BuildingSnapshot => record.state = S::PendingBuild,
         _ if runtime.sandbox_dir(&record.id).is_dir() => {
             record.error_reason = (record.state == S::Paused)

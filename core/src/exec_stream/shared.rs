@@ -293,7 +293,8 @@ mod tests {
             read
         };
         let (one, other, read) = tokio::join!(shared.write(&first), shared.write(&second), reader);
-        (one.unwrap(), other.unwrap());
+        one.unwrap();
+        other.unwrap();
         assert_eq!(read, [first.clone(), second.clone()].concat());
     }
 }

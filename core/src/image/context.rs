@@ -19,6 +19,15 @@ const BLOCK: u64 = 512;
 /// Longer names take blocks of their own.
 const SHORT_NAME: usize = 100;
 
+/// Two digits a byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
+}
+
 /// What a context consists of, in an order that is the same everywhere.
 pub(crate) struct Tree {
     /// Its name in the archive; empty for the root of the build.
@@ -141,7 +150,7 @@ impl Tree {
                 }
             }
         }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&hash.finalize()))
     }
 
     /// Bytes of its archive.
@@ -258,7 +267,7 @@ mod tests {
     }
 
     fn md5(parts: &[&str]) -> String {
-        Md5::digest(parts.concat()).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Md5::digest(parts.concat()))
     }
 
     fn names(context: &Context) -> Vec<String> {

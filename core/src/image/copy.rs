@@ -191,7 +191,10 @@ fn python_glob(pattern: &str) -> Vec<String> {
         let is_last = number + 1 == parts.len();
         let slash = if is_last { "" } else { "/" };
         if !part.contains(['*', '?', '[']) {
-            found.iter_mut().for_each(|path| *path += &format!("{part}{slash}"));
+            for path in &mut found {
+                path.push_str(part);
+                path.push_str(slash);
+            }
             continue;
         }
         let Some(matcher) = component(part) else { return Vec::new() };

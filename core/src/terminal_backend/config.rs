@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    fn daytona(section: Value) -> Result<TerminalConfig> {
+    fn daytona(section: &Value) -> Result<TerminalConfig> {
         TerminalConfig::read(&json!({ "terminal": { "backend": "daytona", "daytona": section } }))
     }
 
@@ -196,30 +196,30 @@ mod tests {
         assert!(message(json!({ "terminl": {} })).contains("Did you mean terminal?"));
         assert!(message(json!({ "terminal": { "backend": "docker" } })).contains("docker"));
         assert!(message(json!({ "terminal": { "daytonna": {} } })).contains("Did you mean daytona?"));
-        assert!(daytona(json!({ "keepAlive": true, "maxIdle": 5 })).unwrap().keep_alive);
-        assert!(daytona(json!({ "memroy": "1gb" })).unwrap_err().message().contains("Did you mean memory?"));
+        assert!(daytona(&json!({ "keepAlive": true, "maxIdle": 5 })).unwrap().keep_alive);
+        assert!(daytona(&json!({ "memroy": "1gb" })).unwrap_err().message().contains("Did you mean memory?"));
     }
 
     #[test]
     fn sizes_have_units() {
         for (text, size) in [("8gb", 8), (" 8 GB ", 8), ("8GiB", 8), ("4096mb", 4), ("1tb", 1024)] {
-            assert_eq!(daytona(json!({ "memory": text })).unwrap().memory, Some(size), "{text}");
+            assert_eq!(daytona(&json!({ "memory": text })).unwrap().memory, Some(size), "{text}");
         }
         let bad = [json!(8), json!("8"), json!("8g"), json!("8 gigs"), json!("1.5gb"), json!("512mb"), json!("-1gb")];
         for value in bad.into_iter().chain([json!("0gb"), json!("gb"), json!(""), json!(true)]) {
-            let error = daytona(json!({ "disk": value })).unwrap_err();
+            let error = daytona(&json!({ "disk": value })).unwrap_err();
             assert!(error.message().contains("terminal.daytona.disk"), "{value}: {error}");
         }
-        assert!(daytona(json!({ "memory": 8 })).unwrap_err().message().contains("\"8gb\""));
+        assert!(daytona(&json!({ "memory": 8 })).unwrap_err().message().contains("\"8gb\""));
     }
 
     #[test]
     fn a_snapshot_has_its_own_sizes() {
-        let config = daytona(json!({ "snapshot": "mine" })).unwrap();
+        let config = daytona(&json!({ "snapshot": "mine" })).unwrap();
         assert_eq!((config.image, config.cpu, config.memory, config.disk), (None, None, None, None));
         for key in ["image", "memory", "disk"] {
-            assert!(daytona(json!({ "snapshot": "mine", key: "8gb" })).is_err());
+            assert!(daytona(&json!({ "snapshot": "mine", key: "8gb" })).is_err());
         }
-        assert!(daytona(json!({ "snapshot": "mine", "cpu": 1 })).is_err());
+        assert!(daytona(&json!({ "snapshot": "mine", "cpu": 1 })).is_err());
     }
 }

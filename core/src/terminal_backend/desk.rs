@@ -406,7 +406,6 @@ impl Desk {
                     }
                     let ready = match sandbox.state() {
                         S::Started => return Ok(sandbox),
-                        S::Stopped | S::Archived => sandbox.start(Some(left)).await,
                         S::BuildFailed => sandbox.delete(Some(left), true).await.and(Err(retry())),
                         S::Error if sandbox.data().recoverable == Some(true) => sandbox.recover(Some(left)).await,
                         S::Error => {
@@ -421,7 +420,7 @@ impl Desk {
                             sandbox.wait_until_started(Some(left)).await.map_err(|error| self.describe(error))
                         }
                         S::Starting | S::Restoring => sandbox.wait_until_started(Some(left)).await,
-                        // Paused, or something new.
+                        // Stopped, archived, paused, or something new.
                         _ => sandbox.start(Some(left)).await,
                     };
                     match ready {
@@ -475,6 +474,5 @@ fn minutes(seconds: f64) -> i64 {
 
 fn task_name(task: &str) -> String {
     let digest = Sha256::digest(task.as_bytes());
-    let digits: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("terminal-task-{digits}")
+    format!("terminal-task-{}", crate::image::hex(&digest[..12]))
 }

@@ -19,7 +19,7 @@ async fn create(fake: &Fake, image: Image, options: &CreateSnapshotOptions) -> R
 fn folder(sizes: &[usize]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (number, size) in sizes.iter().enumerate() {
-        let contents: Vec<u8> = (0..*size).map(|index| (index % 251) as u8).collect();
+        let contents: Vec<u8> = (0..=250).cycle().take(*size).collect();
         std::fs::write(folder.path().join(format!("f{number}")), contents).unwrap();
     }
     folder

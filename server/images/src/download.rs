@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use oci_client::client::{BlobResponse, LayerDescriptor, SizedStream};
+use oci_client::errors::OciDistributionError;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -160,7 +161,14 @@ async fn fill(
 async fn connect(source: &Registry, wanted: &Descriptor, from: u64) -> Result<BlobResponse> {
     let layer = LayerDescriptor { digest: &wanted.digest, urls: &None };
     let response = source.client.pull_blob_stream_partial(&source.reference, &layer, from, None).await;
-    response.map_err(|error| source.error(error, &wanted.digest))
+    response.map_err(|error| match error {
+        OciDistributionError::ServerError { code: 416, .. } => Error::Corrupt {
+            what: format!("the blob {} from {}", wanted.digest, source.host),
+            expected: format!("{} bytes", wanted.size),
+            got: format!("no more than {from}"),
+        },
+        error => source.error(error, &wanted.digest),
+    })
 }
 
 async fn copy(
@@ -174,6 +182,8 @@ async fn copy(
     while let Some(piece) = stream.next().await {
         let piece = match piece {
             Ok(piece) => piece,
+            // The client's own check of the whole: the writer's says the same, and of resumed downloads too.
+            Err(_) if *have == wanted.size => return Ok(Attempt::Complete),
             Err(error) => {
                 return Ok(Attempt::Broken(Error::Unreachable {
                     registry: source.host.clone(),

@@ -36,7 +36,7 @@ pub enum Error {
         /// What it was.
         got: String,
     },
-    /// The disk of the store is full.
+    /// The disk of the store is full, or what its user may take of it. The value says what was tried.
     #[error("no space left on the disk: {0}")]
     NoSpace(String),
     /// Larger than the limits of the store allow.

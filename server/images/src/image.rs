@@ -17,7 +17,8 @@ pub struct Image {
     pub layers: Vec<Layer>,
     /// Bytes of all layers, unpacked.
     pub size: u64,
-    pub(crate) _lease: Lease,
+    /// Keeps the layers.
+    pub(crate) lease: Lease,
 }
 
 impl Image {

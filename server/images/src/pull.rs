@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek as _};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -228,13 +228,27 @@ impl Store {
 
 fn unpack_blob(
     inner: &Inner,
-    path: &PathBuf,
+    path: &Path,
     blob: &str,
     diff_id: &str,
     cancelled: &AtomicBool,
 ) -> Result<(Layer, Lease)> {
     let scratch = inner.scratch()?;
-    let folder = scratch.path().join("fs");
+    let done = unpack_into(inner, scratch.path(), path, blob, diff_id, cancelled);
+    // At once, so that who hears of a full disk finds the room given back.
+    scratch.remove();
+    done
+}
+
+fn unpack_into(
+    inner: &Inner,
+    scratch: &Path,
+    path: &Path,
+    blob: &str,
+    diff_id: &str,
+    cancelled: &AtomicBool,
+) -> Result<(Layer, Lease)> {
+    let folder = scratch.join("fs");
     std::fs::create_dir(&folder).context(|| format!("making {}", folder.display()))?;
     let file = File::open(path).context(|| format!("reading {}", path.display()))?;
     let mut reader = HashRead::new(decompressed(file).context(|| format!("reading {}", path.display()))?);

@@ -126,10 +126,10 @@ impl Registry {
             texts.join("; ")
         };
         match error {
-            OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
-                self.unauthorized(what)
-            }
-            OciDistributionError::RegistryTokenDecodeError(_) => self.unauthorized(what),
+            OciDistributionError::UnauthorizedError { .. }
+            | OciDistributionError::AuthenticationFailure(_)
+            | OciDistributionError::RegistryTokenDecodeError(_)
+            | OciDistributionError::ServerError { code: 401 | 403, .. } => self.unauthorized(what),
             OciDistributionError::RegistryError { envelope, .. } => {
                 use OciErrorCode::{
                     BlobUnknown, Denied, ManifestBlobUnknown, ManifestUnknown, NameInvalid, NameUnknown, NotFound,
@@ -144,7 +144,6 @@ impl Registry {
                 }
             }
             OciDistributionError::ServerError { code: 404, .. } => self.not_found(what),
-            OciDistributionError::ServerError { code: 401 | 403, .. } => self.unauthorized(what),
             OciDistributionError::ServerError { code, .. } => {
                 Error::Unreachable { registry: self.host.clone(), why: format!("it answered with status {code}") }
             }

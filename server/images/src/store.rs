@@ -137,11 +137,19 @@ impl Scratch {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
+
+    /// Removes it in this thread. Blocks.
+    pub(crate) fn remove(mut self) {
+        let _ = remove_tree(&std::mem::take(&mut self.0));
+    }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         let path = std::mem::take(&mut self.0);
+        if path.as_os_str().is_empty() {
+            return;
+        }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn_blocking(move || remove_tree(&path));
         } else {
@@ -311,6 +319,12 @@ impl Inner {
         Ok((Layer { diff_id: diff_id.to_owned(), path, size }, lease))
     }
 
+    /// Layers that a crash would take.
+    pub(crate) fn volatile(&self) -> Vec<String> {
+        let state = self.state();
+        state.layers.iter().filter(|(_, layer)| !layer.durable).map(|(id, _)| id.clone()).collect()
+    }
+
     /// Brings layers to the disk and notes that they are there. Blocks.
     pub(crate) fn flush(&self, diff_ids: &[String]) -> Result<()> {
         let volatile: Vec<_> = {
@@ -349,7 +363,7 @@ impl Inner {
             config: config.clone(),
             size: layers.iter().map(|layer| layer.size).sum(),
             layers: layers.to_vec(),
-            _lease: lease,
+            lease,
         })
     }
 
@@ -363,7 +377,7 @@ impl Inner {
             layers.push(Layer { diff_id: diff_id.clone(), path: self.layer_path(diff_id), size });
         }
         let size = layers.iter().map(|layer| layer.size).sum();
-        Some(Image { digest: record.digest, config: record.config, layers, size, _lease: lease })
+        Some(Image { digest: record.digest, config: record.config, layers, size, lease })
     }
 
     /// Writes a small file whole, or not at all.

@@ -25,6 +25,9 @@ use crate::files::{self, Attributes, is_whiteout, opaque_name, remove_tree};
 use crate::store::StoreOptions;
 use crate::{Error, Result};
 
+#[cfg(test)]
+mod tests;
+
 /// Headers and long names of one entry: what `tar` holds in memory.
 const HEADER_BYTES: u64 = 4 << 20;
 
@@ -187,6 +190,9 @@ impl Unpacker<'_> {
                 self.size += n as u64;
             }
         }
+        if length != entry.size() {
+            return Err(corrupt(&format!("{} bytes of {}", entry.size(), path.display()), length.to_string()));
+        }
         if sparse {
             file.set_len(length).context(what)?;
         }
@@ -200,11 +206,16 @@ impl Unpacker<'_> {
         }
         let (folder, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
         let parent = self.clear(folder, name).context(what)?;
-        let source = self.open(target.parent().unwrap_or(Path::new("")), OFlags::PATH).context(what)?;
         let name_there = target.file_name().unwrap_or_default();
-        match linkat(&source, name_there, &*parent, name, AtFlags::empty()) {
+        let linked = self
+            .open(target.parent().unwrap_or(Path::new("")), OFlags::PATH)
+            .and_then(|source| linkat(&source, name_there, &*parent, name, AtFlags::empty()));
+        match linked {
             Ok(()) => Ok(()),
-            Err(Errno::NOENT) => Err(corrupt("a hard link to a file of the archive", target.display().to_string())),
+            // Not there, or a folder.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::PERM) => {
+                Err(corrupt("a hard link to a file of the archive", target.display().to_string()))
+            }
             Err(errno) => Err(Error::io(what(), errno.into())),
         }
     }

@@ -1,6 +1,6 @@
 //! What a stack of layers shows, as an overlay of them would: without a mount.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::io;
@@ -154,14 +154,14 @@ impl View {
 
     /// What a folder has in it, by name.
     pub(crate) fn children(&self, folder: &Node) -> io::Result<Vec<Node>> {
-        let mut names = BTreeMap::new();
+        let mut names = BTreeSet::new();
         for real in &folder.real {
             for entry in fs::read_dir(real)? {
-                names.insert(entry?.file_name(), ());
+                names.insert(entry?.file_name());
             }
         }
         let mut children = Vec::with_capacity(names.len());
-        for name in names.keys() {
+        for name in &names {
             children.extend(self.child(folder, name)?);
         }
         Ok(children)

@@ -68,3 +68,16 @@ async fn a_store_survives_what_a_crash_leaves_and_has_one_owner() {
     std::fs::remove_dir_all(path).unwrap();
     assert!(store(&dir).open_image(&digest).is_none());
 }
+
+#[tokio::test]
+async fn steps_before_one_that_failed_survive_a_restart() {
+    let bench = Bench::new();
+    let text = |last: &str| format!("FROM scratch\nRUN good\nRUN {last}\n");
+    let bad = common::Fake(|step: &daytona_images::RunStep<'_>| i32::from(step.argv[2] == "bad"));
+    bench.build(&text("bad"), None, &bad).await.unwrap_err();
+    let Bench { dir, store: opened, .. } = bench;
+    drop(opened);
+    let again = Bench { store: store(&dir.path().join("store")), dir, ..Bench::new() };
+    again.build(&text("better"), None, &idle()).await.unwrap();
+    assert_eq!(again.log.text().matches(" ---> Using cache").count(), 1, "{}", again.log.text());
+}

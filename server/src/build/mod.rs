@@ -81,10 +81,10 @@ impl App {
             let Some(build) = sandbox.record().build.clone() else {
                 return;
             };
-            let begun = || app.sandbox_builds(&sandbox);
-            let built = app.build(&sandbox.id, &build, begun).await;
-            let made = match &built {
-                Ok(built) => app.make_built(&sandbox, &built.root),
+            let begun = || sandbox_builds(&sandbox);
+            let outcome = app.build(&sandbox.id, &build, begun).await;
+            let made = match &outcome {
+                Ok(done) => app.make_built(&sandbox, &done.root),
                 Err(Failure::Cancelled) => return,
                 Err(Failure::Failed(reason)) => Err(reason.clone()),
             };
@@ -98,14 +98,6 @@ impl App {
                 let _ = app.launch(&sandbox, pending, SandboxState::Error).await;
             }
         });
-    }
-
-    fn sandbox_builds(&self, sandbox: &Sandbox) {
-        let mut record = sandbox.record();
-        if record.state == SandboxState::PendingBuild {
-            record.state = SandboxState::BuildingSnapshot;
-            record.updated_at = now();
-        }
     }
 
     fn sandbox_build_failed(&self, sandbox: &Sandbox, reason: &str) {
@@ -150,15 +142,15 @@ impl App {
                     record.updated_at = now();
                 }
             };
-            let built = app.build(&snapshot.id, &build, begun).await;
+            let outcome = app.build(&snapshot.id, &build, begun).await;
             let stored = {
                 let mut record = snapshot.record();
                 if record.state == SnapshotState::Removing {
                     return;
                 }
-                match &built {
-                    Ok(built) => {
-                        let mut root = built.root.clone();
+                match &outcome {
+                    Ok(done) => {
+                        let mut root = done.root.clone();
                         if let Some(entrypoint) = &record.entrypoint {
                             root.command.clone_from(entrypoint);
                         }
@@ -193,12 +185,11 @@ impl App {
             log.line(&format!("> {line}"));
         }
         let work = async {
-            let _turn = match self.builds.queue.try_acquire() {
-                Ok(turn) => Ok(turn),
-                Err(_) => {
-                    log.line("waiting for other builds");
-                    self.builds.queue.acquire().await
-                }
+            let _turn = if let Ok(turn) = self.builds.queue.try_acquire() {
+                Ok(turn)
+            } else {
+                log.line("waiting for other builds");
+                self.builds.queue.acquire().await
             };
             begun();
             tokio::time::timeout(LIMIT, self.root_of(build, &log))
@@ -244,6 +235,14 @@ impl App {
         let image = daytona_images::build(store, &plan, &contexts, &runner, log, &options).await;
         let image = image.map_err(|error| explained(&error))?;
         Ok(Built { root: Root::new(&image, host), _image: Some(image) })
+    }
+}
+
+fn sandbox_builds(sandbox: &Sandbox) {
+    let mut record = sandbox.record();
+    if record.state == SandboxState::PendingBuild {
+        record.state = SandboxState::BuildingSnapshot;
+        record.updated_at = now();
     }
 }
 

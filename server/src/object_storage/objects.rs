@@ -298,8 +298,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> +
 mod tests {
     use super::*;
 
-    fn body(text: &'static str) -> Option<StreamingBlob> {
-        Some(StreamingBlob::wrap(futures_util::stream::iter([Ok::<_, io::Error>(bytes::Bytes::from(text))])))
+    fn body(text: &'static str) -> StreamingBlob {
+        StreamingBlob::wrap(futures_util::stream::iter([Ok::<_, io::Error>(bytes::Bytes::from(text))]))
     }
 
     #[tokio::test]
@@ -307,15 +307,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let objects = Objects::open(dir.path()).unwrap();
         let file = |key: &str| objects.file(key).unwrap();
-        objects.put(file("local/h/context.tar"), body("one")).await.unwrap();
+        objects.put(file("local/h/context.tar"), Some(body("one"))).await.unwrap();
         assert_eq!(fs::read(file("local/h/context.tar")).unwrap(), b"one");
         let id = objects.begin("local/i/context.tar").await.unwrap();
         let mut parts = Vec::new();
         for (number, text) in [(2, "b"), (1, "a")] {
-            let part = objects.put_part("local/i/context.tar", &id, number, body(text)).await.unwrap();
+            let part = objects.put_part("local/i/context.tar", &id, number, Some(body(text))).await.unwrap();
             parts.insert(0, (number, Some(tag(&part))));
         }
-        assert!(objects.put_part("local/other", &id, 1, body("x")).await.is_err());
+        assert!(objects.put_part("local/other", &id, 1, Some(body("x"))).await.is_err());
         objects.complete("local/i/context.tar", &id, parts, file("local/i/context.tar")).await.unwrap();
         assert_eq!(fs::read(file("local/i/context.tar")).unwrap(), b"ab");
         let keys = |prefix| objects.list(prefix, "", 10).into_iter().map(|(key, _)| key).collect::<Vec<_>>();

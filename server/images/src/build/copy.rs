@@ -77,8 +77,8 @@ pub(super) async fn source(
         return Ok((context.view(), Some(context), Lease::default()));
     };
     let from = build.global(from, line)?;
-    let built = build.base(&from, None, making.at, line).await?;
-    Ok((built.view(build.store), None, built.lease))
+    let base = build.base(&from, making.at).await?;
+    Ok((base.view(build.store), None, base.lease))
 }
 
 pub(super) async fn copy(build: &mut Build<'_>, making: &mut Making, copy: &Copy, step: &Step) -> Result<()> {
@@ -178,11 +178,12 @@ pub(super) async fn layer(
         let scratch = inner.scratch()?;
         let folder = scratch.path().join("fs");
         let what = || "writing the copied files".to_owned();
-        std::fs::create_dir(&folder).context(what)?;
-        let size = items::write(&items, &folder, &view, inner.options.keep_owners).context(what)?;
-        drop(sources);
-        let done = commit(&inner, &step, &folder, size);
-        drop(guard);
+        let done = std::fs::create_dir(&folder)
+            .and_then(|()| items::write(&items, &folder, &view, inner.options.keep_owners))
+            .context(what)
+            .and_then(|size| commit(&inner, &step, &folder, size));
+        scratch.remove();
+        drop((sources, guard));
         done.map(Some)
     })
     .await
@@ -272,7 +273,7 @@ impl Work {
                 Source::Path(path) => {
                     let nodes: Vec<Node> = items::expand(collector.source, path).context(what)?;
                     let nodes: Vec<_> =
-                        nodes.into_iter().filter(|node| !ignore.ignores(&node.path) || node.is_dir()).collect();
+                        nodes.into_iter().filter(|node| !ignore.leaves_out(&node.path, node.is_dir())).collect();
                     if nodes.is_empty() {
                         let whence = if self.context.is_some() { "the build context" } else { "the source" };
                         return Err(self.fail(format!("{path:?} was not found in {whence}")));
@@ -300,7 +301,7 @@ impl Work {
         {
             let view = View::folder(scratch.path().to_owned());
             let root = view.root().context(what)?.ok_or(Error::Cancelled)?;
-            let none = Ignore::default();
+            let all = Ignore::default();
             // Files of an archive keep their owners, unless the instruction says otherwise.
             let overrides = Overrides {
                 owner: if self.chown.is_some() { collector.overrides.owner } else { None },
@@ -309,8 +310,8 @@ impl Work {
             let mut inner = Collector {
                 source: &view,
                 target: collector.target,
-                ignore: &none,
-                exclude: &none,
+                ignore: &all,
+                exclude: &all,
                 overrides,
                 items: Vec::new(),
             };

@@ -38,8 +38,8 @@ impl Ignore {
         ignored
     }
 
-    /// Whether something in an ignored folder may be wanted.
-    pub(crate) fn has_exceptions(&self) -> bool {
-        self.rules.iter().any(|(_, back)| *back)
+    /// Whether neither a path nor, if it is a folder, anything in it is wanted.
+    pub(crate) fn leaves_out(&self, path: &Path, folder: bool) -> bool {
+        self.ignores(path) && !(folder && self.rules.iter().any(|(_, back)| *back))
     }
 }

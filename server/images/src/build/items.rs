@@ -76,7 +76,7 @@ impl Collector<'_> {
             let below = below.join(name);
             let ignored = self.ignore.ignores(&node.path) || self.exclude.ignores(&below);
             if node.is_dir() {
-                if ignored && !self.ignore.has_exceptions() {
+                if self.ignore.leaves_out(&node.path, true) || self.exclude.leaves_out(&below, true) {
                     continue;
                 }
                 // Where the image has a link to a folder it leads there.

@@ -180,20 +180,20 @@ pub async fn build(
     }
     let mut finished = Err(Error::Cancelled);
     for at in needed {
-        finished = stage::run(&mut build, at).await.map(|built| {
+        finished = stage::run(&mut build, at).await.inspect(|built| {
             build.done.insert(at, built.clone());
-            built
         });
         if finished.is_err() {
             break;
         }
     }
-    // Steps that were done are of use to the next build also when a later one fails.
-    let ids: Vec<_> = build.done.values().flat_map(|built| built.layers.iter().map(|l| l.diff_id.clone())).collect();
-    let inner = Arc::clone(&store.inner);
-    blocking(move || inner.flush(&ids)).await?;
-    let Built { config, layers, lease } = finished?;
-    for name in options.args.keys().filter(|name| !build.used.contains(*name)) {
+    if finished.is_err() {
+        // Steps that were done are of use to the next build also when a later one fails.
+        let inner = Arc::clone(&store.inner);
+        let _ = blocking(move || inner.flush(&inner.volatile())).await;
+    }
+    let Built { config, layers, lease, .. } = finished?;
+    for name in options.args.keys().filter(|name| !build.used.contains(*name) && !run::is_proxy(name)) {
         build.say(&format!("[Warning] One or more build-args [{name}] were not consumed"));
     }
     let inner = Arc::clone(&store.inner);
@@ -208,10 +208,12 @@ pub async fn build(
 }
 
 /// A stage that is done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Built {
     config: Config,
     layers: Vec<Layer>,
+    /// Values of ARG, which stages built upon it see and the image does not keep.
+    args: BTreeMap<String, String>,
     lease: Lease,
 }
 
@@ -282,7 +284,7 @@ impl Build<'_> {
         }
     }
 
-    /// The stages that one is made from, and itself, in order.
+    /// The stages that one is made from, and itself, in order. What they cannot be made from is refused.
     fn needed(&self, target: usize) -> Result<BTreeSet<usize>> {
         let mut needed = BTreeSet::from([target]);
         let mut todo = vec![target];
@@ -300,10 +302,22 @@ impl Build<'_> {
                 }
             }
             for (name, line) in names {
-                if let Some(stage) = self.plan.stage(&self.global(&name, line)?, at)
-                    && needed.insert(stage)
-                {
-                    todo.push(stage);
+                let name = self.global(&name, line)?;
+                match self.plan.stage(&name, at) {
+                    Some(stage) if needed.insert(stage) => todo.push(stage),
+                    Some(_) => {}
+                    None if name.is_empty() => {
+                        return Err(Error::Dockerfile { line, why: "the name of the image is empty".to_owned() });
+                    }
+                    None if name == "scratch" => {}
+                    None => drop(ImageRef::parse(&name)?),
+                }
+            }
+            if let Some(platform) = &stage.platform {
+                let platform = self.global(platform, stage.line)?;
+                if !runs_here(&platform) {
+                    let what = format!("building for {platform} on {}", this_platform());
+                    return Err(Error::Unsupported { what, line: Some(stage.line) });
                 }
             }
         }
@@ -311,26 +325,18 @@ impl Build<'_> {
     }
 
     /// What FROM or `--from` names: an earlier stage, nothing, or an image of a registry.
-    async fn base(&self, name: &str, platform: Option<&str>, at: usize, line: usize) -> Result<Built> {
+    async fn base(&self, name: &str, at: usize) -> Result<Built> {
         if let Some(built) = self.plan.stage(name, at).and_then(|stage| self.done.get(&stage)) {
             return Ok(built.clone());
         }
         if name == "scratch" {
-            return Ok(Built { config: Config::default(), layers: Vec::new(), lease: Lease::default() });
-        }
-        if name.is_empty() {
-            return Err(Error::Dockerfile { line, why: "the name of the image is empty".to_owned() });
-        }
-        if let Some(platform) = platform.filter(|platform| !runs_here(platform)) {
-            let what = format!("building for {platform} on {}", this_platform());
-            return Err(Error::Unsupported { what, line: Some(line) });
+            return Ok(Built::default());
         }
         let image = ImageRef::parse(name)?;
         let progress = |event| run::pulled(self.log, &image, event);
-        let Image { config, layers, digest, _lease, .. } =
-            self.store.pull(&image, &self.options.pull, &progress).await?;
-        tracing::debug!(%image, digest, "base image");
-        Ok(Built { config, layers, lease: _lease })
+        let pulled = self.store.pull(&image, &self.options.pull, &progress).await?;
+        tracing::debug!(%image, digest = %pulled.digest, "base image");
+        Ok(Built { config: pulled.config, layers: pulled.layers, args: BTreeMap::new(), lease: pulled.lease })
     }
 }
 

@@ -18,12 +18,14 @@ use crate::store::{Scratch, mount_key};
 use crate::view::View;
 use crate::{Error, ImageRef, Result, digest};
 
+/// Build arguments that every RUN step sees without an ARG. They do not count for the cache.
+const PROXIES: &[&str] = &["ALL_PROXY", "FTP_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Mounts of a step, and what keeps them there.
 #[derive(Default)]
 struct Mounts {
-    mounts: Vec<Mount>,
+    list: Vec<Mount>,
     locks: Vec<tokio::sync::OwnedMutexGuard<()>>,
     leases: crate::store::Lease,
     scratches: Vec<Scratch>,
@@ -32,7 +34,7 @@ struct Mounts {
 
 pub(super) async fn run(build: &mut Build<'_>, making: &mut Making, run: &Run, step: &Step) -> Result<()> {
     let argv = argv(making, run);
-    let env = environment(build, making);
+    let mut env = environment(build, making);
     let user = making.built.config.user.clone();
     let workdir = making.workdir().display().to_string();
     let mut hash = Sha256::new();
@@ -47,6 +49,11 @@ pub(super) async fn run(build: &mut Build<'_>, making: &mut Making, run: &Run, s
         bind(build, making, mount, step, &mut hash, &mut mounts).await?;
     }
     let key = digest::text(hash);
+    for (name, value) in build.options.args.iter().filter(|(name, _)| is_proxy(name)) {
+        if !env.iter().any(|(have, _)| have == name) {
+            env.push((name.clone(), value.clone()));
+        }
+    }
     let inner = Arc::clone(&build.store.inner);
     let guard = inner.lock(&key).await;
     if let Some(found) = cached(build, &key).await {
@@ -75,7 +82,7 @@ pub(super) async fn run(build: &mut Build<'_>, making: &mut Making, run: &Run, s
         env: &env,
         user: &user,
         workdir: &workdir,
-        mounts: &mounts.mounts,
+        mounts: &mounts.list,
         network,
     };
     let code = build.runner.run(what, build.log).await?;
@@ -92,6 +99,10 @@ pub(super) async fn run(build: &mut Build<'_>, making: &mut Making, run: &Run, s
     })
     .await?;
     making.push(build, Some(layer))
+}
+
+pub(super) fn is_proxy(name: &str) -> bool {
+    PROXIES.iter().any(|proxy| *proxy == name || proxy.to_ascii_lowercase() == name)
 }
 
 /// The command, with its here-documents.
@@ -140,7 +151,7 @@ fn environment(build: &Build<'_>, making: &Making) -> Vec<(String, String)> {
         .iter()
         .filter_map(|pair| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())))
         .collect();
-    for (name, value) in &making.args {
+    for (name, value) in &making.built.args {
         if config.variable(name).is_none() {
             env.push((name.clone(), value.clone()));
         }
@@ -177,7 +188,7 @@ async fn bind(
     mounts.leases.extend(lease);
     mounts.contexts.extend(context);
     let (inner, text) = (Arc::clone(&build.store.inner), step.text.clone());
-    let (path, content, scratch) = blocking(move || {
+    let (path, sum, scratch) = blocking(move || {
         let what = || format!("mounting {source}");
         let found = view.find(&super::stage::clean(std::path::Path::new(&source)), true).context(what)?;
         let node = found.ok_or_else(|| Error::Step {
@@ -187,12 +198,12 @@ async fn bind(
         })?;
         let scratch = inner.scratch()?;
         let empty = View::new(Vec::new(), inner.options.user_xattr);
-        let none = super::ignore::Ignore::default();
+        let all = super::ignore::Ignore::default();
         let mut collector = Collector {
             source: &view,
             target: &empty,
-            ignore: &none,
-            exclude: &none,
+            ignore: &all,
+            exclude: &all,
             overrides: Overrides::default(),
             items: Vec::new(),
         };
@@ -205,15 +216,15 @@ async fn bind(
             collector.file(&node, PathBuf::from("/file")).context(what)?;
             place.join("file")
         };
-        let mut content = Sha256::default();
-        items::hash(&collector.items, &mut content).context(what)?;
+        let mut sum = Sha256::default();
+        items::hash(&collector.items, &mut sum).context(what)?;
         items::write(&collector.items, &place, &empty, inner.options.keep_owners).context(what)?;
-        Ok((path, digest::text(content), scratch))
+        Ok((path, digest::text(sum), scratch))
     })
     .await?;
-    field(hash, &content);
+    field(hash, &sum);
     mounts.scratches.push(scratch);
-    mounts.mounts.push(Mount { target, source: MountSource::Host(path), read_only: mount.read_only });
+    mounts.list.push(Mount { target, source: MountSource::Host(path), read_only: mount.read_only });
     Ok(())
 }
 
@@ -249,7 +260,7 @@ async fn cache(build: &Build<'_>, making: &Making, mount: &RunMount, step: &Step
             MountSource::Host(path)
         }
     };
-    mounts.mounts.push(Mount { target, source, read_only: mount.read_only });
+    mounts.list.push(Mount { target, source, read_only: mount.read_only });
     Ok(())
 }
 

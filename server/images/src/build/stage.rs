@@ -1,13 +1,12 @@
 //! One stage: its instructions in order.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::Digest as _;
 
 use super::items::{Content, Item};
-use super::{Build, Built, copy, expand, field, key, platform_arg, run};
+use super::{Build, Built, copy, expand, field, key, platform_arg, run, users};
 use crate::dockerfile::{Command, Instruction, Step, trigger};
 use crate::image::Layer;
 use crate::pull::blocking;
@@ -20,19 +19,16 @@ pub(super) struct Making {
     pub(super) built: Built,
     /// Which stage, in the plan.
     pub(super) at: usize,
-    /// Values of ARG, which later steps see and the image does not keep.
-    pub(super) args: BTreeMap<String, String>,
     /// CMD was given here: ENTRYPOINT leaves it.
     own_cmd: bool,
 }
 
 pub(super) async fn run(build: &mut Build<'_>, at: usize) -> Result<Built> {
     let stage = &build.plan.stages[at];
-    let base = build.global(&stage.base, stage.line)?;
-    let platform = stage.platform.as_ref().map(|platform| build.global(platform, stage.line)).transpose()?;
+    let name = build.global(&stage.base, stage.line)?;
     build.announce(&stage.text);
-    let built = build.base(&base, platform.as_deref(), at, stage.line).await?;
-    let mut making = Making { built, at, args: BTreeMap::new(), own_cmd: false };
+    let base = build.base(&name, at).await?;
+    let mut making = Making { built: base, at, own_cmd: false };
     made(build, &making);
     for text in std::mem::take(&mut making.built.config.on_build) {
         build.say(&format!("# Executing build trigger: {text}"));
@@ -65,7 +61,7 @@ impl Making {
 
     /// The value of a variable: ENV comes before ARG.
     pub(super) fn value(&self, name: &str) -> Option<String> {
-        self.built.config.variable(name).map(str::to_owned).or_else(|| self.args.get(name).cloned())
+        self.built.config.variable(name).map(str::to_owned).or_else(|| self.built.args.get(name).cloned())
     }
 
     pub(super) fn expand(&self, build: &Build<'_>, text: &str, line: usize) -> Result<String> {
@@ -124,8 +120,8 @@ impl Making {
                 (None, None) => build.globals.get(name).cloned().or_else(|| platform_arg(name)),
             };
             match value {
-                Some(value) => self.args.insert(name.clone(), value),
-                None => self.args.remove(name),
+                Some(value) => self.built.args.insert(name.clone(), value),
+                None => self.built.args.remove(name),
             };
         }
         Ok(())
@@ -205,7 +201,7 @@ impl Making {
         self.make_workdir(build).await
     }
 
-    /// Makes the working directory where it is missing.
+    /// Makes the working directory where it is missing, for the user who is to work there.
     async fn make_workdir(&mut self, build: &Build<'_>) -> Result<()> {
         let (view, path) = (self.view(build), self.workdir());
         let probe = view.clone();
@@ -218,13 +214,24 @@ impl Making {
         })
         .await?;
         let Some(target) = target else { return Ok(()) };
+        // A user whom the image does not know is named by the first step that runs as one.
+        let owner = users::owner(&view, &self.built.config.user).unwrap_or((0, 0));
         let step = key(|hash| {
             self.parents(hash);
             field(hash, "WORKDIR");
-            field(hash, &target.display().to_string());
+            field(hash, &format!("{} {owner:?}", target.display()));
         });
-        let item = Item { target, content: Content::Folder, mode: 0o755, owner: (0, 0), time: None };
-        let layer = copy::layer(build, &step, vec![item], view, Vec::new()).await?;
+        let mut folders: Vec<_> = target.ancestors().filter(|folder| *folder != Path::new("/")).collect();
+        folders.reverse();
+        let folder = |target: &Path| Item {
+            target: target.to_owned(),
+            content: Content::Folder,
+            mode: 0o755,
+            owner,
+            time: None,
+        };
+        let items = folders.into_iter().map(folder).collect();
+        let layer = copy::layer(build, &step, items, view, Vec::new()).await?;
         self.push(build, layer)
     }
 }

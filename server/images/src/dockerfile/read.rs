@@ -361,7 +361,7 @@ pub(crate) fn is_git(source: &str) -> bool {
     source.starts_with("git@")
         || source.starts_with("git://")
         || source.starts_with("ssh://")
-        || (source.starts_with("http://") || source.starts_with("https://")) && bare.ends_with(".git")
+        || (source.starts_with("http://") || source.starts_with("https://")) && bare.strip_suffix(".git").is_some()
 }
 
 /// A JSON list of strings, or a line for the shell.

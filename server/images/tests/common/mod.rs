@@ -2,6 +2,8 @@
 
 #![expect(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod proxy;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,8 +13,7 @@ use daytona_images::{BuildOptions, Image, LogSink, Plan, Result, RunStep, Runner
 use sha2::{Digest as _, Sha256};
 
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{:x}", Sha256::digest(bytes))
 }
 
 /// A store that unpacks as the user of the test may.
@@ -90,6 +91,28 @@ impl Tar {
         header.set_device_minor(0).unwrap();
         self.0.append(&Self::named(header, name), &b""[..]).unwrap();
         self
+    }
+
+    /// A name of any length.
+    pub(crate) fn long(mut self, name: &str, content: &[u8]) -> Self {
+        let mut header = Self::header(tar::EntryType::Regular, 0o644, content.len());
+        self.0.append_data(&mut header, name, content).unwrap();
+        self
+    }
+
+    pub(crate) fn owned(mut self, name: &str, user: u64, group: u64) -> Self {
+        let mut header = Self::header(tar::EntryType::Regular, 0o644, 0);
+        header.set_uid(user);
+        header.set_gid(group);
+        self.0.append(&Self::named(header, name), &b""[..]).unwrap();
+        self
+    }
+
+    pub(crate) fn xattr(mut self, name: &str, pairs: &[(&str, &[u8])]) -> Self {
+        let names: Vec<_> = pairs.iter().map(|(name, _)| format!("SCHILY.xattr.{name}")).collect();
+        let pairs = names.iter().zip(pairs).map(|(name, (_, value))| (name.as_str(), *value));
+        self.0.append_pax_extensions(pairs).unwrap();
+        self.file(name, b"")
     }
 
     pub(crate) fn bytes(self) -> Vec<u8> {

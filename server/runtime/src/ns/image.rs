@@ -154,7 +154,7 @@ fn write_settings(
     ] {
         let mut text = read(layers, &format!("etc/{file}"))?.unwrap_or_default();
         if text.is_empty() {
-            text = if file == "passwd" { "root:x:0:0:root:/root:/bin/sh\n" } else { "root:x:0:\n" }.to_owned();
+            text.push_str(if file == "passwd" { "root:x:0:0:root:/root:/bin/sh\n" } else { "root:x:0:\n" });
         }
         if !text.ends_with('\n') {
             text.push('\n');
