@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -35,18 +34,16 @@ class MissingError(RuntimeError):
 @contextmanager
 def registry() -> Iterator[str]:
     """The Debian image of the tests, on a registry on loopback."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    command = [sys.executable, str(FIXTURE), str(port)]
+    command = [sys.executable, str(FIXTURE)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        if not cast(IO[bytes], process.stdout).readline():
+        ready = cast(IO[bytes], process.stdout).readline().decode().split()
+        if not ready:
             reason = cast(IO[bytes], process.stderr).read().decode().strip()
             if process.wait() == SKIPPED:
                 raise MissingError(reason)
             raise RuntimeError(reason)
         try:
-            yield f"127.0.0.1:{port}"
+            yield ready[1]
         finally:
             cast(IO[bytes], process.stdin).close()
 

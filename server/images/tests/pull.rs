@@ -225,7 +225,8 @@ async fn tokens_are_fetched_and_go_to_their_registry_alone() {
         assert!(matches!(&error, Error::Unauthorized(_)), "{error}");
     }
     for options in [with(password("secret")), with(Credentials::Token("t0ken".into()))] {
-        let image = pull(&Bench::new().store, &name, &options).await.unwrap();
+        let bench = Bench::new();
+        let image = pull(&bench.store, &name, &options).await.unwrap();
         assert_eq!((image.digest.as_str(), read(&image, "f").as_deref()), (digest.as_str(), Some("by token")));
     }
     let sent = storage.requests();

@@ -18,7 +18,8 @@ async fn collection_leaves_what_is_used_and_takes_the_rest() {
     let held = bench.build(&text(3), tar(), &idle()).await.unwrap();
     let gone = bench.build(&text(4), tar(), &idle()).await.unwrap();
     bench.store.tag("name", &named).unwrap();
-    let (kept, named, gone) = (kept.digest, named.digest, gone.digest);
+    // The images themselves go.
+    let [kept, named, gone] = [kept, named, gone].map(|image| image.digest);
     let freed = bench.store.gc(&[&kept], &now).unwrap();
     assert_eq!((freed.images, freed.layers), (1, 1));
     assert!(bench.store.open_image(&gone).is_none());
