@@ -98,6 +98,9 @@ pub(super) async fn run(build: &mut Build<'_>, making: &mut Making, run: &Run, s
         done
     })
     .await?;
+    // What a command took long for outlives this process; nobody waits for the disk.
+    let (inner, ids) = (Arc::clone(&build.store.inner), [layer.0.diff_id.clone()]);
+    drop(tokio::task::spawn_blocking(move || inner.flush(&ids)));
     making.push(build, Some(layer))
 }
 
