@@ -1,12 +1,13 @@
 'use strict'
 
+const { finishAtExit } = require('./at_exit')
 const { call, calls, result } = require('./call')
 const { native } = require('./native')
 const { toError } = require('./errors')
 const { settings } = require('./daytona')
 const { Service } = require('./service')
 const { LogStream } = require('./session')
-const { json, object, optionalText } = require('./arguments')
+const { json, limit, object, optionalText } = require('./arguments')
 
 class SandboxProvider extends Service {
   #native
@@ -17,6 +18,7 @@ class SandboxProvider extends Service {
     if (typeof made === 'string') throw toError(made)
     super(made, 'sandbox_provider')
     this.#native = made
+    finishAtExit()
   }
 
   static profile() {
@@ -28,7 +30,14 @@ class SandboxProvider extends Service {
   }
 
   async provision(spec, options) {
-    return await this._call('provision', { spec: object('spec', spec) }, options)
+    const given = json(object('spec', spec))
+    const seconds = limit(undefined, object('options', options))
+    return result(
+      await call((id) => this.#native.provision(id, given, seconds), {
+        convert: (handle) => JSON.parse(handle),
+        signal: options?.signal,
+      }),
+    )
   }
 
   async status(handle, options) {

@@ -1,13 +1,12 @@
 'use strict'
 
+const { finishAtExit } = require('./at_exit')
 const { call, calls, result } = require('./call')
 const { native } = require('./native')
 const { invalid, toError } = require('./errors')
 const { nativeOf, settings } = require('./daytona')
 const { ExecStream } = require('./exec_stream')
 const { bytes, json, limit, object, optionalNumber, optionalText, text } = require('./arguments')
-
-let ends = false
 
 function configured(config, taskId) {
   if (typeof config === 'string') {
@@ -39,10 +38,7 @@ class TerminalBackend {
         : nativeOf(daytona).terminal(values, isYaml)
     if (typeof made === 'string') throw toError(made)
     this.#native = made
-    if (!ends) {
-      ends = true
-      process.on('exit', () => native.endTerminals())
-    }
+    finishAtExit()
   }
 
   static images() {

@@ -3,6 +3,7 @@
 //! Private to the JavaScript layer, which gives each call a number. A finished call is put into a
 //! queue that JavaScript drains as a whole ([`completion`]).
 
+pub mod at_exit;
 pub mod completion;
 pub mod daytona;
 pub mod error;

@@ -1,10 +1,10 @@
 //! Sandboxes for an orchestrator. Arguments and results are JSON.
 
 use daytona_core::{CapabilityProfile, SandboxHandle, SandboxProvider};
-use napi::bindgen_prelude::Either;
+use napi::bindgen_prelude::{Either, Null};
 use napi_derive::napi;
 
-use crate::completion::{Calls, NativeCalls};
+use crate::completion::{Calls, NativeCalls, Outcome};
 use crate::daytona::{json, parse, read_config};
 use crate::session::followed;
 
@@ -32,6 +32,18 @@ impl NativeProvider {
     #[napi]
     pub fn pool(&self) -> String {
         serde_json::to_string(self.provider.pool()).unwrap_or_default()
+    }
+
+    /// Makes a sandbox and gives its handle as JSON. Until the caller has that, the sandbox is removed with the call.
+    #[napi]
+    pub fn provision(&self, id: u32, spec: String, timeout: Option<f64>) {
+        let provider = self.provider.clone();
+        self.calls.spawn(id, async move {
+            let provisioned = provider.provision(&parse(&spec)?, timeout).await?;
+            Ok(Outcome::made(move |slots, _| {
+                slots.pair(serde_json::to_string(&provisioned.keep()).unwrap_or_default(), Null)
+            }))
+        });
     }
 
     /// One operation; `args` is JSON, as is what it gives.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Duration;
 
 use bytes::Bytes;
 use daytona_core::{Result, TERMINAL_IMAGES, TerminalBackend, TerminalConfig, TerminalOptions};
@@ -10,12 +9,9 @@ use napi::bindgen_prelude::{Either, Null};
 use napi_derive::napi;
 use serde::Deserialize;
 
-use crate::completion::{Calls, NativeCalls, Outcome, spawn};
+use crate::completion::{Calls, NativeCalls, Outcome};
 use crate::daytona::{NativeClient, json, parse, read_config};
 use crate::exec_stream::NativeExec;
-
-/// How long the end of a program waits for sandboxes to be given back; the server destroys what is left.
-const END_LIMIT: Duration = Duration::from_secs(3);
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -131,18 +127,4 @@ impl NativeTerminal {
 #[napi]
 pub fn terminal_images() -> String {
     serde_json::to_string(&TERMINAL_IMAGES).unwrap_or_default()
-}
-
-/// Lets all backends destroy what they hold. Blocks, for the end of a process.
-#[napi]
-pub fn end_terminals() {
-    if !daytona_core::terminals_are_open() {
-        return;
-    }
-    let (done, closed) = std::sync::mpsc::channel();
-    spawn(async move {
-        daytona_core::close_terminals().await;
-        let _ = done.send(());
-    });
-    let _ = closed.recv_timeout(END_LIMIT);
 }

@@ -15,8 +15,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// How long the interpreter's end waits for threads that are about to return to Python.
 const END_LIMIT: Duration = Duration::from_secs(1);
-/// How long it waits for terminal backends to give their sandboxes back; the server destroys what is left.
-const TERMINALS_LIMIT: Duration = Duration::from_secs(3);
+/// How long it waits for sandboxes to be given back.
+const WORK_LIMIT: Duration = Duration::from_secs(3);
 
 /// What belongs to one process. A fork copies only the thread that forked: the child leaves its
 /// parent's as it is, threads that are not there would have to release it.
@@ -93,15 +93,15 @@ impl Process {
         });
     }
 
-    /// Lets terminal backends destroy what they hold.
-    fn close_terminals(&self, py: Python<'_>) {
+    /// Lets sandboxes be given back.
+    fn finish_work(&self, py: Python<'_>) {
         let (done, closed) = std::sync::mpsc::channel();
         self.background().spawn(async move {
-            daytona_core::close_terminals().await;
+            daytona_core::finish_work().await;
             let _ = done.send(());
         });
         py.detach(move || {
-            let _ = closed.recv_timeout(TERMINALS_LIMIT);
+            let _ = closed.recv_timeout(WORK_LIMIT);
         });
     }
 
@@ -147,8 +147,8 @@ pub(crate) fn interpreter_ends(py: Python<'_>) {
     if crate::exec_stream::close_all() {
         process.settle(py);
     }
-    if daytona_core::terminals_are_open() {
-        process.close_terminals(py);
+    if daytona_core::work_is_left() {
+        process.finish_work(py);
     }
     crate::telemetry::end(py);
     let limit = Instant::now() + END_LIMIT;

@@ -47,6 +47,16 @@ impl SandboxProvider {
         serde_json::to_string(self.inner.pool()).unwrap_or_default()
     }
 
+    /// Until the caller has the handle the sandbox is removed with the call.
+    #[pyo3(signature = (spec, timeout=None))]
+    fn provision(&self, py: Python<'_>, spec: &str, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let spec = parse(py, spec)?;
+        let provider = self.inner.clone();
+        self.mode.run(py, async move { provider.provision(&spec, timeout).await }, |py, provisioned| {
+            value(py, serde_json::to_string(&provisioned.keep()).unwrap_or_default())
+        })
+    }
+
     #[pyo3(signature = (name, arguments, timeout=None))]
     fn service(&self, py: Python<'_>, name: String, arguments: &str, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let arguments = parse(py, arguments)?;

@@ -9,6 +9,7 @@
 
 mod admin;
 mod api;
+mod at_exit;
 mod background;
 mod build_log;
 mod client;
@@ -59,6 +60,7 @@ mod ws;
 
 pub use admin::Admin;
 pub use api::Api;
+pub use at_exit::{finish_work, work_is_left};
 pub use background::set_background;
 pub use build_log::BuildLog;
 pub use config::{Config, Origin, Setting, Settings, Source, Warning, WarningKind};
@@ -78,7 +80,8 @@ pub use process::{ExecOptions, Process};
 pub use pty::{Pty, PtyExit, PtyOptions};
 pub use sandbox::{LANGUAGE_LABEL, Sandbox};
 pub use sandbox_provider::{
-    CapabilityProfile, Capacity, CapacityRegion, PoolConfig, ProviderStatus, Quota, SandboxHandle, SandboxProvider,
+    CapabilityProfile, Capacity, CapacityRegion, PoolConfig, ProviderStatus, Provisioned, Quota, SandboxHandle,
+    SandboxProvider,
 };
 pub use secret::{ListSecretsQuery, SecretService};
 pub use session::LogStream;
@@ -86,8 +89,7 @@ pub use snapshot::{
     CreateSnapshotOptions, CreateSnapshotParams, SnapshotCreation, SnapshotQuery, SnapshotService, is_snapshot_id,
 };
 pub use terminal_backend::{
-    TERMINAL_IMAGES, TerminalBackend, TerminalConfig, TerminalImage, TerminalOptions, TerminalResult, close_terminals,
-    terminals_are_open,
+    TERMINAL_IMAGES, TerminalBackend, TerminalConfig, TerminalImage, TerminalOptions, TerminalResult,
 };
 pub use transfer::{Download, DownloadStream, DownloadTarget, Downloaded, Progress, Transfer, Upload, UploadSource};
 pub use volume::VolumeService;

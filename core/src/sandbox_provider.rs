@@ -11,10 +11,10 @@ use daytona_wire::session::SessionExecuteRequest;
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::sleep;
 
-use crate::background;
+use crate::background::{self, PerProcess};
 use crate::client::Client;
 use crate::config::Config;
 use crate::daytona::{CreateOptions, CreateParams, Daytona, Resources};
@@ -36,10 +36,62 @@ const SESSION: &str = "worker";
 const FORCED_TRIES: u32 = 20;
 const FORCED_PAUSE: Duration = Duration::from_millis(500);
 
+/// How many sandboxes this process is making.
+static MAKING: PerProcess<watch::Sender<usize>> = PerProcess::new();
+
+/// One that is being made, or removed because nobody waits for it.
+struct Making(Arc<watch::Sender<usize>>);
+
+impl Making {
+    fn begin() -> Self {
+        let making = MAKING.get_or_make(watch::Sender::default);
+        making.send_modify(|count| *count += 1);
+        Self(making)
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
 /// Provisions sandboxes and terminates them. Cheap to clone.
 #[derive(Clone)]
 pub struct SandboxProvider {
     inner: Arc<Inner>,
+}
+
+/// A sandbox that is there. It is terminated if this is dropped before its handle is taken.
+pub struct Provisioned {
+    handle: SandboxHandle,
+    is_kept: bool,
+    provider: SandboxProvider,
+    process: u32,
+    _making: Making,
+}
+
+impl Provisioned {
+    /// The handle; the sandbox is the caller's from now on.
+    #[must_use]
+    pub fn keep(mut self) -> SandboxHandle {
+        self.is_kept = true;
+        self.handle.clone()
+    }
+}
+
+impl Drop for Provisioned {
+    fn drop(&mut self) {
+        // A fork has a copy of what is its parent's.
+        if self.is_kept || self.process != std::process::id() {
+            return;
+        }
+        let (handle, provider, making) = (self.handle.clone(), self.provider.clone(), Making::begin());
+        background::spawn_if_any(async move {
+            let _making = making;
+            provider.clean_up(&handle).await;
+        });
+    }
 }
 
 struct Inner {
@@ -81,25 +133,23 @@ impl SandboxProvider {
 
     /// Makes a sandbox, waits until it has started, and starts its command. `spec` is an object with any of `name`,
     /// `image` or `snapshot`, `user`, `command`, `env`, `labels`, `cpu`, `memoryGB`, `diskGB`, `gpu`, `timeoutSec`,
-    /// `target` and `networkBlockAll`. What fails, and what nobody waits for any more, leaves nothing behind.
+    /// `target` and `networkBlockAll`. What fails, and what nobody waits for any more or [keeps](Provisioned::keep),
+    /// leaves nothing behind.
     ///
     /// # Errors
     /// `InvalidArgument` before anything is sent; the server's refusal; `Timeout` after `timeout` seconds (default
     /// 300, 0 is none).
-    pub async fn provision(&self, spec: &Value, timeout: Option<f64>) -> Result<SandboxHandle> {
+    pub async fn provision(&self, spec: &Value, timeout: Option<f64>) -> Result<Provisioned> {
         let spec = Spec::read(spec, &self.inner.pool);
-        let work = move |this: Self, is_wanted: Wanted| async move {
+        let making = Making::begin();
+        let work = move |this: Self| async move {
             let spec = spec?;
             let limit = timeout.unwrap_or(PROVISION_LIMIT);
             let handle = match this.dialect().await? {
                 Dialect::Sandbox => this.make_sandbox(spec, limit).await?,
                 Dialect::Workspace => this.make_workspace(spec, limit).await?,
             };
-            if !is_wanted() {
-                this.remove(&handle, true).await?;
-                return Err(Error::caller("nobody waits for the sandbox"));
-            }
-            Ok(handle)
+            Ok(Provisioned { handle, is_kept: false, provider: this, process: std::process::id(), _making: making })
         };
         self.run(Operation::PROVISION, work).await
     }
@@ -110,7 +160,7 @@ impl SandboxProvider {
     /// `InvalidArgument` for a handle of another provider; what the server answers.
     pub async fn status(&self, handle: &SandboxHandle, timeout: Option<f64>) -> Result<ProviderStatus> {
         let handle = handle.clone();
-        let work = move |this: Self, _: Wanted| async move {
+        let work = move |this: Self| async move {
             handle.check()?;
             let path = [this.dialect().await?.path(), &handle.external_id];
             let answer: Result<Value> =
@@ -130,7 +180,7 @@ impl SandboxProvider {
     /// `InvalidArgument` for a handle of another provider; `Conflict` while its state changes, without `force`.
     pub async fn terminate(&self, handle: &SandboxHandle, force: bool) -> Result<()> {
         let handle = handle.clone();
-        let work = move |this: Self, _: Wanted| async move {
+        let work = move |this: Self| async move {
             handle.check()?;
             this.remove(&handle, force).await
         };
@@ -180,7 +230,7 @@ impl SandboxProvider {
     /// # Errors
     /// `Unsupported` where the server does not say, or not to this key.
     pub async fn capacity(&self, timeout: Option<f64>) -> Result<Capacity> {
-        let work = move |this: Self, _: Wanted| async move {
+        let work = move |this: Self| async move {
             let admin = this.inner.daytona.admin();
             let usage = async {
                 let organizations = admin.list_organizations(timeout).await?;
@@ -207,7 +257,7 @@ impl SandboxProvider {
     /// # Errors
     /// What the server answers.
     pub async fn capabilities(&self, timeout: Option<f64>) -> Result<CapabilityProfile> {
-        let work = move |this: Self, _: Wanted| async move {
+        let work = move |this: Self| async move {
             let mut profile = CapabilityProfile::classic();
             if this.dialect().await? == Dialect::Workspace {
                 return Ok(CapabilityProfile { fs_snapshot: false, custom_network_policy: false, ..profile });
@@ -239,19 +289,13 @@ impl SandboxProvider {
     }
 
     /// Runs work to its end, also when nobody waits for it any more.
-    async fn run<T, F>(&self, operation: Operation, work: impl FnOnce(Self, Wanted) -> F) -> Result<T>
+    async fn run<T, F>(&self, operation: Operation, work: impl FnOnce(Self) -> F) -> Result<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        let wanted = Arc::new(());
-        let weak = Arc::downgrade(&wanted);
-        let future = work(self.clone(), Box::new(move || weak.strong_count() > 0));
-        let work = async {
-            let result = background::spawn(future).await.unwrap_or_else(|_| Err(background::stopped()));
-            drop(wanted);
-            result
-        };
+        let future = work(self.clone());
+        let work = async { background::spawn(future).await.unwrap_or_else(|_| Err(background::stopped())) };
         self.client().observe(operation, work).await
     }
 
@@ -396,7 +440,7 @@ impl SandboxProvider {
             Operation::PROVIDER_RESUME => "resume a sandbox",
             _ => "stream the logs of a sandbox",
         };
-        let work = move |this: Self, _: Wanted| async move {
+        let work = move |this: Self| async move {
             handle.check()?;
             if this.dialect().await? == Dialect::Workspace {
                 return Err(unsupported(what, "it speaks of workspaces only"));
@@ -411,7 +455,17 @@ impl SandboxProvider {
     }
 }
 
-type Wanted = Box<dyn Fn() -> bool + Send + Sync>;
+/// Whether this process is making a sandbox.
+pub(crate) fn is_making() -> bool {
+    MAKING.get().is_some_and(|making| *making.borrow() > 0)
+}
+
+/// Waits until it makes none: what nobody waits for is removed then.
+pub(crate) async fn made() {
+    if let Some(making) = MAKING.get() {
+        let _ = making.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
 
 impl Dialect {
     const fn path(self) -> &'static str {

@@ -238,12 +238,12 @@ pub(crate) fn no_key(error: Error, operation: Operation) -> Error {
 }
 
 /// Whether a backend of this process holds a sandbox, or is about to.
-pub fn terminals_are_open() -> bool {
+pub(crate) fn are_open() -> bool {
     live().iter().any(|desk| desk.is_open())
 }
 
-/// Destroys what all backends of this process hold, as a program does at its end.
-pub async fn close_terminals() {
+/// Destroys what all backends of this process hold.
+pub(crate) async fn close_all() {
     let all = live();
     futures_util::future::join_all(all.iter().map(Desk::close)).await;
 }

@@ -119,3 +119,31 @@ test('the environment beats the pool', async () => {
     else process.env.DAYTONA_API_URL = former
   }
 })
+
+test('what nobody waits for is terminated', async () => {
+  const label = `n${count++}`
+  const left = async () => {
+    let found = 0
+    for await (const _ of daytona.list({ labels: { test: label } })) found += 1
+    return found
+  }
+  const provider = new SandboxProvider({ daytonaApiUrl: server.url, command: [] }, { apiKey: server.apiKey })
+  const spec = { snapshot: 'host', labels: { test: label } }
+  for (const pause of [0, 5, 20]) {
+    // It may be as quick as that.
+    const handle = await provider.provision(spec, { signal: AbortSignal.timeout(pause) }).catch(() => undefined)
+    if (handle) await provider.terminate(handle, { force: true })
+  }
+  await eventually(async () => (await left()) === 0)
+  // Nor when the program ends at once.
+  const program = `
+    import { SandboxProvider } from 'daytona-native'
+    const provider = new SandboxProvider({ daytonaApiUrl: '${server.url}', command: [] }, { apiKey: '${server.apiKey}' })
+    const abort = new AbortController()
+    const made = provider.provision(${JSON.stringify(spec)}, { signal: abort.signal })
+    setImmediate(() => abort.abort())
+    await made.catch(({ name }) => console.log(name))`
+  const { code, stdout } = await run(program)
+  assert.deepEqual([code, stdout.trim()], [0, 'AbortError'])
+  await eventually(async () => (await left()) === 0)
+})

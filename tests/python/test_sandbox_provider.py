@@ -6,6 +6,10 @@ import asyncio
 import contextlib
 import http.server
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -97,6 +101,9 @@ class Recorder(http.server.ThreadingHTTPServer):
         self.state = "started"
         self.refusals: list[int] = []
         self.requests: list[tuple[str, Any]] = []
+        self.posted = threading.Event()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.url = f"http://127.0.0.1:{self.server_address[1]}/api"
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -119,6 +126,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         status, body = 200, {"id": "one", "name": "one", "state": server.state}
         if not self.path.startswith(f"/api/{server.kind}"):
             status = 404
+        elif self.command == "POST":
+            server.posted.set()
+            server.may_answer.wait(30)
         elif self.command == "DELETE" and server.refusals:
             status = server.refusals.pop(0)
         text = json.dumps({"statusCode": status, "message": "no"} if status != 200 else body).encode()
@@ -205,3 +215,21 @@ def test_a_server_of_workspaces_is_found_out(of_workspaces: Recorder) -> None:
     assert (made["env"], made["autoStopInterval"]) == ({"JOB": "7"}, 2)
     assert made["resources"] == {"cpu": 2, "disk": 20}
     assert "donmai agent run" in (made["command"], " ".join(made["command"]))
+
+
+def test_a_program_that_is_interrupted_leaves_no_sandbox(of_sandboxes: Recorder) -> None:
+    of_sandboxes.may_answer.clear()
+    code = (
+        "from daytona_native import SandboxProvider\n"
+        f"SandboxProvider({{'daytonaApiUrl': '{of_sandboxes.url}'}}, api_key='key').provision({{'command': []}})"
+    )
+    others = {key: value for key, value in os.environ.items() if not key.startswith("DAYTONA_")}
+    program = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=others)
+    assert program.stderr
+    assert of_sandboxes.posted.wait(20)
+    program.send_signal(signal.SIGINT)
+    while "KeyboardInterrupt" not in (line := program.stderr.readline()):
+        assert line
+    of_sandboxes.may_answer.set()
+    program.communicate(timeout=20)
+    assert of_sandboxes.requests[-1][0].startswith("DELETE /api/sandbox/one")

@@ -265,6 +265,8 @@ terminal:
             backend.run("sleep 300")
         assert backend.run("cat file").stdout == "kept\n"
     assert desk.left() == []
+    with pytest.raises(DaytonaInvalidArgumentError, match="what is in the file, not its path"):
+        TerminalBackend(str(file), daytona=desk.daytona)
 
 
 def test_the_first_word_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -14,7 +14,7 @@ impl SandboxProvider {
     /// `InvalidArgument` for arguments of the wrong type; those of the operation.
     pub async fn service(&self, name: &str, args: &Value, timeout: Option<f64>) -> Result<Value> {
         match name {
-            "provision" => json(&self.provision(args.get("spec").unwrap_or(&Value::Null), timeout).await?),
+            "provision" => json(&self.provision(args.get("spec").unwrap_or(&Value::Null), timeout).await?.keep()),
             "status" => json(&self.status(&handle(args)?, timeout).await?),
             "terminate" => {
                 let force = args.get("force").and_then(Value::as_bool).unwrap_or(false);

@@ -96,7 +96,11 @@ impl TerminalConfig {
                 (None, None) => &empty,
                 (None, Some(key)) => return Err(unknown("", key, &[TERMINAL])),
             },
-            other => return Err(Error::invalid(format!("the configuration must have a key {TERMINAL}, not {other}"))),
+            other => {
+                let error = Error::invalid(format!("the configuration must have a key {TERMINAL}, not be {other}"));
+                let is_path = other.is_string();
+                return Err(if is_path { error.with_hint("Pass what is in the file, not its path") } else { error });
+            }
         };
         let terminal = Section::read(TERMINAL, terminal, &["backend", BACKEND])?;
         if let Some(backend) = terminal.text("backend")?.filter(|backend| backend != BACKEND) {

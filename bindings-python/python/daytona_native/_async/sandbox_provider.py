@@ -67,7 +67,9 @@ class AsyncSandboxProvider:
             DaytonaInvalidArgumentError: A key that is not known, or a value that cannot be; nothing was sent.
             DaytonaError: It could not be made; nothing is left of it.
         """
-        return SandboxHandle(**snake(await self._call("provision", timeout, spec=dict(spec or {}))))
+        from json import loads
+
+        return SandboxHandle(**snake(loads(await self._native.provision(arguments(dict(spec or {})), timeout))))
 
     async def status(self, handle: SandboxHandle | Mapping[str, Any], request_timeout: float | None = None) -> str:
         """Say where a sandbox is in its life.
