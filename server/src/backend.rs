@@ -70,6 +70,14 @@ impl Backend {
         Ok((Self::Own(runtime), exits))
     }
 
+    /// Gives a running sandbox another host name. A container keeps the one that it was made with.
+    pub(crate) async fn rename(&self, id: &str, name: &str) -> Result<(), RuntimeError> {
+        match self {
+            Self::Own(runtime) => runtime.rename(id, name).await,
+            Self::Docker(_) => Ok(()),
+        }
+    }
+
     pub(crate) fn kind(&self) -> RuntimeKind {
         self.probe().kind
     }

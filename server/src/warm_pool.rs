@@ -29,7 +29,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 const LARGEST: i64 = 100;
 /// Fields in which a waiting sandbox may differ from the one that is asked for: they are changed when it is handed
 /// over, or belong to each sandbox alone.
-const CHANGEABLE: [&str; 26] = [
+const CHANGEABLE: [&str; 27] = [
     "id",
     "name",
     "env",
@@ -56,6 +56,7 @@ const CHANGEABLE: [&str; 26] = [
     "recoverable",
     "archived_at",
     "access",
+    "outbound_proxy_url",
 ];
 
 /// One pool as it is stored.
@@ -231,6 +232,7 @@ impl App {
             }
             let name = if wanted.name == wanted.id { sandbox.id.clone() } else { wanted.name.clone() };
             self.sandboxes.rename(&sandbox, &name)?;
+            let wanted_name = name.clone();
             let pending = {
                 let mut record = sandbox.record();
                 *record = handed(&record, wanted, name);
@@ -245,6 +247,9 @@ impl App {
             };
             let told =
                 if change.set.is_empty() { Ok(()) } else { crate::environment::tell(&sandbox, &live, &change).await };
+            if let Err(error) = self.runtime.rename(&sandbox.id, &wanted_name).await {
+                tracing::warn!(sandbox = %sandbox.id, %error, "a sandbox keeps the host name that it waited under");
+            }
             drop(operation);
             sandbox.limit_network()?;
             if let Err(error) = told.and(pending.stored().await.map_err(ApiError::from)) {

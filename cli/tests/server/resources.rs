@@ -51,6 +51,34 @@ async fn volumes_and_secrets_outlive_a_crash() {
 }
 
 #[tokio::test]
+async fn a_fork_has_the_volumes_and_secrets_of_the_first() {
+    let server = Server::new().await;
+    if !mounts(&server) || !server.limit_holds("freeze").await {
+        println!("skipped: volumes are not mounted, or nothing can be forked");
+        return;
+    }
+    let volume = server.call("POST", "/api/volumes", json!({ "name": "v" })).await.expect(200);
+    let secret = server.call("POST", "/api/secret", json!({ "name": "s", "value": "v" })).await.expect(201);
+    let placeholder = secret["placeholder"].as_str().unwrap();
+    let volumes = json!([{ "volumeId": "v", "mountPath": "/data" }]);
+    let first = server.create(json!({ "volumes": volumes, "secrets": [{ "KEY": "s" }] })).await;
+    server.exec(&first, "echo one > /data/file; echo mine > own").await;
+    let twin = server.post(&first, "fork", json!({ "name": "twin" })).await.expect(200);
+    assert_eq!(twin["volumes"][0]["mountPath"], "/data");
+    assert_eq!(server.exec("twin", "echo $KEY; cat /data/file own").await, format!("{placeholder}\none\nmine\n"));
+    // The volume is the same one, the files are not; each has its secrets for itself.
+    server.exec("twin", "echo two > /data/file; echo other > own").await;
+    assert_eq!(server.exec(&first, "cat /data/file own").await, "two\nmine\n");
+    server.call("PUT", &format!("/api/sandbox/{first}/secrets"), json!({ "secrets": [] })).await.expect(200);
+    assert_eq!(server.exec(&first, "echo $KEY").await, "\n");
+    assert_eq!(server.exec("twin", "echo $KEY").await, format!("{placeholder}\n"));
+    server.call("DELETE", "/api/sandbox/twin", Value::Null).await.expect(200);
+    let path = format!("/api/volumes/{}", volume["id"].as_str().unwrap());
+    server.call("DELETE", &path, Value::Null).await.error(409, "VOLUME_IN_USE");
+    assert_eq!(server.exec(&first, "cat /data/file").await, "two\n");
+}
+
+#[tokio::test]
 async fn a_volume_is_mounted_for_root_too() {
     let server = Server::new().await;
     if !mounts(&server) || !rustix::process::geteuid().is_root() {
@@ -143,6 +171,10 @@ async fn a_warm_pool_hands_its_sandboxes_over() {
     assert!(made.get("warmPoolId").is_none());
     let shown = server.exec("mine", "echo $A $KEY").await;
     assert!(shown.starts_with("1 dtn_secret_"), "{shown}");
+    if mounts(&server) {
+        let named = server.exec("mine", "hostname; cat /etc/hostname; getent hosts mine | tr -s ' '").await;
+        assert_eq!(named, "mine\nmine\n127.0.1.1 mine\n");
+    }
     // Another one takes its place, and what does not fit is made anew.
     filled(&server, 1).await;
     let waiting = ids(&server, "?includeWarm=true").await;

@@ -113,6 +113,9 @@ struct Running {
     isolated: bool,
     /// Its cgroups.
     groups: Vec<PathBuf>,
+    /// Its namespaces, where they cannot be opened later.
+    #[cfg(target_os = "linux")]
+    namespaces: Option<crate::ns::Namespaces>,
 }
 
 impl Forks {
@@ -211,7 +214,46 @@ impl Forks {
                 }
                 Ok(())
             }
+            Request::Rename { seq, hostname } => {
+                if let (Ok([outcome]), Some(result)) = (<[OwnedFd; 1]>::try_from(fds), self.rename(seq, &hostname)) {
+                    report(&outcome, &result.map_or_else(Report::Failed, |()| Report::Ready));
+                }
+                Ok(())
+            }
         }
+    }
+
+    /// `None` where there is nothing to name, or nobody to say it here.
+    #[cfg(target_os = "linux")]
+    fn rename(&self, seq: u64, hostname: &str) -> Option<Result<(), Failure>> {
+        let (pid, running) = self.running.iter().find(|(_, running)| running.seq == seq && running.isolated)?;
+        let opened = match &running.namespaces {
+            Some(_) => None,
+            None => match crate::ns::Namespaces::of(*pid).step("open its namespaces") {
+                Ok(opened) => Some(opened),
+                Err(failure) => return Some(Err(failure)),
+            },
+        };
+        let namespaces = running.namespaces.as_ref().or(opened.as_ref())?;
+        // Whoever enters them cannot come back.
+        match sys::fork().step("fork") {
+            Err(failure) => Some(Err(failure)),
+            Ok(Fork::Child) => {
+                let renamed = namespaces.rename(hostname);
+                std::process::exit(renamed.map_or_else(|failure| failure.errno.clamp(1, 255), |()| 0));
+            }
+            Ok(Fork::Parent(child)) => {
+                let ended = rustix::process::waitpid(Some(child), WaitOptions::empty());
+                let errno =
+                    ended.ok().flatten().map_or(libc::ECHILD, |(_, status)| status.exit_status().unwrap_or(libc::EIO));
+                Some(if errno == 0 { Ok(()) } else { Err(Failure { step: "change the host name".to_owned(), errno }) })
+            }
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn rename(&self, _: u64, _: &str) -> Option<Result<(), Failure>> {
+        None
     }
 
     fn launch(&mut self, launch: Launch, listener: OwnedFd, outcome: &OwnedFd, log: OwnedFd) -> Result<Pid, Failure> {
@@ -229,6 +271,8 @@ impl Forks {
             Plan::Ns(plan) => (true, plan.groups.clone()),
             Plan::Process(_) => (false, Vec::new()),
         };
+        #[cfg(target_os = "linux")]
+        let unprivileged = matches!(&plan, Plan::Ns(plan) if plan.userns.is_some());
         let fork = match &plan {
             #[cfg(target_os = "linux")]
             Plan::Ns(plan) => crate::ns::fork(plan)?,
@@ -236,7 +280,15 @@ impl Forks {
         };
         match fork {
             Fork::Parent(pid) => {
-                self.running.insert(pid, Running { seq, control: control.into(), isolated, groups });
+                let running = Running {
+                    seq,
+                    control: control.into(),
+                    isolated,
+                    groups,
+                    #[cfg(target_os = "linux")]
+                    namespaces: unprivileged.then(|| crate::ns::Namespaces::of(pid).ok()).flatten(),
+                };
+                self.running.insert(pid, running);
                 Ok(pid)
             }
             Fork::Child => {

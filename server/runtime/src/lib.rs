@@ -21,6 +21,7 @@ mod outcome;
 mod probe;
 mod process;
 mod protocol;
+mod rename;
 mod runtime;
 mod snapshot;
 mod sockets;

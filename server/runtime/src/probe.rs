@@ -403,7 +403,7 @@ fn own_user() -> String {
 
 /// A host name made of any text.
 #[cfg(target_os = "linux")]
-fn host_name(name: &str) -> String {
+pub(crate) fn host_name(name: &str) -> String {
     let fine = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let name: String = name.chars().take(HOST_NAME).map(fine).collect();
     let name = name.trim_matches('-');

@@ -32,6 +32,8 @@ pub(crate) enum Request {
     Launch(Box<Launch>),
     /// End one.
     Stop { seq: u64, force: bool },
+    /// Give one another host name. Comes with a socket for one [`Report`].
+    Rename { seq: u64, hostname: String },
 }
 
 /// One sandbox to start.

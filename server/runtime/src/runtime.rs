@@ -257,7 +257,7 @@ impl Inner {
         }
     }
 
-    fn get(&self, id: &str) -> Result<Live, RuntimeError> {
+    pub(crate) fn get(&self, id: &str) -> Result<Live, RuntimeError> {
         let live = lock(&self.live);
         live.get(id).cloned().ok_or_else(|| RuntimeError::NotFound { id: id.to_owned() })
     }

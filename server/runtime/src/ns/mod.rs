@@ -7,9 +7,12 @@ pub(crate) mod image;
 mod names;
 mod network;
 mod privileges;
+mod rename;
 pub(crate) mod trust;
 mod view;
 pub(crate) mod volume;
+
+pub(crate) use self::rename::Namespaces;
 
 use std::fs;
 use std::io;
