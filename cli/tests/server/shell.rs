@@ -29,8 +29,8 @@ fn shell(server: &Server, mut command: Command, arguments: &[&str]) -> Command {
 }
 
 /// A user before a terminal.
-struct Terminal {
-    master: File,
+pub(crate) struct Terminal {
+    pub(crate) master: File,
     /// Kept open, to look at its mode after the program has ended.
     slave: OwnedFd,
     child: Child,
@@ -40,6 +40,14 @@ struct Terminal {
 
 impl Terminal {
     fn open(server: &Server, arguments: &[&str]) -> Self {
+        Self::run(|mut command| {
+            command.arg(env!("CARGO_BIN_EXE_daytona-native"));
+            shell(server, command, arguments)
+        })
+    }
+
+    /// Runs what is added to a command, which is run on a terminal of 91 columns and 33 rows.
+    pub(crate) fn run(complete: impl FnOnce(Command) -> Command) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -49,8 +57,8 @@ impl Terminal {
         let stdio = || Stdio::from(slave.try_clone().unwrap());
         // With the terminal as its controlling one, so that it is told of a new size.
         let mut command = Command::new("setsid");
-        command.args(["--ctty", "--wait", env!("CARGO_BIN_EXE_daytona-native")]);
-        let mut command = shell(server, command, arguments);
+        command.args(["--ctty", "--wait"]);
+        let mut command = complete(command);
         let child = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
         let master = File::from(master);
         let mut reader = master.try_clone().unwrap();
@@ -66,12 +74,12 @@ impl Terminal {
         Self { master, slave, child, shown, unread: Vec::new() }
     }
 
-    fn type_in(&mut self, text: &str) {
+    pub(crate) fn type_in(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).unwrap();
     }
 
     /// Returns when this is shown, after what was waited for before.
-    async fn until(&mut self, text: &str) {
+    pub(crate) async fn until(&mut self, text: &str) {
         let find = |unread: &[u8]| unread.windows(text.len()).position(|part| part == text.as_bytes());
         let found = async {
             loop {
@@ -99,12 +107,12 @@ impl Terminal {
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
-    async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         tokio::time::timeout(LIMIT, self.child.wait()).await.expect("the shell did not end").unwrap()
     }
 }
 
-fn set_size(terminal: &impl std::os::fd::AsFd, cols: u16, rows: u16) {
+pub(crate) fn set_size(terminal: &impl std::os::fd::AsFd, cols: u16, rows: u16) {
     tcsetwinsize(terminal, Winsize { ws_col: cols, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
 }
 

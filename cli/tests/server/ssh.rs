@@ -12,10 +12,10 @@ use crate::preview;
 use crate::support::{LIMIT, Server, runs, wait_until_gone};
 
 /// What nobody's own configuration changes, and nobody is asked for.
-const QUIET: [&str; 7] = ["-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-q"];
+pub(crate) const QUIET: [&str; 7] = ["-F", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-q"];
 
 /// The words of the command that the API gives, as a shell reads them, and the token.
-async fn access(server: &Server, id: &str, query: &str) -> (String, String) {
+pub(crate) async fn access(server: &Server, id: &str, query: &str) -> (String, String) {
     let path = format!("/api/sandbox/{id}/ssh-access{query}");
     let access = server.call("POST", &path, Value::Null).await.expect(200);
     assert_eq!(access["sandboxId"], id);
@@ -25,7 +25,7 @@ async fn access(server: &Server, id: &str, query: &str) -> (String, String) {
 }
 
 /// `command` with more options and words, through a shell as a user runs it.
-fn ssh(command: &str, options: &str, words: &str) -> Command {
+pub(crate) fn ssh(command: &str, options: &str, words: &str) -> Command {
     let rest = command.strip_prefix("ssh ").unwrap();
     let mut shell = Command::new("bash");
     shell.arg("-c").arg(format!("exec ssh {} {options} {rest} {words}", QUIET.join(" ")));
@@ -33,13 +33,13 @@ fn ssh(command: &str, options: &str, words: &str) -> Command {
     shell
 }
 
-async fn output(mut command: Command) -> Output {
+pub(crate) async fn output(mut command: Command) -> Output {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     tokio::time::timeout(LIMIT, command.output()).await.expect("the client did not end").unwrap()
 }
 
 /// Runs a command that has to succeed, and gives its output.
-async fn run(command: &str, words: &str) -> String {
+pub(crate) async fn run(command: &str, words: &str) -> String {
     let output = output(ssh(command, "", words)).await;
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{words}: {:?} {errors}", output.status);

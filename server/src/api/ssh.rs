@@ -8,21 +8,34 @@ use daytona_wire::sandbox::Sandbox as Dto;
 use daytona_wire::ssh::{SshAccess, SshAccessValidation};
 
 use super::create::{new_id, no_randomness};
-use super::extract::{Base, Named, Query, whole};
+use super::extract::{Base, Named, Query};
 use super::sandbox::dto;
 use crate::App;
 use crate::access::{Digest, Grant, random};
 use crate::error::{ApiError, ApiResult};
-use crate::time::{MINUTE, now, rfc3339};
+use crate::time::{MINUTE, Millis, now, rfc3339};
 
 /// Minutes a token is good for where nothing is said.
-const DEFAULT_MINUTES: i64 = 60;
+const DEFAULT_MINUTES: f64 = 60.0;
 /// And at most: ten years.
-const MAX_MINUTES: i64 = 5_256_000;
+const MAX_MINUTES: f64 = 5_256_000.0;
 const TOKEN_LENGTH: usize = 32;
 
 fn given<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
     query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// A number of minutes, which need not be whole.
+fn minutes(name: &str, text: &str) -> ApiResult<f64> {
+    let minutes = text.parse().ok().filter(|minutes: &f64| *minutes > 0.0 && *minutes <= MAX_MINUTES);
+    minutes.ok_or_else(|| {
+        ApiError::invalid(format!("{name} must be a number over 0 and at most {MAX_MINUTES}, not {text:?}"))
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "it is small, and within bounds")]
+fn millis(minutes: f64) -> Millis {
+    (minutes * MINUTE as f64) as Millis
 }
 
 /// Also takes the token back that was made before.
@@ -33,14 +46,11 @@ pub(super) async fn create(
     Query(query): Query,
 ) -> ApiResult<Json<SshAccess>> {
     const NAME: &str = "expiresInMinutes";
-    let minutes = given(&query, NAME).map_or(Ok(DEFAULT_MINUTES), |text| whole(NAME, text, 1))?;
-    if minutes > MAX_MINUTES {
-        return Err(ApiError::invalid(format!("{NAME} must be at most {MAX_MINUTES}, not {minutes}")));
-    }
+    let minutes = given(&query, NAME).map_or(Ok(DEFAULT_MINUTES), |text| minutes(NAME, text))?;
     let address = app.ssh.listen(&app).await?;
     let token = random(TOKEN_LENGTH).map_err(no_randomness)?;
     let (id, time) = (new_id()?, now());
-    let expires_at = time.saturating_add(minutes.saturating_mul(MINUTE));
+    let expires_at = time.saturating_add(millis(minutes));
     let grant = Grant { id: id.clone(), digest: Digest::of(&token), expires_at };
     app.update(&sandbox, |record| record.access.ssh = Some(grant)).await?;
     app.ssh.revoked();

@@ -1,7 +1,7 @@
 //! From a path as it was asked for to a path of the file system.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -30,7 +30,21 @@ pub(crate) enum Last {
 /// check and the use: the unisolated runtime guards against mistakes, not against the user, who
 /// could open the file directly.
 pub(crate) fn resolve(app: &App, asked: &str, last: Last) -> Result<PathBuf> {
-    let path = absolute(app, asked)?;
+    confine(app, absolute(app, asked)?, asked, last)
+}
+
+/// The same for a path that may be no text.
+pub(crate) fn resolve_os(app: &App, asked: &OsStr, last: Last) -> Result<PathBuf> {
+    match asked.to_str() {
+        Some(asked) => resolve(app, asked, last),
+        None if asked.as_encoded_bytes().contains(&0) => {
+            Err(Error::bad_path(format!("the path {asked:?} holds a NUL byte; remove it")))
+        }
+        None => confine(app, app.config.work_dir.join(asked), &names::show(asked), last),
+    }
+}
+
+fn confine(app: &App, path: PathBuf, asked: &str, last: Last) -> Result<PathBuf> {
     let Some(folder) = &app.config.confine else {
         return Ok(path);
     };
@@ -48,11 +62,16 @@ pub(crate) fn resolve(app: &App, asked: &str, last: Last) -> Result<PathBuf> {
 
 /// As [`resolve`], with every link resolved: where a write to `asked` lands.
 pub(crate) fn resolve_real(app: &App, asked: &str) -> Result<PathBuf> {
-    let path = resolve(app, asked, Last::Follow)?;
+    resolve_real_os(app, OsStr::new(asked))
+}
+
+/// The same for a path that may be no text.
+pub(crate) fn resolve_real_os(app: &App, asked: &OsStr) -> Result<PathBuf> {
+    let path = resolve_os(app, asked, Last::Follow)?;
     if app.config.confine.is_some() {
         return Ok(path);
     }
-    real(&path, Last::Follow).map_err(|error| Error::io(&error, "resolve", asked))
+    real(&path, Last::Follow).map_err(|error| Error::io(&error, "resolve", &names::show(asked)))
 }
 
 fn absolute(app: &App, asked: &str) -> Result<PathBuf> {

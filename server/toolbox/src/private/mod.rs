@@ -3,6 +3,7 @@
 mod dial;
 mod run;
 mod sftp;
+mod sftp_names;
 
 use std::future::Future;
 use std::io;

@@ -17,10 +17,11 @@ use russh_sftp::server::{Handler, StatusReply};
 use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, futimens, utimensat};
 use tokio::io::AsyncReadExt;
 
+use super::sftp_names::{decode, encode, strings, translated};
 use super::{switch, upgrade};
 use crate::App;
 use crate::error::{Error, Result};
-use crate::files::path::{Last, resolve, resolve_real};
+use crate::files::path::{Last, resolve_os, resolve_real_os};
 
 /// The most bytes of a file in one answer.
 const READ_LIMIT: u32 = 255 << 10;
@@ -37,7 +38,7 @@ pub(super) async fn sftp(State(app): State<App>, mut request: Request) -> Result
     let connection = upgrade(&mut request)?;
     Ok(switch(connection, async move |early, stream| {
         let (read, write) = stream.into_split();
-        let stream = tokio::io::join(Cursor::new(early).chain(read), write);
+        let stream = translated(Cursor::new(early).chain(read), write);
         russh_sftp::server::run(stream, Session { app, open: HashMap::new(), count: 0 }).await;
         Ok(())
     }))
@@ -62,7 +63,8 @@ enum Open {
 
 impl Session {
     fn path(&self, asked: &str, last: Last) -> Reply<PathBuf> {
-        resolve(&self.app, if asked.is_empty() { "." } else { asked }, last).map_err(|error| refused(&error))
+        let asked = decode(if asked.is_empty() { "." } else { asked });
+        resolve_os(&self.app, &asked, last).map_err(|error| refused(&error))
     }
 
     fn add(&mut self, id: u32, open: Open) -> Reply<Handle> {
@@ -168,18 +170,6 @@ fn set_open(file: &File, attrs: &FileAttributes) -> io::Result<()> {
 fn times(attrs: &FileAttributes) -> Option<Timestamps> {
     let time = |seconds: u32| Timespec { tv_sec: seconds.into(), tv_nsec: 0 };
     Some(Timestamps { last_access: time(attrs.atime?), last_modification: time(attrs.mtime?) })
-}
-
-/// The strings of an extension's data.
-fn strings(mut data: &[u8]) -> Option<Vec<String>> {
-    let mut all = Vec::new();
-    while !data.is_empty() {
-        let (length, rest) = data.split_first_chunk::<4>()?;
-        let (text, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-        all.push(String::from_utf8(text.to_vec()).ok()?);
-        data = rest;
-    }
-    Some(all)
 }
 
 impl Handler for Session {
@@ -288,7 +278,7 @@ impl Handler for Session {
                 let entry = entry?;
                 // One that is gone by now has no attributes.
                 let attrs = entry.metadata().map_or_else(|_| FileAttributes::empty(), |meta| attributes(&meta));
-                files.push(Entry::new(entry.file_name().to_string_lossy(), attrs));
+                files.push(Entry::new(encode(&entry.file_name()), attrs));
             }
             Ok((files, dir))
         })
@@ -319,11 +309,11 @@ impl Handler for Session {
     }
 
     async fn realpath(&mut self, id: u32, path: String) -> Reply<Name> {
-        let asked = if path.is_empty() { "." } else { &path };
-        let path = resolve_real(&self.app, asked).map_err(|error| refused(&error))?;
+        let asked = decode(if path.is_empty() { "." } else { &path });
+        let path = resolve_real_os(&self.app, &asked).map_err(|error| refused(&error))?;
         // Without the dots of a path that is no link.
         let path: PathBuf = path.components().collect();
-        Ok(Name { id, files: vec![Entry::dummy(path.to_string_lossy())] })
+        Ok(Name { id, files: vec![Entry::dummy(encode(path.as_os_str()))] })
     }
 
     async fn rename(&mut self, id: u32, oldpath: String, newpath: String) -> Reply<Status> {
@@ -341,13 +331,13 @@ impl Handler for Session {
     async fn readlink(&mut self, id: u32, path: String) -> Reply<Name> {
         let path = self.path(&path, Last::Keep)?;
         let target = on_disk(move || std::fs::read_link(path)).await?;
-        Ok(Name { id, files: vec![Entry::dummy(target.to_string_lossy())] })
+        Ok(Name { id, files: vec![Entry::dummy(encode(target.as_os_str()))] })
     }
 
     /// OpenSSH's clients, and those that follow them, name the target first.
     async fn symlink(&mut self, id: u32, target: String, link: String) -> Reply<Status> {
         let link = self.path(&link, Last::Keep)?;
-        on_disk(move || std::os::unix::fs::symlink(target, link)).await?;
+        on_disk(move || std::os::unix::fs::symlink(decode(&target), link)).await?;
         Ok(done(id))
     }
 
@@ -365,17 +355,5 @@ impl Handler for Session {
             _ => return Err(StatusCode::OpUnsupported.into()),
         }
         Ok(Packet::Status(done(id)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn data_of_extensions() {
-        assert_eq!(strings(b"\0\0\0\x01a\0\0\0\x02bc").unwrap(), ["a", "bc"]);
-        assert_eq!(strings(b"\0\0\0\x02a"), None);
-        assert_eq!(strings(b"\0\0"), None);
     }
 }
