@@ -80,6 +80,9 @@ pub(crate) struct Record {
     pub(crate) network_allow_list: Option<String>,
     #[serde(default)]
     pub(crate) domain_allow_list: Option<String>,
+    /// It may hold a password.
+    #[serde(default)]
+    pub(crate) outbound_proxy_url: Option<String>,
     pub(crate) target: String,
     pub(crate) cpu: f64,
     pub(crate) memory: f64,
@@ -111,6 +114,9 @@ pub(crate) struct Record {
     /// Seconds.
     #[serde(default)]
     pub(crate) queue_timeout: Option<i64>,
+    /// When it was given up because it had waited that long.
+    #[serde(default)]
+    pub(crate) queue_timed_out_at: Option<Millis>,
     pub(crate) signing_key: String,
     #[serde(default)]
     pub(crate) access: Access,
@@ -272,6 +278,7 @@ impl View {
             auto_delete_interval: minutes(record.auto_delete),
             auto_destroy_at: record.destroy_at.map(rfc3339),
             queue_timeout: record.queue_timeout,
+            queue_timed_out_at: record.queue_timed_out_at.map(rfc3339),
             created_at: Some(rfc3339(record.created_at)),
             updated_at: Some(rfc3339(record.updated_at)),
             last_activity_at: Some(rfc3339(record.last_activity_at)),
@@ -287,6 +294,7 @@ impl View {
     pub(crate) fn full(&self, record: &Record, base: &str) -> Sandbox {
         Sandbox {
             env: Some(record.env.clone()),
+            outbound_proxy_url: record.outbound_proxy_url.clone(),
             kvm: Some(false),
             spot: Some(false),
             linked_sandbox_id: record.linked.clone(),
@@ -343,6 +351,7 @@ mod tests {
                 network_block_all: false,
                 network_allow_list: None,
                 domain_allow_list: None,
+                outbound_proxy_url: None,
                 target: REGION.to_owned(),
                 cpu: 1.0,
                 memory: 1.0,
@@ -363,6 +372,7 @@ mod tests {
                 stopped_at: None,
                 archived_at: None,
                 queue_timeout: None,
+                queue_timed_out_at: None,
                 signing_key: "key".to_owned(),
                 access: Access::default(),
                 volumes: Vec::new(),

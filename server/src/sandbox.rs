@@ -1,6 +1,6 @@
 //! The sandboxes of a running server: their records, their agents, their requests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -251,7 +251,12 @@ pub(crate) struct Registry {
 struct Maps {
     by_id: HashMap<String, Arc<Sandbox>>,
     id_by_name: HashMap<String, String>,
+    /// The last that waited too long: who waits for one is still to find out.
+    given_up: VecDeque<Arc<Sandbox>>,
 }
+
+/// Of those so many are remembered.
+const GIVEN_UP: usize = 100;
 
 impl Registry {
     pub(crate) fn new(events: Events) -> Self {
@@ -301,6 +306,21 @@ impl Registry {
         let mut maps = self.write();
         maps.by_id.remove(&sandbox.id);
         maps.id_by_name.remove(&name);
+    }
+
+    /// Forgets one that waited too long, but for [`Self::show`].
+    pub(crate) fn give_up(&self, sandbox: &Arc<Sandbox>) {
+        let mut maps = self.write();
+        if maps.given_up.len() >= GIVEN_UP {
+            maps.given_up.pop_front();
+        }
+        maps.given_up.push_back(Arc::clone(sandbox));
+    }
+
+    /// One to look at: also one that waited too long, by its id.
+    pub(crate) fn show(&self, id_or_name: &str) -> ApiResult<Arc<Sandbox>> {
+        self.find(id_or_name)
+            .or_else(|error| self.read().given_up.iter().find(|sandbox| sandbox.id == id_or_name).cloned().ok_or(error))
     }
 
     /// One by its id, or else by its name.

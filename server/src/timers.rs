@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::App;
 use crate::record::Timer;
-use crate::time::{MINUTE, now};
+use crate::sandbox::Sandbox;
+use crate::time::{MINUTE, Millis, now};
 
 /// The longest time between two looks: the wall clock may jump.
 const LONGEST: i64 = 30_000;
@@ -25,19 +26,37 @@ pub(crate) async fn run(app: Arc<App>) {
     }
 }
 
+/// What a sandbox's timers do next.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Now(Timer),
+    At(Millis),
+}
+
+fn next_of(sandbox: &Sandbox, time: Millis) -> Option<Next> {
+    let (at, timer) = sandbox.record().next_timer(sandbox.idle_since())?;
+    let at = at.max(sandbox.timers_rest_until.load(Ordering::Relaxed));
+    Some(if at > time { Next::At(at) } else { Next::Now(timer) })
+}
+
+/// What a timer did has failed: it is tried again, but not at once.
+fn rest(sandbox: &Sandbox, time: Millis) {
+    sandbox.timers_rest_until.store(time + MINUTE, Ordering::Relaxed);
+}
+
 /// Does what is due and says when to look again.
 fn look(app: &Arc<App>) -> Duration {
     let time = now();
     let mut next = time + LONGEST;
     for sandbox in app.sandboxes.all() {
-        let Some((at, timer)) = sandbox.record().next_timer(sandbox.idle_since()) else {
-            continue;
+        let timer = match next_of(&sandbox, time) {
+            Some(Next::Now(timer)) => timer,
+            Some(Next::At(at)) => {
+                next = next.min(at);
+                continue;
+            }
+            None => continue,
         };
-        let at = at.max(sandbox.timers_rest_until.load(Ordering::Relaxed));
-        if at > time {
-            next = next.min(at);
-            continue;
-        }
         tracing::info!(sandbox = %sandbox.id, ?timer, "a timer is due");
         let app = Arc::clone(app);
         tokio::spawn(async move {
@@ -48,10 +67,32 @@ fn look(app: &Arc<App>) -> Duration {
                 Timer::Destroy => app.destroy(&sandbox).await,
             };
             if let Err(error) = result {
-                sandbox.timers_rest_until.store(now() + MINUTE, Ordering::Relaxed);
+                rest(&sandbox, now());
                 tracing::warn!(sandbox = %sandbox.id, error = %error.message, "a timer failed");
             }
         });
     }
     Duration::from_millis(u64::try_from(next - time).unwrap_or(0).max(50))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Record;
+
+    #[test]
+    fn a_timer_that_failed_rests_and_is_tried_again() {
+        let time = now();
+        let record = Record { destroy_at: Some(time - 1), auto_stop: 0, ..Record::sample("a") };
+        let sandbox = Sandbox::new(record, crate::events::Events::new());
+        assert_eq!(next_of(&sandbox, time), Some(Next::Now(Timer::Destroy)));
+        rest(&sandbox, time);
+        assert_eq!(next_of(&sandbox, time), Some(Next::At(time + MINUTE)));
+        assert_eq!(next_of(&sandbox, time + MINUTE), Some(Next::Now(Timer::Destroy)));
+        // One that is due later is no sooner because another has failed.
+        sandbox.record().destroy_at = Some(time + 2 * MINUTE);
+        assert_eq!(next_of(&sandbox, time), Some(Next::At(time + 2 * MINUTE)));
+        sandbox.record().destroy_at = None;
+        assert_eq!(next_of(&sandbox, time), None);
+    }
 }

@@ -64,3 +64,30 @@ async fn the_host_stands_in_where_that_is_asked_for() {
         server.call("POST", "/api/snapshots", body).await.error(400, "VALIDATION_FAILED");
     }
 }
+
+#[tokio::test]
+async fn a_sandbox_that_waits_too_long_is_given_up() {
+    // A registry that never answers: builds wait for it.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let server = Server::new().await;
+    let create = async |name: &str, limit: Value| {
+        let dockerfile = format!("FROM 127.0.0.1:{port}/{name}:1\n");
+        let body = json!({"name": name, "buildInfo": {"dockerfileContent": dockerfile}, "queueTimeout": limit});
+        server.call("POST", "/api/sandbox", body).await.expect(200)["id"].as_str().unwrap().to_owned()
+    };
+    for name in ["one", "two"] {
+        create(name, json!(1)).await;
+        server.reaches(&format!("/api/sandbox/{name}"), &["building_snapshot"]).await;
+    }
+    let id = create("three", json!(1)).await;
+    let given_up = server.reaches(&format!("/api/sandbox/{id}"), &["destroyed"]).await;
+    assert!(given_up["queueTimedOutAt"].is_string(), "{given_up}");
+    // Its name is free, and those whose turn had come are left alone.
+    server.call("GET", "/api/sandbox/three", Value::Null).await.error(404, "SANDBOX_NOT_FOUND");
+    server.call("POST", &format!("/api/sandbox/{id}/start"), Value::Null).await.error(404, "SANDBOX_NOT_FOUND");
+    for name in ["one", "two"] {
+        assert_eq!(server.get(name).await.expect(200)["state"], "building_snapshot");
+    }
+    create("three", Value::Null).await;
+}

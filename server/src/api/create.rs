@@ -53,10 +53,6 @@ fn refuse_unsupported(body: &CreateSandbox) -> ApiResult<()> {
             "gpu: a local sandbox has no GPU; leave gpu and gpuType out",
         ),
         (body.kvm == Some(true), "kvm: not available locally; leave it out"),
-        (
-            given(&body.outbound_proxy_url),
-            "outboundProxyUrl: not available locally yet; set HTTP_PROXY and HTTPS_PROXY in env",
-        ),
         (given(&body.otel_endpoint_override), "otelEndpointOverride: a local sandbox sends no telemetry; leave it out"),
     ];
     if let Some((_, message)) = refused.into_iter().find(|(refused, _)| *refused) {
@@ -126,6 +122,7 @@ pub(crate) fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
         network_block_all: body.network_block_all.unwrap_or(false),
         network_allow_list: list(body.network_allow_list),
         domain_allow_list: list(body.domain_allow_list),
+        outbound_proxy_url: list(body.outbound_proxy_url),
         target: body.target.filter(|target| !target.is_empty()).unwrap_or_else(|| REGION.to_owned()),
         cpu: size(body.cpu, own.map_or(app.defaults.cpu, |own| own.0)),
         memory: size(body.memory, own.map_or(app.defaults.memory, |own| own.1)),
@@ -146,6 +143,7 @@ pub(crate) fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
         stopped_at: None,
         archived_at: None,
         queue_timeout,
+        queue_timed_out_at: None,
         signing_key: new_signing_key()?,
         access: crate::access::Access::default(),
         volumes: volume::mounts(app, &body.volumes.unwrap_or_default())?,

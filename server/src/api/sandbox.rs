@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::Response;
 use daytona_wire::Url;
 use daytona_wire::sandbox::Sandbox as Dto;
@@ -20,8 +20,9 @@ pub(super) fn dto(app: &App, sandbox: &Sandbox, base: &Base) -> Json<Dto> {
     Json(app.view.full(&sandbox.snapshot(), &base.0))
 }
 
-pub(super) async fn get(State(app): State<Arc<App>>, base: Base, Named(sandbox): Named) -> Json<Dto> {
-    dto(&app, &sandbox, &base)
+pub(super) async fn get(State(app): State<Arc<App>>, base: Base, Path(id): Path<String>) -> ApiResult<Json<Dto>> {
+    let sandbox = app.sandboxes.show(&id)?;
+    Ok(dto(&app, &sandbox, &base))
 }
 
 pub(super) async fn delete(State(app): State<Arc<App>>, base: Base, Named(sandbox): Named) -> ApiResult<Json<Dto>> {

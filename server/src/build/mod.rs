@@ -45,6 +45,8 @@ pub(crate) struct Builds {
 enum Failure {
     /// What it is for is being deleted.
     Cancelled,
+    /// Its turn has not come in time.
+    Queued,
     Failed(String),
 }
 
@@ -78,14 +80,18 @@ impl App {
     pub(crate) fn build_sandbox(self: &Arc<Self>, sandbox: &Arc<Sandbox>) {
         let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
         tokio::spawn(async move {
-            let Some(build) = sandbox.record().build.clone() else {
-                return;
+            let (build, limit) = {
+                let record = sandbox.record();
+                (record.build.clone(), record.queue_timeout.and_then(|limit| u64::try_from(limit).ok()))
             };
+            let Some(build) = build else { return };
+            let limit = limit.filter(|limit| *limit > 0).map(Duration::from_secs);
             let begun = || sandbox_builds(&sandbox);
-            let outcome = app.build(&sandbox.id, &build, begun).await;
+            let outcome = app.build(&sandbox.id, &build, limit, begun).await;
             let made = match &outcome {
                 Ok(done) => app.make_built(&sandbox, &done.root),
                 Err(Failure::Cancelled) => return,
+                Err(Failure::Queued) => return app.give_up(&sandbox).await,
                 Err(Failure::Failed(reason)) => Err(reason.clone()),
             };
             if let Err(reason) = &made {
@@ -98,6 +104,15 @@ impl App {
                 let _ = app.launch(&sandbox, pending, SandboxState::Error).await;
             }
         });
+    }
+
+    /// Deletes a sandbox that has waited for as long as it was to wait.
+    async fn give_up(self: &Arc<Self>, sandbox: &Arc<Sandbox>) {
+        tracing::info!(sandbox = %sandbox.id, "a sandbox waited too long");
+        sandbox.record().queue_timed_out_at = Some(now());
+        self.sandboxes.give_up(sandbox);
+        // Its failure is logged, and stays visible on the sandbox.
+        let _ = self.destroy(sandbox).await;
     }
 
     fn sandbox_build_failed(&self, sandbox: &Sandbox, reason: &str) {
@@ -142,7 +157,7 @@ impl App {
                     record.updated_at = now();
                 }
             };
-            let outcome = app.build(&snapshot.id, &build, begun).await;
+            let outcome = app.build(&snapshot.id, &build, None, begun).await;
             let stored = {
                 let mut record = snapshot.record();
                 if record.state == SnapshotState::Removing {
@@ -159,7 +174,7 @@ impl App {
                         record.image = Some(root);
                         record.state = SnapshotState::Active;
                     }
-                    Err(Failure::Cancelled) => return,
+                    Err(Failure::Cancelled | Failure::Queued) => return,
                     Err(Failure::Failed(reason)) => {
                         tracing::warn!(snapshot = %snapshot.id, reason, "a build failed");
                         let pulled = record.image_name.is_some();
@@ -177,8 +192,14 @@ impl App {
         });
     }
 
-    /// Waits for its turn, calls `begun` and builds.
-    async fn build(self: &Arc<Self>, id: &str, build: &Build, begun: impl FnOnce()) -> Result<Built, Failure> {
+    /// Waits for its turn, at most `limit`, calls `begun` and builds.
+    async fn build(
+        self: &Arc<Self>,
+        id: &str,
+        build: &Build,
+        limit: Option<Duration>,
+        begun: impl FnOnce(),
+    ) -> Result<Built, Failure> {
         let log = self.builds.logs.begin(id).map_err(|error| Failure::Failed(no_log(&error)))?;
         let mut cancelled = self.builds.begin(id);
         for line in build.dockerfile.lines().filter(|line| !line.trim().is_empty()) {
@@ -189,22 +210,29 @@ impl App {
                 Ok(turn)
             } else {
                 log.line("waiting for other builds");
-                self.builds.queue.acquire().await
+                let turn = self.builds.queue.acquire();
+                match limit {
+                    Some(limit) => tokio::time::timeout(limit, turn).await.map_err(|_| Failure::Queued)?,
+                    None => turn.await,
+                }
             };
             begun();
-            tokio::time::timeout(LIMIT, self.root_of(build, &log))
-                .await
-                .unwrap_or_else(|_| Err(format!("the build took longer than {} minutes", LIMIT.as_secs() / 60)))
+            let built = tokio::time::timeout(LIMIT, self.root_of(build, &log)).await;
+            let built =
+                built.unwrap_or_else(|_| Err(format!("the build took longer than {} minutes", LIMIT.as_secs() / 60)));
+            built.map_err(Failure::Failed)
         };
         let result = tokio::select! {
             biased;
             _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(Failure::Cancelled),
             result = work => result,
         };
-        if let Err(reason) = &result {
-            log.line(reason);
+        match &result {
+            Err(Failure::Failed(reason)) => log.line(reason),
+            Err(Failure::Queued) => log.line("its turn did not come in time: raise queueTimeout"),
+            _ => {}
         }
-        result.map_err(Failure::Failed)
+        result
     }
 
     async fn root_of(self: &Arc<Self>, build: &Build, log: &BuildLog) -> Result<Built, String> {
