@@ -110,7 +110,7 @@ async fn digests(stream: &ExecStream) -> [String; 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_doubled_however_often_connections_break() {
-    let server = Server::start();
+    let server = Server::start(None);
     let network = Network::to(&server).await;
     let sandbox = sandbox(&network.url, &server.api_key).await;
     assert!(sandbox.data().toolbox_proxy_url.starts_with(network.url.split("/api").next().unwrap()));
@@ -176,7 +176,7 @@ async fn is_gone(sandbox: &Sandbox, file: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_does_not_know_them_runs_them_in_a_session() {
-    let server = Server::start();
+    let server = Server::start(None);
     let network = Network::to(&server).await;
     let sandbox = sandbox(&network.url, &server.api_key).await;
     let process = sandbox.process();
@@ -214,7 +214,7 @@ async fn a_server_that_does_not_know_them_runs_them_in_a_session() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_ends_with_its_last_handle() {
-    let server = Server::start();
+    let server = Server::start(None);
     let sandbox = sandbox(&server.url, &server.api_key).await;
     let command = "echo $$ > pid; echo ready; sleep 1000";
     let stream = sandbox.process().exec_stream(command, ExecOptions::default()).await.unwrap();

@@ -112,6 +112,7 @@ pub(crate) fn create_params(given: &Value) -> std::result::Result<CreateParams, 
         "network_block_all",
         "network_allow_list",
         "domain_allow_list",
+        "outbound_proxy_url",
     ];
     let given_names = given.as_object().into_iter().flat_map(serde_json::Map::keys);
     if let Some(unknown) = given_names.into_iter().find(|name| !known.contains(&name.as_str())) {
@@ -138,6 +139,7 @@ pub(crate) fn create_params(given: &Value) -> std::result::Result<CreateParams, 
         network_block_all: arg(given, "network_block_all"),
         network_allow_list: arg(given, "network_allow_list"),
         domain_allow_list: arg(given, "domain_allow_list"),
+        outbound_proxy_url: arg(given, "outbound_proxy_url"),
         ..CreateParams::default()
     })
 }

@@ -19,11 +19,15 @@ use std::time::{Duration, Instant};
 use daytona_core::{CreateOptions, Daytona, Error, ErrorKind, ListQuery, Sandbox};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Map, Value, json};
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
 use calls::Outcome;
 use server::Server;
 use values::{Names, Saved, fill, mismatch};
+
+/// Files whose cases are run without isolation too: what they are about is the machine's programs.
+const WITHOUT_ISOLATION: [&str; 2] = ["git", "lsp"];
 
 /// What one step may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -31,6 +35,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 type Checked = Result<(), String>;
 
 struct Session {
+    handle: Handle,
     server: Server,
     /// Which limits hold on this machine.
     holds: Vec<String>,
@@ -50,20 +55,26 @@ struct File {
 fn main() {
     let arguments = Arguments::from_args();
     if arguments.list {
-        libtest_mimic::run(&arguments, trials(None)).exit();
+        libtest_mimic::run(&arguments, trials(&[])).exit();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads start");
-    let server = Server::start();
-    let holds = runtime.block_on(calls::limits_that_hold(&server.url, &server.api_key));
-    let client = calls::client(&server.url, &server.api_key).expect("a client is made");
-    let session = Arc::new(Session { server, holds, client, count: AtomicUsize::new(0) });
-    let conclusion = libtest_mimic::run(&arguments, trials(Some((&session, runtime.handle()))));
-    runtime.block_on(clean_up(&session.client));
-    drop(Arc::into_inner(session).expect("all cases have ended"));
+    let sessions = [None, Some("process")].map(|kind| Arc::new(runtime.block_on(Session::start(kind))));
+    let conclusion = libtest_mimic::run(&arguments, trials(&sessions));
+    for session in sessions {
+        runtime.block_on(clean_up(&session.client));
+        drop(Arc::into_inner(session).expect("all cases have ended"));
+    }
     conclusion.exit();
 }
 
-fn trials(run: Option<(&Arc<Session>, &tokio::runtime::Handle)>) -> Vec<Trial> {
+/// The cases, on the first of the sessions, and some on the second.
+fn trials(sessions: &[Arc<Session>]) -> Vec<Trial> {
+    let mut trials = trials_on("", |_| true, sessions.first());
+    trials.extend(trials_on("process/", |file| WITHOUT_ISOLATION.contains(&file), sessions.get(1)));
+    trials
+}
+
+fn trials_on(prefix: &str, wanted: impl Fn(&str) -> bool, session: Option<&Arc<Session>>) -> Vec<Trial> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases");
     let mut trials = Vec::new();
     for entry in std::fs::read_dir(folder).expect("tests/cases is there") {
@@ -74,6 +85,9 @@ fn trials(run: Option<(&Arc<Session>, &tokio::runtime::Handle)>) -> Vec<Trial> {
         let text = std::fs::read_to_string(&path).expect("a file of cases is readable");
         let mut content: Value = serde_json::from_str(&text).expect("a file of cases is JSON");
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if !wanted(&stem) {
+            continue;
+        }
         let file = Arc::new(File {
             params: content.get("sandbox").cloned(),
             with: content["with"].clone(),
@@ -82,12 +96,12 @@ fn trials(run: Option<(&Arc<Session>, &tokio::runtime::Handle)>) -> Vec<Trial> {
             shared: OnceCell::new(),
         });
         for case in content["cases"].as_array_mut().expect("a file has cases").drain(..) {
-            let name = format!("{stem}/{}", case["name"].as_str().expect("a case has a name"));
-            let run = run.map(|(session, handle)| (Arc::clone(session), handle.clone()));
+            let name = format!("{prefix}{stem}/{}", case["name"].as_str().expect("a case has a name"));
+            let session = session.map(Arc::clone);
             let file = Arc::clone(&file);
             trials.push(Trial::test(name, move || {
-                let (session, handle) = run.ok_or("there is no server")?;
-                handle.block_on(session.case(&file, &case)).map_err(Failed::from)
+                let session = session.ok_or("there is no server")?;
+                session.handle.block_on(session.case(&file, &case)).map_err(Failed::from)
             }));
         }
     }
@@ -106,6 +120,13 @@ async fn clean_up(client: &Daytona) {
 }
 
 impl Session {
+    async fn start(runtime: Option<&str>) -> Self {
+        let server = Server::start(runtime);
+        let holds = calls::limits_that_hold(&server.url, &server.api_key).await;
+        let client = calls::client(&server.url, &server.api_key).expect("a client is made");
+        Self { handle: Handle::current(), server, holds, client, count: AtomicUsize::new(0) }
+    }
+
     /// Whether the case is about machines like this one.
     fn applies(&self, file: &File, case: &Value) -> bool {
         let holds = |name: &Value| self.holds.iter().any(|held| name == held);

@@ -15,17 +15,20 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start() -> Self {
+    /// With this runtime, or the one that the environment asks for.
+    pub(crate) fn start(runtime: Option<&str>) -> Self {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/daytona-native");
         let binary = set("DAYTONA_NATIVE_BINARY").unwrap_or_else(|| built.to_string_lossy().into_owned());
+        let runtime = runtime.map(str::to_owned).or_else(|| set("DAYTONA_NATIVE_TEST_RUNTIME"));
+        let runtime = runtime.unwrap_or_else(|| "auto".to_owned());
         let directory = tempfile::Builder::new().prefix("daytona-cases-").tempdir().expect("a folder is made");
         let log_path = directory.path().join("log");
         let log = std::fs::File::create(&log_path).expect("the log is made");
         let mut child = Command::new(&binary)
             .args(["serve", "--port", "0", "--json", "--data-dir"])
             .arg(directory.path().join("data"))
-            .args(["--runtime", &set("DAYTONA_NATIVE_TEST_RUNTIME").unwrap_or_else(|| "auto".to_owned())])
+            .args(["--runtime", &runtime])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -33,7 +33,7 @@ fn assert_died(error: &Error, sandbox: &Sandbox) {
 
 #[tokio::test]
 async fn a_stopped_or_deleted_sandbox_ends_its_calls() {
-    let server = Server::start();
+    let server = Server::start(None);
     for is_stop in [true, false] {
         let (client, sandbox) = create(&server).await;
         let call = run(&sandbox).await;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use bytes::Bytes;
+use daytona_wire::git::GitCloneRequest;
 use daytona_wire::process::{ExecuteRequest, ExecuteResponse};
 use daytona_wire::sandbox::CreateSandbox;
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,9 @@ use super::sandbox::dto;
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
 use crate::sandbox::{Activity, Sandbox};
+
+/// What git exits with when it cannot do what it is asked for.
+const GIT_FAILED: i32 = 128;
 
 /// What each of these answers.
 #[derive(Serialize)]
@@ -124,18 +129,16 @@ pub(super) async fn clone(
         return Err(ApiError::invalid("repoUrl must name a repository; give path where its last part is no name"));
     }
     let branch = body.branch.filter(|branch| !branch.is_empty());
-    // As variables: nothing in them is part of the command.
-    let envs = [("CLONE_URL", Some(url)), ("CLONE_PATH", Some(path.clone())), ("CLONE_BRANCH", branch)];
-    let envs = envs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-    let command = "GIT_TERMINAL_PROMPT=0 exec git clone ${CLONE_BRANCH:+\"--branch=$CLONE_BRANCH\"} -- \"$CLONE_URL\" \
-                   \"$CLONE_PATH\"";
-    let answer =
-        run(&sandbox, ExecuteRequest { command: command.to_owned(), envs: Some(envs), ..ExecuteRequest::default() })
-            .await?;
-    if answer.exit_code == 0 {
-        app.update(&sandbox, |record| record.cloned = Some(path)).await?;
+    // The agent hands credentials in the URL to git alone.
+    let request = GitCloneRequest { url, path: path.clone(), branch, ..GitCloneRequest::default() };
+    let (status, body) = ask(&sandbox, "/git/clone", &request).await?;
+    if status.is_success() {
+        app.update(&sandbox, |record| record.cloned = Some(path.clone())).await?;
+        return Ok(axum::Json(ran(&sandbox, 0, format!("Cloned into '{path}'\n"))));
     }
-    Ok(axum::Json(answer))
+    let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let message = said["message"].as_str().unwrap_or("the repository could not be cloned");
+    Ok(axum::Json(ran(&sandbox, GIT_FAILED, format!("{message}\n"))))
 }
 
 /// `POST /sandbox/{id}/exec`: in the cloned repository, if there is one.
@@ -150,29 +153,35 @@ fn ran(sandbox: &Sandbox, exit_code: i32, output: String) -> Ran {
 }
 
 async fn run(sandbox: &Arc<Sandbox>, request: ExecuteRequest) -> ApiResult<Ran> {
-    let _activity = Activity::begin(sandbox);
-    let Some(live) = sandbox.live() else {
-        return Err(sandbox.not_running());
-    };
-    let body = serde_json::to_vec(&request).unwrap_or_default();
-    let answer = tokio::select! {
-        biased;
-        answer = live.agent.post("/process/execute", body.into()) => answer,
-        () = live.ended() => return Err(sandbox.ended_meanwhile()),
-    };
-    let failed = |why: String| {
-        ApiError::new(
-            StatusCode::BAD_GATEWAY,
-            code::AGENT_UNREACHABLE,
-            format!("the agent of sandbox {} gave no answer: {why}", sandbox.id),
-        )
-    };
-    let (status, body) = answer.map_err(failed)?;
+    let (status, body) = ask(sandbox, "/process/execute", &request).await?;
     if !status.is_success() {
         let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
         let message = said["message"].as_str().unwrap_or("the command could not be run").to_owned();
         return Err(ApiError::new(status, code::VALIDATION_FAILED, message));
     }
-    let answer: ExecuteResponse = serde_json::from_slice(&body).map_err(|error| failed(error.to_string()))?;
+    let answer: ExecuteResponse =
+        serde_json::from_slice(&body).map_err(|error| no_answer(sandbox, &error.to_string()))?;
     Ok(ran(sandbox, answer.exit_code, answer.result))
+}
+
+/// One request to the sandbox's agent.
+async fn ask(sandbox: &Arc<Sandbox>, path: &'static str, request: &impl Serialize) -> ApiResult<(StatusCode, Bytes)> {
+    let _activity = Activity::begin(sandbox);
+    let Some(live) = sandbox.live() else {
+        return Err(sandbox.not_running());
+    };
+    let body = serde_json::to_vec(request).unwrap_or_default();
+    tokio::select! {
+        biased;
+        answer = live.agent.post(path, body.into()) => answer.map_err(|why| no_answer(sandbox, &why)),
+        () = live.ended() => Err(sandbox.ended_meanwhile()),
+    }
+}
+
+fn no_answer(sandbox: &Sandbox, why: &str) -> ApiError {
+    ApiError::new(
+        StatusCode::BAD_GATEWAY,
+        code::AGENT_UNREACHABLE,
+        format!("the agent of sandbox {} gave no answer: {why}", sandbox.id),
+    )
 }
