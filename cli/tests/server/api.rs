@@ -101,7 +101,6 @@ async fn bad_and_unsupported_creates_are_refused_with_the_reason() {
         json!({"gpu": 1}),
         json!({"gpuType": ["H100"]}),
         json!({"kvm": true}),
-        json!({"outboundProxyUrl": "http://p"}),
         json!({"otelEndpointOverride": "http://o"}),
     ];
     for body in missing {

@@ -30,6 +30,7 @@ pub(super) async fn update(
     app.check_limits(&wanted, running)?;
     app.update(&sandbox, |record| apply(record, &body)).await?;
     sandbox.limit_network()?;
+    app.tell_of_proxy(&sandbox, &before).await?;
     Ok(dto(&app, &sandbox, &base))
 }
 

@@ -15,7 +15,7 @@ use super::Shared;
 
 pub(super) const PORT: u16 = 53;
 /// The name of the host, where its services may be reached.
-const HOST: &str = "host.daytona.internal";
+pub(super) const HOST: &str = "host.daytona.internal";
 /// How long one resolver may take; there may be several.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A connection without a question ends.

@@ -7,6 +7,7 @@
 mod dns;
 mod intercept;
 mod open;
+mod outbound;
 mod packet;
 mod policy;
 mod sandbox;
@@ -30,6 +31,7 @@ pub(crate) use self::policy::Policy;
 pub(crate) use self::sandbox::policy;
 
 use self::open::Refusal;
+use self::outbound::Route;
 use self::packet::{Ends, Sent};
 use self::policy::Answers;
 use self::tcp::{Connection, Stack};
@@ -296,24 +298,22 @@ async fn connection(shared: &Arc<Shared>, ends: Ends, packet: &[u8]) {
         return;
     }
     let opened = async {
-        let place = open::place(shared, ends.outside).await?.into();
-        Ok((open::connect(place).await?, place))
+        let route = Route::new(shared, ends.outside, open::place(shared, ends.outside).await?);
+        Ok((route.open(shared).await?, route))
     };
     let opened = tokio::select! {
         opened = opened => opened,
         () = changed.none(shared, *ends.outside.ip()) => Err(open::PROHIBITED),
     };
     match opened {
-        Ok((mut outside, place)) => {
+        Ok((mut outside, route)) => {
             let Some(mut inside) = accept() else { return };
             let address = *ends.outside.ip();
             let carried = async {
-                if shared.policy().secrets().is_empty() {
+                if shared.policy().secrets().is_empty() && route.forward().is_none() {
                     let _ = tokio::io::copy_bidirectional_with_sizes(&mut inside, &mut outside, CHUNK, CHUNK).await;
-                } else if let Err(error) =
-                    intercept::carry(shared, Box::new(inside), Box::new(outside), address, place).await
-                {
-                    tracing::debug!(%error, "a connection of a sandbox with secrets failed");
+                } else if let Err(error) = intercept::carry(shared, Box::new(inside), outside, address, route).await {
+                    tracing::debug!(%error, "a connection of a sandbox with secrets or a proxy failed");
                 }
             };
             tokio::select! {

@@ -1,7 +1,7 @@
 //! Connections of the host for the sandbox.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use daytona_runtime::GATEWAY;
@@ -47,21 +47,26 @@ pub(super) async fn place(shared: &Shared, outside: SocketAddrV4) -> Result<Sock
         let host = SocketAddrV4::new(Ipv4Addr::LOCALHOST, outside.port());
         return if shared.host_services { Ok(host) } else { Err(Refusal::Reset) };
     }
-    if !shared.host_services && is_own(*outside.ip()).await {
+    if !shared.host_services && is_own(IpAddr::V4(*outside.ip())).await {
         return Err(PROHIBITED);
     }
     Ok(outside)
 }
 
 /// Whether an address is the host's own: then its packets would come from it too.
-async fn is_own(address: Ipv4Addr) -> bool {
+pub(super) async fn is_own(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    if address.is_loopback() || address.is_unspecified() {
+        return true;
+    }
+    let any = if address.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
     let from = async {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+        let socket = UdpSocket::bind((any, 0)).await?;
         // Sends nothing.
         socket.connect((address, 9)).await?;
         socket.local_addr()
     };
-    from.await.is_ok_and(|from| from.ip() == IpAddr::V4(address))
+    from.await.is_ok_and(|from| from.ip() == address)
 }
 
 pub(super) async fn connect(to: SocketAddr) -> Result<TcpStream, Refusal> {

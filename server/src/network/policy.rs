@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use super::outbound::Proxy;
 
 /// Networks in one list, at most.
 const MAX_NETWORKS: usize = 10;
@@ -17,6 +20,7 @@ pub(crate) struct Policy {
     domains: Vec<Domain>,
     /// Ids of the secrets whose values may leave the sandbox, each to its own hosts.
     secrets: Vec<String>,
+    proxy: Option<Arc<Proxy>>,
 }
 
 impl Policy {
@@ -27,12 +31,23 @@ impl Policy {
             networks: entries("networkAllowList", networks, MAX_NETWORKS, Network::parse)?,
             domains: entries("domainAllowList", domains, MAX_DOMAINS, Domain::parse)?,
             secrets: Vec::new(),
+            proxy: None,
         })
     }
 
     pub(super) fn with_secrets(mut self, ids: Vec<String>) -> Self {
         self.secrets = ids;
         self
+    }
+
+    pub(super) fn with_proxy(mut self, proxy: Option<Proxy>) -> Self {
+        self.proxy = proxy.map(Arc::new);
+        self
+    }
+
+    /// The proxy that web traffic is made to take: without a list of domains it is up to programs.
+    pub(super) fn proxy(&self) -> Option<&Arc<Proxy>> {
+        self.proxy.as_ref().filter(|_| !self.domains.is_empty())
     }
 
     pub(super) fn secrets(&self) -> &[String] {

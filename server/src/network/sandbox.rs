@@ -1,16 +1,20 @@
 //! A sandbox's network, from its record to its gateway.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use daytona_runtime::{
     CA_BUNDLE, CA_CERTIFICATE, Enforcement, Network, RuntimeError, RuntimeKind, SandboxSpec, Started,
 };
+use daytona_wire::environment::UpdateEnvRequest;
 
+use super::outbound::{self, Proxy};
 use super::{Gateway, Policy};
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
 use crate::record::Record;
+use crate::sandbox::Sandbox;
 
 /// Where programs look for certificates that they trust, besides the system's places.
 const TRUST: [(&str, &str); 5] = [
@@ -38,7 +42,29 @@ impl App {
                 }
             }
         }
+        if record.domain_allow_list.is_none() {
+            env.extend(proxy_environment(record));
+        }
         env
+    }
+
+    /// Tells a running sandbox's programs of its proxy, or no more, after its limits were changed.
+    pub(crate) async fn tell_of_proxy(&self, sandbox: &Arc<Sandbox>, before: &Record) -> ApiResult<()> {
+        let record = sandbox.snapshot();
+        let limited = record.domain_allow_list.is_some();
+        let Some(live) = sandbox.reachable().filter(|_| limited != before.domain_allow_list.is_some()) else {
+            return Ok(());
+        };
+        let variables = proxy_environment(&record);
+        if variables.is_empty() {
+            return Ok(());
+        }
+        let change = if limited {
+            UpdateEnvRequest { unset: variables.into_keys().collect(), ..UpdateEnvRequest::default() }
+        } else {
+            UpdateEnvRequest { set: variables, ..UpdateEnvRequest::default() }
+        };
+        crate::environment::tell(sandbox, &live, &change).await
     }
 
     /// The network a sandbox is started with.
@@ -105,9 +131,21 @@ impl App {
     }
 }
 
+/// The variables of a sandbox's proxy, but for those that have a value of their own. With a list of domains in force no
+/// program gets them: the proxy would lead past it.
+fn proxy_environment(record: &Record) -> BTreeMap<String, String> {
+    let mut variables = record.outbound_proxy_url.as_deref().map(outbound::variables).unwrap_or_default();
+    let own = |name: &String| {
+        record.env.contains_key(name) || record.unset_env.contains(name) || record.secrets.contains_key(name)
+    };
+    variables.retain(|name, _| !own(name));
+    variables
+}
+
 /// What a record says that its sandbox may reach; a list that makes no sense is the caller's fault.
 pub(crate) fn policy(record: &Record) -> ApiResult<Policy> {
     let (networks, domains) = (record.network_allow_list.as_deref(), record.domain_allow_list.as_deref());
     let policy = Policy::new(record.network_block_all, networks, domains).map_err(ApiError::invalid)?;
-    Ok(policy.with_secrets(record.secrets.values().cloned().collect()))
+    let proxy = record.outbound_proxy_url.as_deref().map(Proxy::parse).transpose().map_err(ApiError::invalid)?;
+    Ok(policy.with_secrets(record.secrets.values().cloned().collect()).with_proxy(proxy))
 }

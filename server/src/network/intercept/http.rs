@@ -1,9 +1,11 @@
 //! Requests on their way to a host.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -16,7 +18,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::{Boxed, Replayed, Shared, Verified, Way, replace, sniff};
+use super::{Boxed, Goal, Replayed, Shared, Way, replace, sniff};
 
 /// What a host has sent before it hung up reaches the program within this, or not at all.
 const REST: Duration = Duration::from_secs(30);
@@ -32,15 +34,15 @@ pub(super) async fn relay(
     inside: Replayed,
     outside: Boxed,
     second: bool,
-    verified: Verified,
+    goal: Goal,
 ) -> io::Result<()> {
     let (inside, outside) = (TokioIo::new(inside), TokioIo::new(outside));
     if second {
         let (sender, host) = client2::handshake(TokioExecutor::new(), outside).await.map_err(io::Error::other)?;
         let service = service_fn(move |request| {
-            let (shared, verified, mut sender) = (Arc::clone(&shared), verified.clone(), sender.clone());
+            let (shared, goal, mut sender) = (Arc::clone(&shared), goal.clone(), sender.clone());
             async move {
-                let request = match prepare(&shared, &verified, request) {
+                let request = match prepare(&shared, &goal, request) {
                     Ok(request) => request,
                     Err(answer) => return Ok(*answer),
                 };
@@ -56,17 +58,12 @@ pub(super) async fn relay(
         server.as_mut().graceful_shutdown();
         server.await.and(result).map_err(io::Error::other)
     } else {
-        first(shared, inside, outside, verified).await
+        first(shared, inside, outside, goal).await
     }
 }
 
 /// HTTP/1.1: one request after the other.
-async fn first(
-    shared: Arc<Shared>,
-    inside: TokioIo<Replayed>,
-    outside: TokioIo<Boxed>,
-    verified: Verified,
-) -> io::Result<()> {
+async fn first(shared: Arc<Shared>, inside: TokioIo<Replayed>, outside: TokioIo<Boxed>, goal: Goal) -> io::Result<()> {
     let (sender, host) =
         client1::Builder::new().preserve_header_case(true).handshake(outside).await.map_err(io::Error::other)?;
     let sender = Arc::new(tokio::sync::Mutex::new(sender));
@@ -74,17 +71,17 @@ async fn first(
     let service = service_fn({
         let (shared, upgraded, busy) = (Arc::clone(&shared), Arc::clone(&upgraded), Arc::clone(&busy));
         move |mut request: Request<Incoming>| {
-            let (shared, upgraded, verified, sender) =
-                (Arc::clone(&shared), Arc::clone(&upgraded), verified.clone(), Arc::clone(&sender));
+            let (shared, upgraded, goal, sender) =
+                (Arc::clone(&shared), Arc::clone(&upgraded), goal.clone(), Arc::clone(&sender));
             let busy = Arc::clone(&busy);
             async move {
-                busy.store(true, Ordering::Relaxed);
                 let tunnel = request.method() == Method::CONNECT;
                 let from = hyper::upgrade::on(&mut request);
-                let request = match prepare(&shared, &verified, request) {
+                let request = match prepare(&shared, &goal, request) {
                     Ok(request) => request,
                     Err(answer) => return Ok(*answer),
                 };
+                busy.store(true, Ordering::Relaxed);
                 let mut sender = sender.lock().await;
                 sender.ready().await?;
                 let mut response = sender.send_request(request).await?;
@@ -99,8 +96,9 @@ async fn first(
         }
     });
     let server = server1::Builder::new().preserve_header_case(true).serve_connection(inside, service);
-    let (mut server, mut host) = (pin!(server.with_upgrades()), pin!(host.with_upgrades()));
-    let mut host_ended = false;
+    let mut server = pin!(server.with_upgrades());
+    // Dropped when it has ended: it holds what it has not sent of a request, and with it the program that sends it.
+    let mut host = Some(Box::pin(host.with_upgrades()));
     let mut rest = pin!(tokio::time::sleep(REST));
     loop {
         tokio::select! {
@@ -108,9 +106,9 @@ async fn first(
                 result.map_err(io::Error::other)?;
                 break;
             }
-            () = rest.as_mut(), if host_ended => break,
-            result = &mut host, if !host_ended => {
-                host_ended = true;
+            () = rest.as_mut(), if host.is_none() => break,
+            result = poll_fn(|context| host.as_mut().map_or(Poll::Pending, |host| host.as_mut().poll(context))) => {
+                host = None;
                 rest.as_mut().reset(tokio::time::Instant::now() + REST);
                 if let Err(error) = result {
                     tracing::debug!(%error, "a connection to the host of a secret failed");
@@ -124,26 +122,22 @@ async fn first(
     }
     let upgraded = upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some((inside, outside, tunnel)) = upgraded else { return Ok(()) };
-    if !host_ended {
+    if let Some(host) = host {
         host.await.map_err(io::Error::other)?;
     }
     let (mut inside, mut outside) =
         (TokioIo::new(inside.await.map_err(io::Error::other)?), TokioIo::new(outside.await.map_err(io::Error::other)?));
     if tunnel {
-        let way = Way { address: None, again: None };
+        let way = Way { address: None, route: None };
         return super::run(shared, Box::new(inside), Box::new(outside), way).await;
     }
     tokio::io::copy_bidirectional(&mut inside, &mut outside).await.map(drop)
 }
 
 /// The request as the host is to get it, or the answer that says why it gets none.
-fn prepare(
-    shared: &Shared,
-    verified: &Verified,
-    request: Request<Incoming>,
-) -> Result<Request<Incoming>, Box<Response<Body>>> {
+fn prepare(shared: &Shared, goal: &Goal, request: Request<Incoming>) -> Result<Request<Incoming>, Box<Response<Body>>> {
     let (mut parts, body) = request.into_parts();
-    if let Verified(Some(verified)) = verified
+    if let Some(verified) = &goal.verified
         && replace::concerned(&parts)
     {
         // Behind one address there may be many hosts: the value is for the one that is named here, too.
@@ -158,6 +152,9 @@ fn prepare(
             answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
             return Err(Box::new(answer));
         }
+    }
+    if let Some(through) = &goal.through {
+        through.direct(&mut parts);
     }
     Ok(Request::from_parts(parts, body))
 }

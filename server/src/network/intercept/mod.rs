@@ -11,7 +11,7 @@ mod sniff;
 
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,15 +28,16 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 pub(crate) use self::authority::Authority;
 
 use self::sniff::{Kind, Opening};
-use super::{CHUNK, Shared, dns, open};
+use super::outbound::{Route, Through};
+use super::{CHUNK, Shared, dns};
 use crate::secret::Secrets;
 
 /// A connection of either side.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-pub(super) type Boxed = Box<dyn Stream>;
+pub(crate) type Boxed = Box<dyn Stream>;
 
 /// What all gateways need for it.
 pub(crate) struct Interceptor {
@@ -51,7 +52,7 @@ impl Interceptor {
         Self { secrets, authority, roots: OnceCell::new() }
     }
 
-    async fn client(&self) -> io::Result<&Arc<ClientConfig>> {
+    pub(super) async fn client(&self) -> io::Result<&Arc<ClientConfig>> {
         self.roots
             .get_or_try_init(|| async {
                 let loaded = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await?;
@@ -95,17 +96,28 @@ impl ResolvesServerCert for Only {
 }
 
 /// Where a connection leads.
-#[derive(Clone, Copy)]
 struct Way {
     /// The address that the program has connected to; none in a tunnel through a proxy.
     address: Option<Ipv4Addr>,
-    /// The same from the host, to connect once more.
-    again: Option<SocketAddr>,
+    /// The way there from the host.
+    route: Option<Route>,
 }
 
-/// Whom a request is for: what is known of the host besides what the request itself says.
+/// Whom a request is for.
 #[derive(Clone)]
-struct Verified(Option<String>);
+struct Goal {
+    /// What is known of the host besides what the request itself says.
+    verified: Option<String>,
+    /// The sandbox's proxy, if the request is for it to pass on.
+    through: Option<Arc<Through>>,
+}
+
+impl Goal {
+    /// The host itself.
+    fn host(verified: Option<String>) -> Self {
+        Self { verified, through: None }
+    }
+}
 
 /// Moves all bytes of one connection until its end, with the values of secrets where they belong.
 pub(super) async fn carry(
@@ -113,9 +125,9 @@ pub(super) async fn carry(
     inside: Boxed,
     outside: Boxed,
     address: Ipv4Addr,
-    again: SocketAddr,
+    route: Route,
 ) -> io::Result<()> {
-    run(Arc::clone(shared), inside, outside, Way { address: Some(address), again: Some(again) }).await
+    run(Arc::clone(shared), inside, outside, Way { address: Some(address), route: Some(route) }).await
 }
 
 /// A tunnel in it is carried the same way: the future holds one of its own kind.
@@ -127,6 +139,11 @@ fn run(
 ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>> {
     Box::pin(async move {
         let opening = sniff::open(&mut inside, &mut outside).await?;
+        let through = way.route.as_ref().and_then(Route::forward).cloned();
+        let request = matches!(&opening.kind, Kind::Http { method, .. } if method != "CONNECT");
+        if let Some(through) = through.as_ref().filter(|_| !request) {
+            outside = through.tunnel(outside).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        }
         match &opening.kind {
             Kind::Tls { name, protocols } => {
                 let host = name.clone().or_else(|| way.address.map(|address| address.to_string())).unwrap_or_default();
@@ -143,14 +160,15 @@ fn run(
                     return pass(inside, outside, opening).await;
                 }
                 // The proxy itself gets no value.
-                http::relay(shared, Replayed::new(opening.heard, inside), outside, false, Verified(None)).await
+                http::relay(shared, Replayed::new(opening.heard, inside), outside, false, Goal::host(None)).await
             }
             Kind::Http { host, .. } => {
-                if !shared.concerns(host) || !leads_to(&shared, host, way.address).await {
+                let concerned = shared.concerns(host) && leads_to(&shared, host, way.address).await;
+                if !concerned && through.is_none() {
                     return pass(inside, outside, opening).await;
                 }
-                let verified = Verified(Some(host.clone()));
-                http::relay(shared, Replayed::new(opening.heard, inside), outside, false, verified).await
+                let goal = Goal { verified: concerned.then(|| host.clone()), through };
+                http::relay(shared, Replayed::new(opening.heard, inside), outside, false, goal).await
             }
             Kind::Other => pass(inside, outside, opening).await,
         }
@@ -181,10 +199,10 @@ async fn end_tls(
         Ok(outside) => outside,
         Err(error) => {
             tracing::warn!(host, %error, "no secrets go to this host: TLS with it failed");
-            let Some(again) = way.again else { return Err(error) };
-            let Ok(outside) = open::connect(again).await else { return Err(error) };
+            let Some(route) = way.route else { return Err(error) };
+            let Ok(outside) = route.reach(&shared).await else { return Err(error) };
             let opening = Opening { heard, answered: Vec::new(), kind: Kind::Other };
-            return pass(inside, Box::new(outside), opening).await;
+            return pass(inside, outside, opening).await;
         }
     };
     let protocol = outside.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
@@ -192,14 +210,14 @@ async fn end_tls(
     let config = shared.interceptor.server(host, protocol.into_iter().collect())?;
     let inside = TlsAcceptor::from(config).accept(Replayed::new(heard, inside)).await?;
     let (mut inside, mut outside): (Boxed, Boxed) = (Box::new(inside), Box::new(outside));
-    let verified = Verified(Some(host.to_owned()));
+    let goal = Goal::host(Some(host.to_owned()));
     if second {
-        return http::relay(shared, Replayed::new(Vec::new(), inside), outside, true, verified).await;
+        return http::relay(shared, Replayed::new(Vec::new(), inside), outside, true, goal).await;
     }
     let opening = sniff::open(&mut inside, &mut outside).await?;
     match opening.kind {
         Kind::Http { ref method, .. } if method != "CONNECT" => {
-            http::relay(shared, Replayed::new(opening.heard, inside), outside, false, verified).await
+            http::relay(shared, Replayed::new(opening.heard, inside), outside, false, goal).await
         }
         _ => pass(inside, outside, opening).await,
     }
