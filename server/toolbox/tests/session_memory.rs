@@ -1,5 +1,7 @@
 //! Memory of the agent, which runs in this process; so this file has one test.
 
+#[expect(dead_code, reason = "the other tests use the rest")]
+#[path = "agent/common/mod.rs"]
 mod common;
 
 use common::{Agent, eventually};

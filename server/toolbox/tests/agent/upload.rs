@@ -1,16 +1,14 @@
 //! Uploads: whole or not at all, whatever comes down the wire.
 
-mod common;
-
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Instant;
 
-use common::{Agent, BOUNDARY, FORM, encode, eventually, find, form, head, part, read_answer};
+use crate::common::{Agent, BOUNDARY, FORM, encode, eventually, find, form, head, part, read_answer};
 use serde_json::json;
 
-fn bulk(agent: &Agent, body: &[u8]) -> common::Answer {
+fn bulk(agent: &Agent, body: &[u8]) -> crate::common::Answer {
     agent.send("POST", "/files/bulk-upload", &[FORM], body)
 }
 

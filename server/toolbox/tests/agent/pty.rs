@@ -1,11 +1,9 @@
 //! Terminals: what programs in them see, what their clients see, and how they end.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::websocket::{Received, Socket};
-use common::{Agent, alive, encode, eventually, find};
+use crate::common::websocket::{Received, Socket};
+use crate::common::{Agent, alive, encode, eventually, find};
 use serde_json::{Value, json};
 
 const EXIT_CONTROL: &str = "X-Daytona-Pty-Exit-Control";
@@ -103,7 +101,7 @@ fn create(agent: &Agent, body: &Value) -> String {
     serde_json::from_slice::<Value>(&answer.body).unwrap()["sessionId"].as_str().unwrap().to_owned()
 }
 
-fn delete(agent: &Agent, id: &str) -> common::Answer {
+fn delete(agent: &Agent, id: &str) -> crate::common::Answer {
     agent.send("DELETE", &format!("/process/pty/{id}"), &[], b"")
 }
 

@@ -1,12 +1,10 @@
 //! Charts of Python programs. Installs matplotlib from the package registry, once.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use common::Agent;
+use crate::common::Agent;
 use serde_json::{Value, json};
 
 /// A folder with matplotlib for the Python that the agent finds too.
@@ -248,7 +246,7 @@ fn without_matplotlib_the_program_says_so() {
 
 #[test]
 fn the_interpreter_shows_figures_too() {
-    use common::websocket::Received;
+    use crate::common::websocket::Received;
     let agent = agent();
     let mut socket = agent.socket("/process/interpreter/execute");
     let code = "import matplotlib.pyplot as plt\nplt.plot([1, 2]); plt.show()\nprint('between')\nfigure, axes = plt.subplots()\nplt.figure()\nfigure";

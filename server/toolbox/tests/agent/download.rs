@@ -1,11 +1,9 @@
 //! Downloads: exact bytes, exact names, and an end that can be trusted.
 
-mod common;
-
 use std::fs;
 use std::io::{Read, Write};
 
-use common::{Agent, Answer, encode, find, head};
+use crate::common::{Agent, Answer, encode, find, head};
 use serde_json::{Value, json};
 
 /// Name, filename*, Content-Length, content.
@@ -127,7 +125,7 @@ fn changed_midway(change: impl FnOnce(&fs::File)) -> Answer {
             server.write_all(&first).unwrap();
             drop(server);
         });
-        common::read_answer(&mut { client })
+        crate::common::read_answer(&mut { client })
     })
 }
 

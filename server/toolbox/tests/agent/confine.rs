@@ -1,11 +1,9 @@
 //! The unisolated runtime: no file operation leaves the sandbox's folder.
 
-mod common;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use common::{Agent, FORM, encode, form};
+use crate::common::{Agent, FORM, encode, form};
 use serde_json::json;
 
 /// A confined agent with links out, and a secret they lead to.
@@ -92,7 +90,7 @@ fn nothing_outside_is_written() {
     }
     let replaced = agent.post("/files/replace", &json!({"files": ["file"], "pattern": "s", "newValue": "x"}));
     assert_eq!(replaced.json()[0]["success"], false);
-    assert_eq!(common::names(&agent.outside()), ["secret"]);
+    assert_eq!(crate::common::names(&agent.outside()), ["secret"]);
     assert_eq!(fs::read_to_string(agent.outside().join("secret")).unwrap(), "secret");
 }
 

@@ -1,12 +1,10 @@
 //! Files: listing, describing, finding, changing.
 
-mod common;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
-use common::{Agent, encode};
+use crate::common::{Agent, encode};
 use serde_json::{Value, json};
 
 fn texts<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
@@ -281,7 +279,7 @@ fn move_crosses_file_systems() {
     assert!(to.join("link").is_symlink());
     assert_eq!(fs::metadata(to.join("sub/file")).unwrap().permissions().mode() & 0o777, 0o640);
     assert_eq!(agent.names(), Vec::<String>::new());
-    assert_eq!(common::names(far.path()), ["moved"]);
+    assert_eq!(crate::common::names(far.path()), ["moved"]);
 }
 
 #[test]

@@ -1,10 +1,8 @@
 //! Language servers that misbehave.
 
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
 
-use common::{Agent, alive, eventually};
+use crate::common::{Agent, alive, eventually};
 use serde_json::{Value, json};
 
 /// A server in Python that does as `behaviour` says when it is asked for symbols.
@@ -137,7 +135,7 @@ fn a_call_that_is_given_up_is_taken_back() {
     let agent = agent("slow");
     assert_eq!(agent.post("/lsp/start", &project()).status, 200);
     let mut client = agent.connect();
-    common::send_head(&mut client, "GET", SYMBOLS, &[]);
+    crate::common::send_head(&mut client, "GET", SYMBOLS, &[]);
     eventually("the server is asked", || agent.work().join("project/asked").exists());
     drop(client);
     eventually("the server is told", || agent.work().join("project/cancelled").exists());

@@ -1,11 +1,9 @@
 //! Git where only a client that sees bytes can tell: calls that are given up, routes that no client has, names.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use common::{Agent, encode, head};
+use crate::common::{Agent, encode, head};
 use serde_json::{Value, json};
 
 fn repository(agent: &Agent) {
@@ -52,7 +50,7 @@ fn a_call_that_is_given_up_ends_git_and_leaves_nothing() {
     drop(client);
     // Nobody holds the connection any more.
     assert!(matches!(asked.read(&mut piece), Ok(0) | Err(_)));
-    common::eventually("the clone is taken back", || !agent.work().join("clone").exists());
+    crate::common::eventually("the clone is taken back", || !agent.work().join("clone").exists());
 }
 
 #[test]

@@ -1,12 +1,10 @@
 //! Commands on a websocket: streams, stdin, signals, lost connections.
 
-mod common;
-
 use std::fs;
 use std::time::Duration;
 
-use common::websocket::{Received, Socket};
-use common::{Agent, alive, eventually};
+use crate::common::websocket::{Received, Socket};
+use crate::common::{Agent, alive, eventually};
 use daytona_wire::exec_stream::{STDERR, STDIN, STDOUT, TAKEN_OVER, WINDOW};
 use serde_json::{Value, json};
 

@@ -1,8 +1,6 @@
 //! Programs in Python, JavaScript and TypeScript.
 
-mod common;
-
-use common::Agent;
+use crate::common::Agent;
 use serde_json::{Value, json};
 
 fn run(agent: &Agent, body: &Value) -> (i64, String) {

@@ -1,11 +1,9 @@
 //! The code interpreter.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::websocket::{Received, Socket};
-use common::{Agent, alive, eventually};
+use crate::common::websocket::{Received, Socket};
+use crate::common::{Agent, alive, eventually};
 use serde_json::{Value, json};
 
 const EXECUTE: &str = "/process/interpreter/execute";

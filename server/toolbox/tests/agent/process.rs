@@ -1,11 +1,9 @@
 //! Commands: output, exit codes, time limits, what they leave behind.
 
-mod common;
-
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use common::{Agent, alive, eventually, head};
+use crate::common::{Agent, alive, eventually, head};
 use serde_json::json;
 
 #[test]

@@ -1,7 +1,5 @@
 //! An agent on a socket of its own and a client that controls every byte it sends.
 
-#![expect(dead_code, reason = "each test file uses a part of this")]
-
 pub(crate) mod websocket;
 
 use std::collections::BTreeMap;

@@ -1,12 +1,10 @@
 //! Sessions: state, order, streams, input, ends.
 
-mod common;
-
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use common::{Agent, Answer, alive, eventually, head};
+use crate::common::{Agent, Answer, alive, eventually, head};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
