@@ -81,6 +81,7 @@ impl Store {
                 freed.bytes += state.layers.remove(&diff_id).map_or(0, |layer| layer.size);
             }
             state.forget_leases();
+            state.steps.retain(|_, (_, used)| used.elapsed() < options.cache_age);
         }
         for scratch in &rubbish {
             remove_tree(scratch.path()).context(|| format!("removing {}", scratch.path().display()))?;

@@ -16,6 +16,7 @@ mod progress;
 mod pull;
 mod reference;
 mod registry;
+mod steps;
 mod store;
 mod unpack;
 mod view;

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock, syncfs};
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,8 @@ pub(crate) struct State {
     pub(crate) layers: HashMap<String, LayerState>,
     pub(crate) images: HashMap<String, Record>,
     pub(crate) names: BTreeMap<String, String>,
+    /// Layers of build steps, with when their notes were last used.
+    pub(crate) steps: HashMap<String, (String, Instant)>,
     /// Of layers and images, by digest.
     leases: HashMap<String, Weak<Held>>,
 }

@@ -167,7 +167,7 @@ pub(super) async fn layer(
     items: Vec<Item>,
     view: View,
     sources: Vec<Scratch>,
-) -> Result<Option<(Layer, Lease)>> {
+) -> Result<(Layer, Lease)> {
     let inner = Arc::clone(&build.store.inner);
     let guard = inner.lock(step).await;
     if let Some(found) = cached(build, step).await {
@@ -184,7 +184,7 @@ pub(super) async fn layer(
             .and_then(|size| commit(&inner, &step, &folder, size));
         scratch.remove();
         drop((sources, guard));
-        done.map(Some)
+        done
     })
     .await
 }
@@ -198,7 +198,7 @@ pub(super) fn commit(inner: &Inner, step: &str, folder: &Path, size: u64) -> Res
     hash.update(nonce);
     let diff_id = digest::text(hash);
     let done = inner.commit(folder, &diff_id, size)?;
-    inner.write(&format!("cache/{}.json", digest::hex(step)), &diff_id)?;
+    inner.note_step(digest::hex(step), &diff_id)?;
     Ok(done)
 }
 

@@ -101,7 +101,7 @@ pub(super) async fn run(build: &mut Build<'_>, making: &mut Making, run: &Run, s
     // What a command took long for outlives this process; nobody waits for the disk.
     let (inner, ids) = (Arc::clone(&build.store.inner), [layer.0.diff_id.clone()]);
     drop(tokio::task::spawn_blocking(move || inner.flush(&ids)));
-    making.push(build, Some(layer))
+    making.push(build, layer)
 }
 
 pub(super) fn is_proxy(name: &str) -> bool {

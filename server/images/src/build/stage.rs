@@ -74,8 +74,7 @@ impl Making {
         }
     }
 
-    pub(super) fn push(&mut self, build: &Build<'_>, layer: Option<(Layer, Lease)>) -> Result<()> {
-        let Some((layer, lease)) = layer else { return Ok(()) };
+    pub(super) fn push(&mut self, build: &Build<'_>, (layer, lease): (Layer, Lease)) -> Result<()> {
         self.built.layers.push(layer);
         self.built.lease.extend(lease);
         let most = build.store.inner.options.limits.layers;
@@ -251,26 +250,16 @@ pub(super) fn clean(path: &Path) -> PathBuf {
     clean
 }
 
-/// The layer that a step has made earlier: none where it is not known, `Some(None)` where it changed nothing.
-pub(super) async fn cached(build: &Build<'_>, step: &str) -> Option<Option<(Layer, Lease)>> {
+/// The layer that a step has made earlier.
+pub(super) async fn cached(build: &Build<'_>, step: &str) -> Option<(Layer, Lease)> {
     if build.options.no_cache {
         return None;
     }
     let (inner, step) = (Arc::clone(&build.store.inner), digest::hex(step).to_owned());
-    let found = blocking(move || {
-        let path = inner.dir.join("cache").join(format!("{step}.json"));
-        let note = std::fs::read(&path).ok().and_then(|note| serde_json::from_slice::<String>(&note).ok());
-        let Some(diff_id) = note else { return Ok(None) };
-        if let Ok(file) = std::fs::File::options().write(true).open(&path) {
-            // Collection goes by the last use.
-            let _ = file.set_modified(std::time::SystemTime::now());
-        }
-        Ok(match diff_id.as_str() {
-            "" => Some(None),
-            diff_id => inner.layer(diff_id).map(Some),
-        })
-    });
-    let found = found.await.ok().flatten();
+    let found = match inner.known_step(&step) {
+        Some(found) => Some(found),
+        None => blocking(move || Ok(inner.noted_step(&step))).await.ok().flatten(),
+    };
     if found.is_some() {
         build.say(" ---> Using cache");
     }
