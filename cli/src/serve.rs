@@ -169,8 +169,8 @@ pub(crate) fn run(serve: Serve, json: bool) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("threads cannot be started: {error}"), 1),
     };
-    let announce = |ready: &Ready| print_ready(ready, json);
-    let result = runtime.block_on(daytona_server::serve(options, launcher, announce));
+    let announce = move |ready: &Ready| print_ready(ready, json);
+    let result = runtime.block_on(daytona_server::serve(options, launcher, Box::new(announce)));
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -45,7 +45,7 @@ use tokio::sync::Notify;
 pub use config::{DEFAULT_PORT, ImageOptions, Options, Ready, ServeError, default_dir};
 pub use daytona_docker::Settings as DockerSettings;
 pub use image::RegistryCredentials;
-pub use serve::serve;
+pub use serve::{Announce, serve};
 
 /// The server's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::http::Request;
 use daytona_docker::Settings as DockerSettings;
 use daytona_runtime::Launcher;
+use futures_util::future::LocalBoxFuture;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -30,15 +31,24 @@ const HEAD_TIME: Duration = Duration::from_secs(120);
 /// How long open connections are waited for at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+/// Told once the server listens.
+pub type Announce = Box<dyn FnOnce(&Ready) -> io::Result<()>>;
+
 /// Runs a server until it is told to end: by SIGTERM or SIGINT, or, embedded, by its last client.
 ///
 /// `launcher` has to be started before threads are made and before the key is read. `announce` is
 /// called once the server listens.
-pub async fn serve(
+///
+/// The future is in a box so that the server is compiled here, and not again wherever it is run.
+pub fn serve(
     options: Options,
     launcher: Launcher,
-    announce: impl FnOnce(&Ready) -> io::Result<()>,
-) -> Result<(), ServeError> {
+    announce: Announce,
+) -> LocalBoxFuture<'static, Result<(), ServeError>> {
+    Box::pin(run(options, launcher, announce))
+}
+
+async fn run(options: Options, launcher: Launcher, announce: Announce) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::io("signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::io("signals"))?;
     allow_many_files();
