@@ -185,7 +185,7 @@ export declare class SandboxProvider {
   /**
    * What the command writes, from its beginning to its end; in a sandbox without one, what the image's program writes.
    *
-   * @throws {DaytonaNotFoundError} where neither runs
+   * @throws {DaytonaNotFoundError} where there is no such sandbox
    * @throws {DaytonaUnsupportedError} where the server cannot do that
    */
   streamLogs(handle: SandboxHandle, options?: Pick<CallOptions, 'signal'>): Promise<LogStream>

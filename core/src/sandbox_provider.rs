@@ -208,7 +208,7 @@ impl SandboxProvider {
     /// writes.
     ///
     /// # Errors
-    /// `NotFound` where neither runs; `Unsupported` where the server cannot do that.
+    /// `NotFound` where there is no such sandbox; `Unsupported` where the server cannot do that.
     pub async fn stream_logs(&self, handle: &SandboxHandle) -> Result<LogStream> {
         let follow = |sandbox: Sandbox| async move {
             let process = sandbox.process();

@@ -128,7 +128,7 @@ class AsyncSandboxProvider:
             handle: Its handle.
 
         Raises:
-            DaytonaNotFoundError: Neither a command nor a program of the image runs in it.
+            DaytonaNotFoundError: There is no such sandbox.
             DaytonaUnsupportedError: The server cannot do that.
         """
         return AsyncLogStream(await self._native.stream_logs(arguments(plain(handle))))

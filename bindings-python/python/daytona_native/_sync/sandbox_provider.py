@@ -129,7 +129,7 @@ class SandboxProvider:
             handle: Its handle.
 
         Raises:
-            DaytonaNotFoundError: Neither a command nor a program of the image runs in it.
+            DaytonaNotFoundError: There is no such sandbox.
             DaytonaUnsupportedError: The server cannot do that.
         """
         return LogStream(self._native.stream_logs(arguments(plain(handle))))
