@@ -1,12 +1,14 @@
 // The builder of images against the official one: the same calls give the same Dockerfile and copy the same files.
 // Calls are generated from a fixed seed. Where the official builder throws, ours has to as well.
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { startServer } from '../cases/runner.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 const home = process.env.OFFICIAL_NODE_MODULES || path.join(here, '../../target/official/node_modules')
@@ -173,4 +175,29 @@ test('patterns of COPY are copied, which the official client forgets', () => {
     image.contextList.map((one) => one.archivePath).sort(),
     ['.hidden.txt', 'a b.txt', 'a.txt', 'b.txt', 'dir/inner.txt', 'requirements.txt'],
   )
+})
+
+test('either client uploads what an image copies', async (t) => {
+  process.env.DAYTONA_NATIVE_IMAGE_FALLBACK = 'host'
+  const server = await startServer().finally(() => delete process.env.DAYTONA_NATIVE_IMAGE_FALLBACK)
+  try {
+    if (!server.holds.has('isolation')) return t.skip('sandboxes have no file system of their own')
+    // More than one part.
+    const data = Buffer.from(Array.from({ length: 6 << 20 }, () => random() * 256))
+    fs.mkdirSync('uploaded/sub', { recursive: true })
+    fs.writeFileSync('uploaded/sub/data', data)
+    for (const { Daytona, Image } of [official, own]) {
+      const daytona = new Daytona({ apiUrl: server.url, apiKey: server.apiKey })
+      const image = Image.base('debian:12').addLocalDir('uploaded', '/copied').addLocalFile('a.txt', '/copied/')
+      for (let time = 0; time < 2; time++) {
+        const sandbox = await daytona.create({ image }, { timeout: 60 })
+        const { result } = await sandbox.process.executeCommand('cat /copied/a.txt; md5sum </copied/sub/data')
+        assert.equal(result, `a.txt${createHash('md5').update(data).digest('hex')}  -\n`)
+        await sandbox.delete()
+      }
+    }
+    return undefined
+  } finally {
+    await server.close()
+  }
 })
