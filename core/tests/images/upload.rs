@@ -76,7 +76,8 @@ async fn what_a_storage_does_not_tell_is_asked_for_otherwise() {
     let folder = folder(&[10]);
     create(&fake, copies(folder.path()), &CreateSnapshotOptions::default()).await.unwrap();
     create(&fake, copies(folder.path()), &CreateSnapshotOptions::default()).await.unwrap();
-    let kinds: Vec<_> = fake.seen().requests.iter().map(|request| request.split(' ').next().unwrap().to_owned()).collect();
+    let kinds: Vec<_> =
+        fake.seen().requests.iter().map(|request| request.split(' ').next().unwrap().to_owned()).collect();
     assert_eq!(kinds, ["HEAD", "LIST", "PUT", "HEAD", "LIST"]);
 }
 
