@@ -75,7 +75,7 @@ async fn a_search_stops_where_it_is() {
     let make = format!("yes 'a line without it' | head -c 8000000 > text; mkdir tree; /usr/bin/python3 -c \"{link}\"");
     server.exec(&id, &make).await;
     // Its processor time, in hundredths of a second.
-    let used = "for p in /proc/[0-9]*; do grep -q sandbox-agent $p/comm && cut -d ' ' -f 14,15 $p/stat; done";
+    let used = "for p in /proc/[0-9]*; do grep -q sandbox-agent $p/comm && cut -d ' ' -f 14,15 $p/stat; done; true";
     let before = settled(&server, &id, used).await;
     assert!(!before.is_empty());
     let query = format!("/toolbox/{id}/files/find?path=tree&pattern=needle");

@@ -90,6 +90,11 @@ impl BuildLogs {
         Ok(log)
     }
 
+    /// The log that was begun, or a new one.
+    pub(crate) fn begun(&self, id: &str) -> io::Result<Arc<BuildLog>> {
+        self.open(id).map_or_else(|| self.begin(id), Ok)
+    }
+
     /// Nothing is added any more.
     pub(crate) fn end(&self, id: &str) {
         let log = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);

@@ -79,12 +79,14 @@ impl App {
     /// Builds what a sandbox waits for, in a task, and makes the sandbox.
     pub(crate) fn build_sandbox(self: &Arc<Self>, sandbox: &Arc<Sandbox>) {
         let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
+        let (build, limit) = {
+            let record = sandbox.record();
+            (record.build.clone(), record.queue_timeout.and_then(|limit| u64::try_from(limit).ok()))
+        };
+        let Some(build) = build else { return };
+        // From now on there is something to follow; why there is none the build says.
+        drop(self.builds.logs.begin(&sandbox.id));
         tokio::spawn(async move {
-            let (build, limit) = {
-                let record = sandbox.record();
-                (record.build.clone(), record.queue_timeout.and_then(|limit| u64::try_from(limit).ok()))
-            };
-            let Some(build) = build else { return };
             let limit = limit.filter(|limit| *limit > 0).map(Duration::from_secs);
             let begun = || sandbox_builds(&sandbox);
             let outcome = app.build(&sandbox.id, &build, limit, begun).await;
@@ -145,10 +147,9 @@ impl App {
     /// Builds what a snapshot is to have, in a task.
     pub(crate) fn build_snapshot(self: &Arc<Self>, snapshot: &Arc<Snapshot>) {
         let (app, snapshot) = (Arc::clone(self), Arc::clone(snapshot));
+        let Some(build) = snapshot.record().build.clone() else { return };
+        drop(self.builds.logs.begin(&snapshot.id));
         tokio::spawn(async move {
-            let Some(build) = snapshot.record().build.clone() else {
-                return;
-            };
             let begun = || {
                 let mut record = snapshot.record();
                 if record.state == SnapshotState::Pending {
@@ -200,7 +201,7 @@ impl App {
         limit: Option<Duration>,
         begun: impl FnOnce(),
     ) -> Result<Built, Failure> {
-        let log = self.builds.logs.begin(id).map_err(|error| Failure::Failed(no_log(&error)))?;
+        let log = self.builds.logs.begun(id).map_err(|error| Failure::Failed(no_log(&error)))?;
         let mut cancelled = self.builds.begin(id);
         for line in build.dockerfile.lines().filter(|line| !line.trim().is_empty()) {
             log.line(&format!("> {line}"));

@@ -148,6 +148,9 @@ mod tests {
             assert_eq!(classify(other.as_bytes()), expected, "{other}");
         }
         assert_eq!(classify(&[0x16, 0x03, 0x01]), None);
-        assert_eq!(classify(&[0x16, 0x03, 0x01, 0x00, 0x02, 0xff, 0xff]), Some(Kind::Other));
+        // A message that is no client's first one; before it is whole, nobody knows.
+        let odd = [0x16, 0x03, 0x01, 0x00, 0x04, 0xff, 0x00, 0x00, 0x00];
+        assert_eq!(classify(&odd[..7]), None);
+        assert_eq!(classify(&odd), Some(Kind::Other));
     }
 }
