@@ -55,6 +55,7 @@ test: build $(OFFICIAL)/.ready $(INTEGRATIONS)/.ready ## Run every test
 		official-python='$(OFFICIAL)/venv/bin/python -m pytest tests/official' \
 		official-node='NODE_PATH=$(CURDIR)/$(OFFICIAL)/node_modules node --test --test-reporter=spec tests/official/*.test.mjs' \
 		node='node --test --test-reporter=spec tests/node/*.test.mjs' \
+		docker='$(PYTHON) tests/docker/run.py own builds rust' \
 		parity='$(PYTHON) tests/parity/check_python.py --ratchet && node tests/parity/check_node.mjs --ratchet'
 	$(PYTHON) tests/chaos.py --kills 8
 
