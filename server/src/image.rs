@@ -241,6 +241,8 @@ fn digest(root: Option<&Root>) -> Option<String> {
 pub(crate) fn user(root: &Root, roots: bool) -> String {
     match &root.user {
         Some(user) => user.clone(),
+        // The engine's to say: an image may have no list of users.
+        None if root.docker.is_some() => String::new(),
         // As in the default snapshot.
         None if root.host => "daytona".to_owned(),
         // As a container's engine does it.

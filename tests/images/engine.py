@@ -91,6 +91,9 @@ def inside(folder: Path, arguments: list[str]) -> int:
             if line.strip() == b"kill":
                 engine.kill()
                 engine.wait()
+                # What it has left as orphans: the next one would take a dead containerd for one that lives.
+                with contextlib.suppress(OSError):
+                    os.waitpid(int((folder / "exec/containerd/containerd.pid").read_text()), 0)
                 (folder / "pid").unlink(missing_ok=True)
             else:
                 engine = start()
