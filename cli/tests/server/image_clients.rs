@@ -1,7 +1,7 @@
 //! The same image, built by every client of this project and by the official ones.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -54,6 +54,12 @@ fn clients() -> Vec<(&'static str, Command)> {
     clients
 }
 
+async fn finish(mut command: Command, folder: &Path, name: &str) -> Output {
+    command.arg(folder).arg(name);
+    command.env_remove("DAYTONA_API_URL").env_remove("DAYTONA_API_KEY").stdin(Stdio::null()).kill_on_drop(true);
+    tokio::time::timeout(LIMIT, command.output()).await.expect("it ends").unwrap()
+}
+
 #[tokio::test]
 async fn every_client_builds_the_same_image() {
     let Some((registry, dir, server)) = with_registry().await else { return };
@@ -67,9 +73,7 @@ async fn every_client_builds_the_same_image() {
     for (number, (client, mut command)) in clients().into_iter().enumerate() {
         let files = client != WITHOUT_FILES;
         command.args([url, server.key(), &registry.image("debian:12")]);
-        command.arg(if files { folder.as_path() } else { Path::new("") }).arg(format!("made-{number}"));
-        command.env_remove("DAYTONA_API_URL").env_remove("DAYTONA_API_KEY").stdin(Stdio::null()).kill_on_drop(true);
-        let output = tokio::time::timeout(LIMIT, command.output()).await.expect("it ends").unwrap();
+        let output = finish(command, if files { &folder } else { Path::new("") }, &format!("made-{number}")).await;
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{client}: {said}");
         let answer: Value =
@@ -100,5 +104,12 @@ async fn every_client_builds_the_same_image() {
             seconds("image") / seconds("host"),
             seconds("snapshot") / seconds("host"),
         );
+    }
+    // Once it can, it is to be tried like the others.
+    if let Some((_, mut command)) = clients().into_iter().find(|(client, _)| *client == WITHOUT_FILES) {
+        command.args([url, server.key(), &registry.image("debian:12")]);
+        let refused = finish(command, &folder, "refused").await;
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains("BadScheme"), "{said}");
     }
 }
