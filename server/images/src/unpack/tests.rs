@@ -114,7 +114,7 @@ fn no_archive_makes_it_panic_or_write_outside() {
         StoreOptions { user_xattr: true, keep_owners: rustix::process::geteuid().is_root(), ..StoreOptions::default() };
     let mut dice = Dice(1);
     let mut done = 0;
-    for _ in 0..3_000 {
+    for _ in 0..250 {
         let bytes = archive(&mut dice, outside.to_str().unwrap());
         std::fs::create_dir(&root).unwrap();
         let before = state();
@@ -123,5 +123,5 @@ fn no_archive_makes_it_panic_or_write_outside() {
         remove_tree(&root).unwrap();
     }
     // Else it is a test of refusals alone.
-    assert!(done > 300, "{done}");
+    assert!(done > 25, "{done}");
 }
