@@ -253,7 +253,7 @@ impl Inner {
         let body = self.description(spec, state, &shape, dir);
         let named = CreateContainerOptionsBuilder::new().name(&name).build();
         let made = self.engine.create_container(Some(named), body).await.map_err(failed("make the container"))?;
-        self.lead_to(&made.id, &shape.volumes).await?;
+        self.lead_to(&made.id, &state.image, &shape.volumes).await?;
         state.container = Some((made.id.clone(), shape));
         state.write(dir)?;
         Ok(made.id)

@@ -1,18 +1,23 @@
 //! Volumes: folders beneath the data directory that containers mount.
 
+use std::collections::HashMap;
 use std::fs::{self, Permissions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use bollard::query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder};
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    CreateContainerOptions, DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+};
 use daytona_runtime::{RuntimeError, VolumeMount};
+use daytona_toolbox::container::PROGRAM;
 use futures_util::StreamExt as _;
 use rustix::fs::{CWD, Mode, OFlags, fchmod, fstat, mkdirat, openat};
 use rustix::io::Errno;
 
 use crate::state::make_folder;
-use crate::{Docker, Inner, check_id, failed, io, is_missing};
+use crate::{Docker, Inner, LABEL_DATA, check_id, failed, io, is_missing};
 
 /// Bytes of an archive that hold the first entry's head.
 const HEAD: usize = 4096;
@@ -55,17 +60,40 @@ impl Docker {
 impl Inner {
     /// Makes the folders that lead to the volumes of a new container the user's in whose folder they are; the engine
     /// would make them root's.
-    pub(crate) async fn lead_to(&self, container: &str, volumes: &[(String, String)]) -> Result<(), RuntimeError> {
-        for path in volumes.iter().map(|(_, path)| Path::new(path)) {
-            for there in path.ancestors() {
-                let Some((uid, gid)) = self.owner(container, there).await? else { continue };
-                if uid != 0 && there != path {
-                    self.make_folders(container, there, path, (uid, gid)).await?;
-                }
-                break;
-            }
+    pub(crate) async fn lead_to(
+        &self,
+        container: &str,
+        image: &str,
+        volumes: &[(String, String)],
+    ) -> Result<(), RuntimeError> {
+        let parents: Vec<_> = volumes.iter().filter_map(|(_, path)| Path::new(path).parent()).collect();
+        if parents.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        // A look into the container itself would mount its volumes, and make their folders.
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            entrypoint: Some(vec![PROGRAM.to_owned()]),
+            labels: Some(HashMap::from([(LABEL_DATA.to_owned(), self.name.clone())])),
+            ..ContainerCreateBody::default()
+        };
+        let made = self.engine.create_container(None::<CreateContainerOptions>, body).await;
+        let without = made.map_err(failed("look into the image"))?.id;
+        let result = async {
+            for path in parents {
+                for there in path.ancestors() {
+                    let Some((uid, gid)) = self.owner(&without, there).await? else { continue };
+                    if uid != 0 && there != path {
+                        self.make_folders(container, there, path, (uid, gid)).await?;
+                    }
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let result = result.await;
+        self.remove_container(&without).await?;
+        result
     }
 
     /// Who owns a folder of a container; nothing where it is not there, root where it is no folder.
