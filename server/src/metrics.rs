@@ -174,6 +174,8 @@ pub(crate) async fn run(app: Arc<App>) {
                 tracing::debug!(sandbox = %sandbox.id, error = error.message, "not measured");
             }
         }
+        // To look takes a while: there may be new ones, which have been looked at.
+        let sandboxes = app.sandboxes.all();
         app.metrics.lock().retain(|id, _| sandboxes.iter().any(|sandbox| sandbox.id == *id));
         tokio::time::sleep(LOOK).await;
     }
