@@ -17,7 +17,6 @@ pub struct NativeProvider {
 
 /// Makes a provider; an error is returned, as JSON.
 #[napi]
-#[expect(clippy::needless_pass_by_value, reason = "JavaScript hands over strings of its own")]
 pub fn new_provider(calls: &NativeCalls, settings: String, pool: String) -> Either<NativeProvider, String> {
     let make = || SandboxProvider::new(&parse(&pool)?, read_config(&settings)?);
     match make() {

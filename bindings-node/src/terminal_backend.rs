@@ -47,7 +47,6 @@ fn made(calls: Calls, backend: Result<TerminalBackend>) -> Either<NativeTerminal
 
 /// Makes a backend from settings in JSON; an error is returned, as JSON.
 #[napi]
-#[expect(clippy::needless_pass_by_value, reason = "JavaScript hands over strings of its own")]
 pub fn new_terminal(
     calls: &NativeCalls,
     settings: String,
@@ -62,7 +61,6 @@ pub fn new_terminal(
 impl NativeClient {
     /// Makes a backend that speaks to the same server.
     #[napi]
-    #[expect(clippy::needless_pass_by_value, reason = "JavaScript hands over strings of its own")]
     pub fn terminal(&self, text: String, is_yaml: bool) -> Either<NativeTerminal, String> {
         let backend = config(&text, is_yaml).map(|config| TerminalBackend::new(&self.daytona, config));
         made(self.calls.clone(), backend)

@@ -30,10 +30,10 @@ pub(crate) struct Global {
     /// Print JSON: an object, an array for a list; errors too, on the standard error.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Use the local server of this machine (`daytona-native serve`); the same as DAYTONA_API_URL=local.
+    /// Use the local server of this machine (`daytona-native serve`); the same as `DAYTONA_API_URL=local`.
     #[arg(long, global = true)]
     pub(crate) local: bool,
-    /// Colours; `auto` is none if NO_COLOR is set or the output is not a terminal.
+    /// Colours; `auto` is none if `NO_COLOR` is set or the output is not a terminal.
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
 }

@@ -155,7 +155,7 @@ pub(crate) async fn run(context: &Context, args: &Cost) -> Outcome {
         })
         .collect();
     rows.push(vec!["total".into(), "".into(), "".into(), money(per_hour).into(), money(so_far).into()]);
-    context.out.table(&["ID", "NAME", "STATE", "AN HOUR", "SO FAR"], &[3, 4], &[], rows)?;
+    context.out.table(&["ID", "NAME", "STATE", "AN HOUR", "SO FAR"], &[3, 4], &[], &rows)?;
     context.out.line(context.out.paint(Tone::Dim, "so far: at most, as if each had always been in its state"))?;
     context.out.line(context.out.paint(Tone::Dim, &prices.note()))
 }
@@ -190,7 +190,7 @@ fn estimate(context: &Context, args: &Cost, prices: &Prices) -> Outcome {
         .into_iter()
         .map(|(what, hourly)| vec![Text::from(what), Text::from(money(hourly)), Text::from(money(hourly * hours))]);
     let title = format!("{} H", number(hours));
-    context.out.table(&["", "AN HOUR", &title], &[1, 2], &[], rows.collect())?;
+    context.out.table(&["", "AN HOUR", &title], &[1, 2], &[], &rows.collect::<Vec<_>>())?;
     context.out.line(context.out.paint(Tone::Dim, &prices.note()))
 }
 

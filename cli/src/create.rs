@@ -25,7 +25,6 @@ pub(crate) struct Create {
 
 /// What every way of making a sandbox takes.
 #[derive(clap::Args, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Shape {
     /// Snapshot to start from.
     #[arg(long, conflicts_with = "image")]
@@ -147,19 +146,19 @@ pub(crate) async fn make(
         all.extend(labels.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
     }
     let options = shape.options();
-    let begin = client.begin_create(params, &options);
-    tokio::pin!(begin);
+    let creating = client.begin_create(params, &options);
+    tokio::pin!(creating);
     let creation = tokio::select! {
         biased;
         _ = tokio::signal::ctrl_c() => {
             spinner.set_message("Taking it back");
             // Only the answer tells what there is to delete.
             return tokio::select! {
-                begun = begin => Err(take_back(begun?.sandbox(), Failure::Silent(INTERRUPTED)).await),
+                begun = creating => Err(take_back(begun?.sandbox(), Failure::Silent(INTERRUPTED)).await),
                 _ = tokio::signal::ctrl_c() => Err(Failure::Silent(INTERRUPTED)),
             };
         }
-        begun = &mut begin => begun?,
+        begun = &mut creating => begun?,
     };
     let failure = tokio::select! {
         made = finish(&creation, spinner) => match made {
@@ -200,7 +199,7 @@ pub(crate) async fn take_back(sandbox: &Sandbox, failure: Failure) -> Failure {
 pub(crate) async fn run(context: &Context, args: &Create) -> Outcome {
     let client = context.client()?;
     let spinner = context.spinner("Creating a sandbox");
-    let created = make(&client, args.name.clone(), &args.shape, &spinner, &[]).await?;
+    let created = Box::pin(make(&client, args.name.clone(), &args.shape, &spinner, &[])).await?;
     spinner.finish_and_clear();
     if args.quiet && !context.out.json {
         return context.out.line(created.id());

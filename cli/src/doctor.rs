@@ -201,14 +201,13 @@ fn programs() -> Vec<Check> {
         Some(path) => ok("ssh", path.display().to_string()),
         None => bad("ssh", State::Warning, "not on PATH", "Install an OpenSSH client for `daytona-native ssh`"),
     });
-    checks.push(match on_path("daytona-native") {
-        Some(path) => ok("on PATH", path.display().to_string()),
-        None => {
-            let own = std::env::current_exe().ok();
-            let folder = own.as_deref().and_then(Path::parent).map(|path| path.display().to_string());
-            let remedy = format!("Add its folder to PATH: {}", folder.unwrap_or_default());
-            bad("on PATH", State::Warning, "daytona-native is not on PATH", remedy)
-        }
+    checks.push(if let Some(path) = on_path("daytona-native") {
+        ok("on PATH", path.display().to_string())
+    } else {
+        let own = std::env::current_exe().ok();
+        let folder = own.as_deref().and_then(Path::parent).map(|path| path.display().to_string());
+        let remedy = format!("Add its folder to PATH: {}", folder.unwrap_or_default());
+        bad("on PATH", State::Warning, "daytona-native is not on PATH", remedy)
     });
     checks
 }

@@ -134,7 +134,12 @@ fn list(context: &Context, all: &[Stored]) -> Outcome {
             Text::from(ago(Some(&image.created_at))),
         ]
     });
-    context.out.table(&["NAME", "DIGEST", "SIZE", "LAYERS", "USED BY", "CREATED"], &[2, 3], &[1, 5, 3], rows.collect())
+    context.out.table(
+        &["NAME", "DIGEST", "SIZE", "LAYERS", "USED BY", "CREATED"],
+        &[2, 3],
+        &[1, 5, 3],
+        &rows.collect::<Vec<_>>(),
+    )
 }
 
 /// Enough of a digest to tell it from others.

@@ -126,8 +126,8 @@ fn main() -> ExitCode {
         }
         Command::Exec(args) => run(global, async |context: &Context| exec::run(context, &args).await, Some(NOT_RUN)),
         Command::Ssh(args) => run(global, async |context: &Context| access::ssh(context, &args).await, Some(NOT_RUN)),
-        Command::Spin(args) => run(global, async |context: &Context| spin::run(context, &args).await, None),
-        command => run(global, async |context: &Context| dispatch(context, &command).await.map(|()| 0), None),
+        Command::Spin(args) => run(global, async |context: &Context| Box::pin(spin::run(context, &args)).await, None),
+        command => run(global, async |context: &Context| Box::pin(dispatch(context, &command)).await.map(|()| 0), None),
     }
 }
 
@@ -137,7 +137,7 @@ async fn dispatch(context: &Context, command: &Command) -> Outcome {
         Command::Sync(args) => sync::run(context, args).await,
         Command::List(args) => sandbox::list(context, args).await,
         Command::Info(args) => sandbox::info(context, args).await,
-        Command::Create(args) => create::run(context, args).await,
+        Command::Create(args) => Box::pin(create::run(context, args)).await,
         Command::Start(args) => sandbox::change(context, args, Verb::Start).await,
         Command::Stop(args) => sandbox::stop(context, args).await,
         Command::Archive(args) => sandbox::change(context, args, Verb::Archive).await,

@@ -34,7 +34,7 @@ pub(crate) struct Mcp {
     /// Serve HTTP on this loopback address instead; port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
-    /// Web page that may use the server over HTTP, such as http://localhost:6274; none if not given. May be repeated.
+    /// Web page that may use the server over HTTP, such as `http://localhost:6274`; none if not given. May be repeated.
     #[arg(long, value_name = "ORIGIN", requires = "http")]
     allow_origin: Vec<String>,
     #[command(subcommand)]
@@ -74,7 +74,7 @@ pub(crate) enum Agent {
 /// What the settings hold.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Entry {
-    /// Put the key of DAYTONA_API_KEY into the settings: agents do not see the variables of your shell.
+    /// Put the key of `DAYTONA_API_KEY` into the settings: agents do not see the variables of your shell.
     #[arg(long)]
     save_key: bool,
 }

@@ -72,6 +72,7 @@ impl Tone {
 
 /// Where output goes.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the two streams")]
 pub(crate) struct Output {
     pub(crate) json: bool,
     color: bool,
@@ -92,6 +93,7 @@ impl Output {
     }
 
     /// A line on the standard output. A reader that has gone ends the program without a word.
+    #[expect(clippy::unused_self, reason = "beside the methods that need what is known of the output")]
     pub(crate) fn line(&self, text: impl AsRef<str>) -> Outcome {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(text.as_ref().as_bytes()).and_then(|()| stdout.write_all(b"\n"));
@@ -127,7 +129,7 @@ impl Output {
 
     /// A table without lines, as wide as it has to be; `right` are the columns of numbers. Where the terminal is
     /// narrower, the `optional` columns are left out, the first one first.
-    pub(crate) fn table(&self, header: &[&str], right: &[usize], optional: &[usize], rows: Vec<Vec<Text>>) -> Outcome {
+    pub(crate) fn table(&self, header: &[&str], right: &[usize], optional: &[usize], rows: &[Vec<Text>]) -> Outcome {
         let width = |column: usize| {
             let cells = rows.iter().map(|row| row[column].0.chars().count());
             cells.chain([header[column].chars().count()]).max().unwrap_or_default()
@@ -148,7 +150,7 @@ impl Output {
             table.force_no_tty();
         }
         table.set_header(columns.iter().map(|&column| Cell::new(header[column]).add_attribute(Attribute::Bold)));
-        for row in &rows {
+        for row in rows {
             table.add_row(columns.iter().map(|&column| {
                 let text = &row[column];
                 let cell = Cell::new(printable(&text.0));
@@ -181,6 +183,7 @@ impl Output {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn closed(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::Silent(BROKEN_PIPE);

@@ -125,7 +125,7 @@ pub(crate) async fn list(context: &Context, args: &List) -> Outcome {
         ]
     });
     let header = ["ID", "NAME", "STATE", "CPU", "MEM GiB", "DISK GiB", "SNAPSHOT", "CREATED"];
-    context.out.table(&header, &[3, 4, 5], &[5, 4, 3, 6, 7], rows.collect())
+    context.out.table(&header, &[3, 4, 5], &[5, 4, 3, 6, 7], &rows.collect::<Vec<_>>())
 }
 
 /// A sandbox without a name of its own is called by its id.

@@ -95,7 +95,12 @@ pub(crate) async fn run(context: &Context, args: &Secrets) -> Outcome {
                     Text::from(ago(Some(&secret.updated_at))),
                 ]
             });
-            context.out.table(&["ID", "NAME", "HOSTS", "DESCRIPTION", "UPDATED"], &[], &[4, 3], rows.collect())
+            context.out.table(
+                &["ID", "NAME", "HOSTS", "DESCRIPTION", "UPDATED"],
+                &[],
+                &[4, 3],
+                &rows.collect::<Vec<_>>(),
+            )
         }
         Secrets::Create { name, value, description, host } => {
             let params = CreateSecret {

@@ -144,7 +144,7 @@ fn list(context: &Context, all: &[Snapshot], layers: &HashMap<String, usize>) ->
         ]
     });
     let header = ["NAME", "STATE", "SIZE", "LAYERS", "CPU", "MEM GiB", "DISK GiB", "IMAGE", "CREATED"];
-    context.out.table(&header, &[2, 3, 4, 5, 6], &[6, 5, 4, 3, 2, 7], rows.collect())
+    context.out.table(&header, &[2, 3, 4, 5, 6], &[6, 5, 4, 3, 2, 7], &rows.collect::<Vec<_>>())
 }
 
 fn layers_of(snapshot: &Snapshot, layers: &HashMap<String, usize>) -> Option<usize> {

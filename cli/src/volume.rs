@@ -52,7 +52,7 @@ pub(crate) async fn run(context: &Context, args: &Volumes) -> Outcome {
                     Text::from(ago(volume.last_used_at.as_deref())),
                 ]
             });
-            context.out.table(&["ID", "NAME", "STATE", "CREATED", "LAST USED"], &[], &[4, 3], rows.collect())
+            context.out.table(&["ID", "NAME", "STATE", "CREATED", "LAST USED"], &[], &[4, 3], &rows.collect::<Vec<_>>())
         }
         Volumes::Create { name } => {
             let volume = service.create(name, None).await?;

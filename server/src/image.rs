@@ -96,7 +96,7 @@ impl RegistryCredentials {
             Credentials::Password { user, password } => {
                 Some((host.clone(), Login { user: user.clone(), password: password.clone() }))
             }
-            _ => None,
+            Credentials::Token(_) => None,
         };
         self.0.iter().filter_map(login).collect()
     }

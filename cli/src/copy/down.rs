@@ -107,7 +107,7 @@ impl Plan {
                 }
                 self.folders.push(here.clone());
                 // Not every server lists more than one level, and none more than it was asked for.
-                let deepest = relative.split('/').count() as i64 == DEPTH;
+                let deepest = i64::try_from(relative.split('/').count()) == Ok(DEPTH);
                 if entry.path.is_none() || deepest {
                     queue.push_back((there, here));
                 }

@@ -60,7 +60,7 @@ mod tests {
         let mut capture = Capture::default();
         capture.add(b"begin\n");
         for _ in 0..10 {
-            capture.add(&[b'x'; HALF / 2]);
+            capture.add(&vec![b'x'; HALF / 2]);
         }
         capture.add(b"\nend\n");
         assert!(capture.is_cut());

@@ -1,5 +1,6 @@
 //! Streamable HTTP, for this machine alone: a loopback address, a token, and no web pages but those that were named.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,7 +68,10 @@ fn token() -> Outcome<(SecretString, bool)> {
     }
     let mut bytes = [0; TOKEN_SIZE];
     getrandom::fill(&mut bytes).map_err(|error| Failure::new(format!("no random token: {error}")))?;
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
     Ok((text.into(), false))
 }
 

@@ -157,6 +157,7 @@ pub(super) struct PreviewLink {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "named as the answer of the API is")]
 pub(super) struct Preview {
     /// For a browser: good for an hour, without a token.
     url: String,

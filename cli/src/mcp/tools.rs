@@ -89,7 +89,8 @@ impl Tools {
     pub(super) async fn sandbox(&self, id: Option<&str>) -> Answer<Sandbox> {
         let client = self.client()?;
         let id = id.filter(|id| !id.is_empty()).map(str::to_owned).or_else(|| self.latest());
-        let id = id.ok_or("there is no sandbox yet over this connection: give the id of one, or call create_sandbox first")?;
+        let id =
+            id.ok_or("there is no sandbox yet over this connection: give the id of one, or call create_sandbox first")?;
         client.get(&id, None).await.map_err(told)
     }
 

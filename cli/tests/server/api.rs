@@ -213,11 +213,7 @@ async fn settings_are_changed_and_checked() {
 async fn the_rest_of_the_api_says_what_it_is() {
     let server = Server::new().await;
     server.create(json!({"name": "s"})).await;
-    let missing = [
-        ("GET", "/api/docker-registry"),
-        ("POST", "/api/organizations"),
-        ("GET", "/api/sandbox/s/secrets"),
-    ];
+    let missing = [("GET", "/api/docker-registry"), ("POST", "/api/organizations"), ("GET", "/api/sandbox/s/secrets")];
     for (method, path) in missing {
         let error = server.call(method, path, Value::Null).await.error(501, "NOT_IMPLEMENTED");
         assert!(error["message"].as_str().unwrap().contains("not available on a local server"));

@@ -218,10 +218,9 @@ impl App {
                 }
             };
             begun();
-            let built = tokio::time::timeout(LIMIT, self.root_of(build, &log)).await;
-            let built =
-                built.unwrap_or_else(|_| Err(format!("the build took longer than {} minutes", LIMIT.as_secs() / 60)));
-            built.map_err(Failure::Failed)
+            let root = tokio::time::timeout(LIMIT, self.root_of(build, &log)).await;
+            root.unwrap_or_else(|_| Err(format!("the build took longer than {} minutes", LIMIT.as_secs() / 60)))
+                .map_err(Failure::Failed)
         };
         let result = tokio::select! {
             biased;

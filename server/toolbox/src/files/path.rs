@@ -71,7 +71,7 @@ pub(crate) fn resolve_real_os(app: &App, asked: &OsStr) -> Result<PathBuf> {
     if app.config.confine.is_some() {
         return Ok(path);
     }
-    real(&path, Last::Follow).map_err(|error| Error::io(&error, "resolve", &names::show(asked)))
+    real(&path, Last::Follow).map_err(|error| Error::io(&error, "resolve", names::show(asked)))
 }
 
 fn absolute(app: &App, asked: &str) -> Result<PathBuf> {
