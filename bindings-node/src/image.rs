@@ -1,5 +1,7 @@
 //! Images, and what is built from them.
 
+#![expect(clippy::needless_pass_by_value, reason = "JavaScript hands over strings of its own")]
+
 use daytona_core::{
     BuildLog, CreateOptions, CreateParams, CreateSnapshotOptions, CreateSnapshotParams, Dialect, Image,
     SandboxCreation, SnapshotCreation, Step,
@@ -19,7 +21,6 @@ pub struct NativeStep {
 
 /// What one call of the builder, in JSON, adds to an image; an error is returned, as JSON.
 #[napi]
-#[expect(clippy::needless_pass_by_value, reason = "JavaScript hands over strings of its own")]
 pub fn image_step(step: String) -> Either<NativeStep, String> {
     let added = parse::<Step>(&step).and_then(|step| Image::of(Dialect::TypeScript, &step));
     match added.map(|added| serde_json::to_string(&added)) {

@@ -1,5 +1,7 @@
 //! Sandboxes for an orchestrator. Arguments and results are JSON.
 
+#![expect(clippy::needless_pass_by_value, reason = "JavaScript hands over strings of its own")]
+
 use daytona_core::{CapabilityProfile, SandboxHandle, SandboxProvider};
 use napi::bindgen_prelude::{Either, Null};
 use napi_derive::napi;

@@ -1,5 +1,7 @@
 //! Commands in sandboxes that come and go by themselves.
 
+#![expect(clippy::needless_pass_by_value, reason = "JavaScript hands over strings of its own")]
+
 use std::collections::BTreeMap;
 use std::future::Future;
 
