@@ -56,7 +56,7 @@ async fn a_container_lives_as_a_sandbox_does() {
 impl Server {
     async fn is_gone(&self, id: &str, engine: &Engine) {
         let gone = async {
-            while !engine.containers(id, true).is_empty() {
+            while !engine.containers(id, true).is_empty() || self.get(id).await.status != 404 {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         };
@@ -141,10 +141,9 @@ async fn files_go_into_forks_snapshots_and_archives() {
     server.post("f", "start", Value::Null).await.expect(200);
     server.reaches("/api/sandbox/f", &["started"]).await;
     assert_eq!(server.exec(&id, "ls").await, "deep\nmine\n");
-    for name in ["f", "twin", "copy"] {
-        server.call("DELETE", &format!("/api/sandbox/{name}"), Value::Null).await.expect(200);
-    }
-    for id in [id, twin, copy] {
+    // What has forks goes after them.
+    for id in [copy, twin, id] {
+        server.call("DELETE", &format!("/api/sandbox/{id}"), Value::Null).await.expect(200);
         server.is_gone(&id, engine).await;
     }
 }
