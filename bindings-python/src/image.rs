@@ -60,8 +60,8 @@ where
     let report = Arc::new(Report::default());
     let last = Arc::clone(&report);
     let make = move |_: Python<'_>, host: Host| {
-        let begun = begin(Some(host::progress(&host, &report, callback)));
-        Ok(async move { report.watch(begun).await })
+        let work = begin(Some(host::progress(&host, &report, callback)));
+        Ok(async move { report.watch(work).await })
     };
     // The last callback may come after the answer.
     mode.run_with_host(py, make, move |py, made| last.take().map_or_else(|| convert(py, made), Err))

@@ -12,12 +12,11 @@ impl App {
     /// Has the engine build it.
     pub(super) async fn docker_root(&self, docker: &Docker, build: &Build, log: &BuildLog) -> Result<Root, String> {
         let write = |text: &str| log.add(text.as_bytes());
-        let image = match super::only_name(&build.dockerfile).filter(|name| !name.contains('$')) {
-            Some(name) => docker.fetch(name, write).await,
-            None => {
-                let contexts = self.storage.contexts(&build.context_hashes)?;
-                docker.build(&daytona_docker::Build { dockerfile: build.dockerfile.clone(), contexts }, write).await
-            }
+        let image = if let Some(name) = super::only_name(&build.dockerfile).filter(|name| !name.contains('$')) {
+            docker.fetch(name, write).await
+        } else {
+            let contexts = self.storage.contexts(&build.context_hashes)?;
+            docker.build(&daytona_docker::Build { dockerfile: build.dockerfile.clone(), contexts }, write).await
         };
         let image = image.map_err(|error| error.to_string())?;
         Ok(Root {

@@ -38,7 +38,7 @@ pub(crate) fn resolve_os(app: &App, asked: &OsStr, last: Last) -> Result<PathBuf
     match asked.to_str() {
         Some(asked) => resolve(app, asked, last),
         None if asked.as_encoded_bytes().contains(&0) => {
-            Err(Error::bad_path(format!("the path {asked:?} holds a NUL byte; remove it")))
+            Err(Error::bad_path(format!("the path {} holds a NUL byte; remove it", names::show(asked))))
         }
         None => confine(app, app.config.work_dir.join(asked), &names::show(asked), last),
     }
