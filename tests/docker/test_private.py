@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_engine import until
 
 from conftest import Server
 
@@ -37,7 +38,9 @@ class Registry(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
     do_HEAD = do_GET
-HTTPServer(("127.0.0.1", 5001), Registry).serve_forever()
+server = HTTPServer(("127.0.0.1", 5001), Registry)
+print("up", flush=True)
+server.serve_forever()
 """
 
 
@@ -74,6 +77,7 @@ def answers() -> dict[str, tuple[str, str]]:
 def private(server: Server) -> Iterator[str]:
     run = ["run", "-d", "--network", "host", "programs", "python3", "-c", REGISTRY, json.dumps(answers()), LOGIN]
     container = server.docker(*run).strip()
+    until(lambda: "up" in server.docker("logs", container))
     yield f"{HOST}/private:1"
     server.docker("rm", "-f", container)
 
