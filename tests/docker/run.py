@@ -160,7 +160,8 @@ def programs(storage: Path) -> Path:
                 "apt-get clean && rm -rf /var/lib/apt/lists/* && useradd -m -s /bin/bash daytona"
             )
             quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            subprocess.run(["chroot", root, "sh", "-ec", install], check=True, env=quiet)
+            if subprocess.run(["chroot", root, "sh", "-ec", install], env=quiet).returncode:
+                raise MissingError("missing: a Debian mirror")
             subprocess.run(["tar", "--numeric-owner", "-cf", f"{folder}/new.tar", "-C", root, "."], check=True)
             os.rename(f"{folder}/new.tar", archive)
     return archive

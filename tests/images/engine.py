@@ -47,8 +47,8 @@ def main() -> int:
         try:
             path = folder / "docker.sock"
             if not wait_until_it_answers(path, engine):
-                print("dockerd does not answer: " + last_line(folder / "log"), file=sys.stderr)
-                return 1
+                print("missing: a dockerd that starts here: " + last_line(folder / "log"), file=sys.stderr)
+                return registry.SKIPPED
             print("ready", flush=True)
             for line in sys.stdin.buffer:
                 engine.stdin.write(line)

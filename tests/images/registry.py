@@ -3,7 +3,7 @@
 They are made once with debootstrap and kept below target/images: `debian:12`, with Python and pip, and `small:1`, a
 shell and little else. With FOLDER the registry has a copy of them there, which may be changed. A line `ready ADDRESS`
 on the standard output says that it answers; it ends with its standard input. Exit code 77, with the reason, where what
-it needs is missing: root, debootstrap, docker-registry, skopeo.
+it needs is missing: root, debootstrap with a Debian mirror, docker-registry, skopeo.
 """
 
 from __future__ import annotations
@@ -50,7 +50,11 @@ def main() -> int:
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (cache / "registry").exists():
-            make(cache)
+            try:
+                make(cache)
+            except UnreachableError as why:
+                print(f"missing: {why}", file=sys.stderr)
+                return SKIPPED
     storage = cache / "registry"
     if len(sys.argv) > 1:
         storage = Path(sys.argv[1])
@@ -62,12 +66,18 @@ def main() -> int:
     return 0
 
 
+class UnreachableError(Exception):
+    """A Debian root cannot be made on this machine."""
+
+
 def make(cache: Path) -> None:
     root, layout, storage = cache / "root", cache / "layout", cache / "registry.new"
     for old in (root, layout, storage):
         shutil.rmtree(old, ignore_errors=True)
     command = ["debootstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES), "bookworm", root, MIRROR]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    made = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if made.returncode:
+        raise UnreachableError(f"what debootstrap needs: {' '.join(made.stdout.splitlines()[-2:])}")
     shutil.rmtree(root / "var/cache/apt/archives")
     # A network may have an authority of its own, which this machine trusts.
     shutil.copy("/" / CERTIFICATES, root / CERTIFICATES)
