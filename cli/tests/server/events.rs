@@ -133,7 +133,7 @@ async fn ends_and_failures_are_told_with_their_reason() {
     let (was, is, sandbox) = client.change().await;
     assert_eq!((was.as_str(), is.as_str()), ("started", "stopped"));
     assert!(sandbox["errorReason"].as_str().unwrap().contains("ended by itself"), "{sandbox}");
-    let image = json!({"buildInfo": {"dockerfileContent": "FROM debian:12\n"}});
+    let image = json!({"buildInfo": {"dockerfileContent": "FROM 127.0.0.1:1/none\n"}});
     server.call("POST", "/api/sandbox", image).await.expect(200);
     assert_eq!(client.event().await.1["state"], "pending_build");
     let (was, is, sandbox) = client.change().await;
@@ -141,7 +141,7 @@ async fn ends_and_failures_are_told_with_their_reason() {
     assert!(sandbox["errorReason"].is_null(), "{sandbox}");
     let (was, is, sandbox) = client.change().await;
     assert_eq!((was.as_str(), is.as_str()), ("building_snapshot", "build_failed"));
-    assert!(sandbox["errorReason"].as_str().unwrap().contains("image builder"), "{sandbox}");
+    assert!(sandbox["errorReason"].as_str().unwrap().contains("127.0.0.1:1 cannot be reached"), "{sandbox}");
 }
 
 #[tokio::test]
