@@ -37,7 +37,8 @@ pub(super) struct Image {
 
 pub(super) async fn list(State(app): State<Arc<App>>) -> axum::Json<Vec<Image>> {
     let images = app.images.store().map(daytona_images::Store::images).unwrap_or_default();
-    let sandboxes: Vec<_> = app.sandboxes.all();
+    let mut sandboxes: Vec<_> = app.sandboxes.all();
+    sandboxes.sort_by(|one, other| one.id.cmp(&other.id));
     let snapshots = app.snapshots.all();
     let shown = images.into_iter().map(|image| Image {
         sandboxes: sandboxes

@@ -33,7 +33,8 @@ impl BuildLog {
     pub(crate) fn add(&self, text: &[u8]) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let length = self.progress.borrow().length;
-        if length >= LIMIT {
+        // The note that the rest is left out lies beyond the limit.
+        if length > LIMIT {
             return;
         }
         let fits = usize::try_from(LIMIT - length).map_or(text.len(), |room| room.min(text.len()));

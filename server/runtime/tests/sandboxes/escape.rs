@@ -283,6 +283,8 @@ pub(crate) async fn limits_are_not_lifted(kind: RuntimeKind) -> Outcome {
     let world = World::new(kind).await?;
     for mut spec in specs(&world) {
         (spec.cpu, spec.memory_gib) = (1.0, 1.0);
+        // Its groups are looked for by this name, among those of all that runs.
+        spec.id.insert_str(0, "limits-");
         let id = spec.id.clone();
         let sandbox = world.start_with(spec).await?;
         assert_eq!(sandbox.run("ls -A /sys").await?, "");
