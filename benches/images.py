@@ -60,7 +60,7 @@ def measure(binary: Path, client: Client, quick: bool) -> dict[str, Any]:
             # Each pull with a store of its own, so that nothing is there yet.
             with servers.local(binary) as server:
                 last = turn == rounds - 1
-                plan = {"image": f"{host}/{NAME}", "rounds": (5 if quick else 20) if last else 0}
+                plan = {"image": f"{host}/{NAME}", "rounds": (5 if quick else 60) if last else 0}
                 taken = client(server, plan)
             if turn or quick:
                 pulls["ours"] += taken["pull"]

@@ -135,7 +135,7 @@ impl SandboxCreation {
     }
 
     async fn wait(&self) -> Result<Sandbox> {
-        let wait = self.deadline.bound(self.sandbox.wait_for(STARTED, Operation::CREATE)).await;
+        let wait = self.deadline.bound(self.sandbox.wait_after_answer(STARTED, Operation::CREATE)).await;
         match wait {
             Ok(()) => Ok(self.sandbox.clone()),
             Err(error) if error.kind() == ErrorKind::BuildFailed => {

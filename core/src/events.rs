@@ -79,6 +79,12 @@ impl Events {
         let is_connected = shared.is_connected.subscribe();
         Some(Joined { shared, is_connected })
     }
+
+    /// The same where the connection is there already.
+    pub(crate) fn join_open(client: &Arc<Client>) -> Option<Joined> {
+        let is_open = client.events.0.get().is_some_and(|connection| *connection.0.is_connected.borrow());
+        is_open.then(|| Self::join(client)).flatten()
+    }
 }
 
 /// A subscription; ends when dropped.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daytona_wire::sandbox::{self as wire, CreateSandboxSnapshot, ForkSandbox, ResizeSandbox, SandboxState};
 use http::Method;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::daytona::{LIFECYCLE_LIMIT, Resources};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,6 +17,8 @@ use crate::watch::{News, Seat};
 
 const FIRST_POLL: Duration = Duration::from_millis(100);
 const LAST_POLL: Duration = Duration::from_secs(1);
+/// How long events may take to tell what an answer has not.
+const EVENTS_FIRST: Duration = Duration::from_millis(25);
 /// Polls stay quick for this long.
 const QUICK_POLLS: Duration = Duration::from_secs(5);
 
@@ -270,12 +272,27 @@ impl Sandbox {
     /// Waits until it is there; the caller bounds the time. Told by events, or by whoever finds out
     /// first; polled for every second with events, else more often.
     pub(crate) async fn wait_for(&self, goal: Goal, operation: Operation) -> Result<()> {
+        self.wait(goal, operation, None).await
+    }
+
+    /// The same right after an answer that told all there was to tell: where events come already, they have a moment to
+    /// tell the rest before the server is asked.
+    pub(crate) async fn wait_after_answer(&self, goal: Goal, operation: Operation) -> Result<()> {
+        self.wait(goal, operation, Events::join_open(&self.inner.client)).await
+    }
+
+    async fn wait(&self, goal: Goal, operation: Operation, mut events: Option<Joined>) -> Result<()> {
         if goal.is_met(self.state()) {
             return Ok(());
         }
         let client = &self.inner.client;
         let mut seat = Seat::take(client, self.id());
-        let mut events = None;
+        if events.is_some() {
+            let _ = timeout(EVENTS_FIRST, self.learn_until(goal, &mut seat)).await;
+            if goal.is_met(self.state()) {
+                return Ok(());
+            }
+        }
         let begin = Instant::now();
         let mut pause = FIRST_POLL;
         loop {
@@ -303,6 +320,14 @@ impl Sandbox {
             if begin.elapsed() > QUICK_POLLS {
                 pause = (pause.mul_f64(1.1)).min(LAST_POLL);
             }
+        }
+    }
+
+    /// Learns what events tell until that is a state to be waited for, or one from which that will not come.
+    async fn learn_until(&self, goal: Goal, seat: &mut Seat) {
+        while !goal.is_met(self.state()) && self.refuse_end(goal).is_ok() {
+            let news = seat.news().await;
+            self.learn(&news);
         }
     }
 
@@ -335,7 +360,7 @@ impl Sandbox {
 pub(crate) async fn bounded<T>(name: &str, limit: Option<f64>, work: impl Future<Output = Result<T>>) -> Result<T> {
     match seconds("timeout", limit)?.or(Some(LIFECYCLE_LIMIT)).filter(|limit| !limit.is_zero()) {
         None => work.await,
-        Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Some(limit) => timeout(limit, work).await.unwrap_or_else(|_| {
             let text = format!("Function '{name}' exceeded timeout of {} seconds.", limit.as_secs_f64());
             Err(Error::new(ErrorKind::Timeout, text))
         }),

@@ -17,6 +17,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use daytona_runtime::{RuntimeError, RuntimeKind, SandboxSpec, Started};
 use daytona_wire::sandbox::SandboxState;
+use tokio::sync::oneshot;
 
 use crate::App;
 use crate::backend::Backend;
@@ -56,13 +57,22 @@ impl App {
     pub(crate) async fn create_from_image(self: &Arc<Self>, record: Record) -> ApiResult<Arc<Sandbox>> {
         self.refuse_when_stopping()?;
         let sandbox = self.sandboxes.add(record)?;
-        let pending = self.store.put(&*sandbox.record());
-        if let Err(error) = pending.stored().await {
-            sandbox.record().state = SandboxState::Destroyed;
-            self.sandboxes.remove(&sandbox);
-            return Err(error.into());
-        }
-        self.build_sandbox(&sandbox);
+        let (stored, pending) = oneshot::channel();
+        self.build_sandbox(&sandbox, Some(stored));
+        let (app, new) = (Arc::clone(self), Arc::clone(&sandbox));
+        finish(async move {
+            let pending: Pending = pending.await.map_err(|_| sandbox_deleted(&new.id))?;
+            let Err(error) = pending.stored().await else { return Ok(()) };
+            // Never acknowledged, so never there.
+            new.record().desired = Desired::Destroyed;
+            app.builds.forget(&new.id);
+            let _operation = new.operation.lock().await;
+            let _ = app.runtime.destroy(&new.id).await;
+            new.record().state = SandboxState::Destroyed;
+            app.sandboxes.remove(&new);
+            Err(error.into())
+        })
+        .await?;
         Ok(sandbox)
     }
 
@@ -188,6 +198,9 @@ impl App {
         mut pending: Pending,
         otherwise: SandboxState,
     ) -> ApiResult<()> {
+        if sandbox.record().desired == Desired::Destroyed {
+            return Err(sandbox_deleted(&sandbox.id));
+        }
         if sandbox.record().state == SandboxState::Restoring {
             pending = self.restore(sandbox, pending).await?;
         }

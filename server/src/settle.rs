@@ -104,7 +104,7 @@ pub(crate) async fn load(
             let app = Arc::clone(&app);
             tokio::spawn(async move { app.destroy_now(&sandbox).await });
         } else if state == SandboxState::PendingBuild {
-            app.build_sandbox(&sandbox);
+            app.build_sandbox(&sandbox, None);
         }
     }
     for snapshot in app.snapshots.unbuilt() {

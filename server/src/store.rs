@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 
+use futures_util::FutureExt as _;
+use futures_util::future::Shared;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -98,7 +100,8 @@ pub(crate) struct Store {
 }
 
 /// Resolves when the change is on disk.
-pub(crate) struct Pending(oneshot::Receiver<Result<(), StoreError>>);
+#[derive(Clone)]
+pub(crate) struct Pending(Shared<oneshot::Receiver<Result<(), StoreError>>>);
 
 impl Pending {
     pub(crate) async fn stored(self) -> Result<(), StoreError> {
@@ -153,7 +156,7 @@ impl Store {
         let (done, pending) = oneshot::channel();
         // A dead writer drops `done`: the caller learns it there.
         let _ = self.queue.send(Write { changes, done });
-        Pending(pending)
+        Pending(pending.shared())
     }
 
     /// Writes what waits and closes the file.

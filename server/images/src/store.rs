@@ -81,6 +81,7 @@ pub(crate) struct State {
 #[derive(Clone, Debug)]
 pub(crate) struct LayerState {
     pub(crate) size: u64,
+    made: Instant,
     /// Its note is written.
     durable: bool,
 }
@@ -200,7 +201,7 @@ impl Store {
 
     /// An image by its digest.
     pub fn open_image(&self, digest: &str) -> Option<Image> {
-        self.inner.image(&mut self.inner.state(), digest)
+        self.inner.known_image(digest)
     }
 
     /// All images.
@@ -314,7 +315,7 @@ impl Inner {
                 });
             }
             fs::rename(folder, &path).context(|| format!("storing the layer {diff_id}"))?;
-            state.layers.insert(diff_id.to_owned(), LayerState { size, durable: false });
+            state.layers.insert(diff_id.to_owned(), LayerState { size, made: Instant::now(), durable: false });
         }
         let size = state.layers[diff_id].size;
         let lease = state.lease(diff_id);
@@ -332,7 +333,7 @@ impl Inner {
         let volatile: Vec<_> = {
             let state = self.state();
             let pending = |id: &&String| state.layers.get(*id).is_some_and(|layer| !layer.durable);
-            diff_ids.iter().filter(pending).map(|id| (id.clone(), state.layers[id].size)).collect()
+            diff_ids.iter().filter(pending).map(|id| (id.clone(), state.layers[id].made)).collect()
         };
         if volatile.is_empty() {
             return Ok(());
@@ -340,13 +341,22 @@ impl Inner {
         let named = || format!("syncing {}", self.dir.display());
         let layers = File::open(self.dir.join("layers")).context(named)?;
         syncfs(&layers).context(named)?;
-        for (diff_id, size) in volatile {
-            self.write(&format!("layers/{}.json", short(&diff_id)), &Note { diff_id: diff_id.clone(), size })?;
-            if let Some(layer) = self.state().layers.get_mut(&diff_id) {
+        for (diff_id, made) in volatile {
+            let mut state = self.state();
+            // Meanwhile it may have been collected, and even made again.
+            let layer = state.layers.get_mut(&diff_id).filter(|layer| !layer.durable && layer.made == made);
+            if let Some(layer) = layer {
+                let name = format!("layers/{}.json", short(&diff_id));
+                self.write(&name, &Note { diff_id, size: layer.size })?;
                 layer.durable = true;
             }
         }
         Ok(())
+    }
+
+    /// An image that was stored earlier, with all its layers.
+    pub(crate) fn known_image(&self, digest: &str) -> Option<Image> {
+        self.image(&mut self.state(), digest)
     }
 
     /// Stores an image whose layers are in the store. Blocks.
@@ -426,7 +436,7 @@ fn load(dir: &Path) -> std::io::Result<State> {
         } else if let Some(note) = read::<Note>(&path).filter(|note| digest::valid(&note.diff_id))
             && path.with_extension("").is_dir()
         {
-            state.layers.insert(note.diff_id, LayerState { size: note.size, durable: true });
+            state.layers.insert(note.diff_id, LayerState { size: note.size, made: Instant::now(), durable: true });
         } else {
             fs::remove_file(&path)?;
         }

@@ -11,13 +11,14 @@ mod run;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use daytona_images::{BuildOptions, Event, Image, ImageRef, Plan};
 use daytona_wire::sandbox::SandboxState;
 use daytona_wire::snapshot::SnapshotState;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::log::{BuildLog, BuildLogs};
 use crate::App;
@@ -27,12 +28,16 @@ use crate::image::{HOST_VIEW, Root};
 use crate::record::{Build, Desired};
 use crate::sandbox::Sandbox;
 use crate::snapshot::Snapshot;
+use crate::store::Pending;
 use crate::time::now;
 
 /// Builds that run at a time; others wait.
 const AT_A_TIME: usize = 2;
 /// A build that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(3600);
+
+/// What is all in the cache takes less: its sandbox is stored once, made.
+const QUICK: Duration = Duration::from_millis(5);
 
 /// All builds of a server.
 pub(crate) struct Builds {
@@ -76,8 +81,13 @@ impl Builds {
 }
 
 impl App {
-    /// Builds what a sandbox waits for, in a task, and makes the sandbox.
-    pub(crate) fn build_sandbox(self: &Arc<Self>, sandbox: &Arc<Sandbox>) {
+    /// Builds what a sandbox waits for, in a task, and makes the sandbox. A new one is stored as well, together with
+    /// what was built for it where that takes no time; `stored` is given what tells when.
+    pub(crate) fn build_sandbox(
+        self: &Arc<Self>,
+        sandbox: &Arc<Sandbox>,
+        mut stored: Option<oneshot::Sender<Pending>>,
+    ) {
         let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
         let (build, limit) = {
             let record = sandbox.record();
@@ -89,7 +99,20 @@ impl App {
         tokio::spawn(async move {
             let limit = limit.filter(|limit| *limit > 0).map(Duration::from_secs);
             let begun = || sandbox_builds(&sandbox);
-            let outcome = app.build(&sandbox.id, &build, limit, begun).await;
+            let mut outcome = pin!(app.build(&sandbox.id, &build, limit, begun));
+            let quick = tokio::time::timeout(QUICK, outcome.as_mut()).await;
+            if !matches!(quick, Ok(Ok(_)))
+                && let Some(stored) = stored.take()
+            {
+                let record = sandbox.record();
+                if record.desired != Desired::Destroyed {
+                    let _ = stored.send(app.store.put(&*record));
+                }
+            }
+            let outcome = match quick {
+                Ok(outcome) => outcome,
+                Err(_) => outcome.await,
+            };
             let made = match &outcome {
                 Ok(done) => app.make_built(&sandbox, &done.root),
                 Err(Failure::Cancelled) => return,
@@ -102,6 +125,9 @@ impl App {
             // Who has read the log to its end finds the outcome.
             app.builds.end(&sandbox.id);
             if let Ok(pending) = made {
+                if let Some(stored) = stored {
+                    let _ = stored.send(pending.clone());
+                }
                 // Why it does not start is in its record.
                 let _ = app.launch(&sandbox, pending, SandboxState::Error).await;
             }
@@ -130,7 +156,7 @@ impl App {
     }
 
     /// Gives a sandbox what was built for it.
-    fn make_built(&self, sandbox: &Sandbox, root: &Root) -> Result<crate::store::Pending, String> {
+    fn make_built(&self, sandbox: &Sandbox, root: &Root) -> Result<Pending, String> {
         let mut record = sandbox.record();
         if record.desired == Desired::Destroyed {
             return Err("the sandbox was deleted".to_owned());
@@ -203,9 +229,8 @@ impl App {
     ) -> Result<Built, Failure> {
         let log = self.builds.logs.begun(id).map_err(|error| Failure::Failed(no_log(&error)))?;
         let mut cancelled = self.builds.begin(id);
-        for line in build.dockerfile.lines().filter(|line| !line.trim().is_empty()) {
-            log.line(&format!("> {line}"));
-        }
+        let lines = build.dockerfile.lines().filter(|line| !line.trim().is_empty());
+        log.add(lines.map(|line| format!("> {line}\n")).collect::<String>().as_bytes());
         let work = async {
             let _turn = if let Ok(turn) = self.builds.queue.try_acquire() {
                 Ok(turn)

@@ -196,13 +196,13 @@ pub async fn build(
     for name in options.args.keys().filter(|name| !build.used.contains(*name) && !run::is_proxy(name)) {
         build.say(&format!("[Warning] One or more build-args [{name}] were not consumed"));
     }
+    let ids: Vec<_> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
+    let digest = digest::of(&serde_json::to_vec(&(&config, ids)).unwrap_or_default());
     let inner = Arc::clone(&store.inner);
-    let image = blocking(move || {
-        let ids: Vec<_> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
-        let record = serde_json::to_vec(&(&config, ids)).unwrap_or_default();
-        inner.put_image(&digest::of(&record), &config, &layers, lease)
-    })
-    .await?;
+    let image = match inner.known_image(&digest) {
+        Some(image) => image,
+        None => blocking(move || inner.put_image(&digest, &config, &layers, lease)).await?,
+    };
     build.say(&format!("Successfully built {}", &digest::hex(&image.digest)[..12]));
     Ok(image)
 }

@@ -203,16 +203,12 @@ impl Making {
     /// Makes the working directory where it is missing, for the user who is to work there.
     async fn make_workdir(&mut self, build: &Build<'_>) -> Result<()> {
         let (view, path) = (self.view(build), self.workdir());
-        let probe = view.clone();
-        let target = blocking(move || {
-            let named = |error| Error::io("looking for the working directory", error);
-            Ok(match probe.find(&path, true).map_err(named)? {
-                Some(_) => None,
-                None => Some(probe.resolve(&path).map_err(named)?),
-            })
-        })
-        .await?;
-        let Some(target) = target else { return Ok(()) };
+        let named = |error| Error::io("looking for the working directory", error);
+        // In this thread: it takes less time than to hand it to another.
+        if view.find(&path, true).map_err(named)?.is_some() {
+            return Ok(());
+        }
+        let target = view.resolve(&path).map_err(named)?;
         // A user whom the image does not know is named by the first step that runs as one.
         let owner = users::owner(&view, &self.built.config.user).unwrap_or((0, 0));
         let step = key(|hash| {

@@ -350,13 +350,14 @@ fn runs_of_one_context_queue_up() {
 #[test]
 fn interrupts() {
     let agent = Agent::start();
-    for code in [
-        "import time; time.sleep(1000)",
-        "while True: pass",
-        "import subprocess; subprocess.run(['sleep', '1000'])",
-        "import threading; threading.Event().wait()",
+    for (module, code) in [
+        ("time", "time.sleep(1000)"),
+        ("time", "while True: pass"),
+        ("subprocess", "subprocess.run(['sleep', '1000'])"),
+        ("threading", "threading.Event().wait()"),
     ] {
-        let mut socket = start(&agent, &json!({"code": format!("kept = 1; print('up', flush=True)\n{code}")}));
+        let code = format!("import {module}; kept = 1; print('up', flush=True)\n{code}");
+        let mut socket = start(&agent, &json!({ "code": code }));
         await_text(&mut socket, "up");
         socket.send(&json!({"type": "something else"}));
         socket.send(&json!({"type": "interrupt"}));
@@ -375,8 +376,10 @@ fn interrupts() {
     socket.send(&json!({"type": "interrupt"}));
     let ran = finish(socket);
     assert_eq!((ran.control.as_deref(), ran.stdout.as_str()), (Some("completed"), "caught 1\n"));
-    // A shell's command is interrupted even where that is nothing to its caller.
-    let mut socket = start(&agent, &json!({"code": "import os; os.system('echo up; sleep 1000')"}));
+    // A shell's command is interrupted even where that is nothing to its caller. The command itself says that it is
+    // there: a shell that is about to start one may lose an interrupt.
+    let command = r#"python3 -c "import time; print('up', flush=True); time.sleep(1000)""#;
+    let mut socket = start(&agent, &json!({"code": format!("import os; os.system({command:?})")}));
     await_text(&mut socket, "up");
     socket.send(&json!({"type": "interrupt"}));
     assert_eq!(finish(socket).code, 1000);

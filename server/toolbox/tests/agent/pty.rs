@@ -355,7 +355,7 @@ fn a_client_that_takes_nothing_is_cut_off() {
 
 #[test]
 fn a_slow_client_that_reads_on_loses_nothing() {
-    let agent = agent_with(|config| config.patience.slow_client = Duration::from_millis(500));
+    let agent = agent_with(|config| config.patience.slow_client = Duration::from_secs(3));
     let mut client = Client::create(&agent, "id=a");
     client.type_in("seq 400000; echo e''nd\n");
     // Longer than a client without others may take nothing.
