@@ -1,6 +1,6 @@
 """Builds an image with a Python client, and says what came of it: `client.py MODULE URL KEY IMAGE FOLDER NAME`.
 
-Without FOLDER, if it is empty, the image has no local files. The answer is one JSON object on the standard output: what
+The answer is one JSON object on the standard output: what
 the sandboxes have, and the logs that the client was told.
 """
 
@@ -12,8 +12,10 @@ import sys
 import time
 from typing import Any
 
-SEEN = "pwd; cat /built; python -c 'import os, six; print(six.__name__, os.environ[\"WORD\"])'"
-FILES = "; cat main.txt sub/other.txt; stat -c %a run.sh"
+SEEN = (
+    "pwd; cat /built; python -c 'import os, six; print(six.__name__, os.environ[\"WORD\"])'; "
+    "cat main.txt sub/other.txt; stat -c %a run.sh"
+)
 
 
 def main(module: str, url: str, key: str, base: str, folder: str, name: str) -> None:
@@ -25,10 +27,8 @@ def main(module: str, url: str, key: str, base: str, folder: str, name: str) -> 
         .run_commands("echo built > /built", "test -f /built")
         .pip_install(["six"])
         .workdir("/app")
+        .add_local_dir(folder, "/app")
     )
-    if folder:
-        image = image.add_local_dir(folder, "/app")
-    seen = SEEN + (FILES if folder else "")
     from_image = client.CreateSandboxFromImageParams
     plain = daytona.create(from_image(image=base), timeout=200)
     logs: list[str] = []
@@ -45,8 +45,8 @@ def main(module: str, url: str, key: str, base: str, folder: str, name: str) -> 
     view = daytona.create()
     answer = {
         "plain": plain.process.exec("cut -d. -f1 /etc/debian_version").result,
-        "built": built.process.exec(seen).result,
-        "snapshot": of_snapshot.process.exec(seen).result,
+        "built": built.process.exec(SEEN).result,
+        "snapshot": of_snapshot.process.exec(SEEN).result,
         "state": str(getattr(snapshot.state, "value", snapshot.state)),
         "logs": "\n".join(logs),
         "snapshotLogs": "\n".join(snapshot_logs),

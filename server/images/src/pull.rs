@@ -266,15 +266,20 @@ fn unpack_into(
     inner.commit(&folder, diff_id, size)
 }
 
-/// What is in a gzip or zstd file, or the file itself: by its first bytes, as media types are not always right.
+/// What an xz file may ask for to be unpacked, in KiB: four times as much as `xz -9` makes it ask for.
+pub(crate) const XZ_MEMORY: u32 = 256 << 10;
+
+/// What is in a packed file, or the file itself: by its first bytes, as media types are not always right.
 pub(crate) fn decompressed(mut file: File) -> std::io::Result<Box<dyn Read>> {
     let mut magic = Vec::new();
-    file.by_ref().take(4).read_to_end(&mut magic)?;
+    file.by_ref().take(6).read_to_end(&mut magic)?;
     file.rewind()?;
     let file = BufReader::with_capacity(256 << 10, file);
     Ok(match magic[..] {
         [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
+        [b'B', b'Z', b'h', ..] => Box::new(bzip2::bufread::MultiBzDecoder::new(file)),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(lzma_rust2::XzReader::new_mem_limit(file, true, XZ_MEMORY)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
         _ => Box::new(file),
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri, header, uri::Authority};
+use axum::http::{HeaderName, StatusCode, Uri, header, uri::Authority};
 use bytes::Bytes;
 use http_body::Body as _;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,7 @@ use crate::App;
 use crate::error::{ApiError, ApiResult, code};
 use crate::sandbox::Sandbox;
 
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// How long a client may take to send a JSON body.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
@@ -71,7 +72,8 @@ fn too_large() -> ApiError {
     )
 }
 
-/// The server's URL without a path, as the client knows it: `http://127.0.0.1:3986`.
+/// The server's URL without a path, as the client knows it: `http://127.0.0.1:3986`, or with `https` where a proxy that
+/// ends TLS says so.
 pub(crate) struct Base(pub(crate) String);
 
 impl FromRequestParts<Arc<App>> for Base {
@@ -82,8 +84,10 @@ impl FromRequestParts<Arc<App>> for Base {
         let host = host
             .and_then(|host| host.to_str().ok()?.parse::<Authority>().ok())
             .or_else(|| Uri::authority(&parts.uri).cloned());
+        let is_secure = parts.headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
+        let scheme = if is_secure { "https" } else { "http" };
         Ok(Self(match host {
-            Some(host) => format!("http://{host}"),
+            Some(host) => format!("{scheme}://{host}"),
             None => format!("http://{}", app.address),
         }))
     }

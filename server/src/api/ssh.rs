@@ -54,7 +54,7 @@ pub(super) async fn create(
     let grant = Grant { id: id.clone(), digest: Digest::of(&token), expires_at };
     app.update(&sandbox, |record| record.access.ssh = Some(grant)).await?;
     app.ssh.revoked();
-    let host = base.0.strip_prefix("http://").unwrap_or(&base.0);
+    let host = base.0.split_once("://").map_or(base.0.as_str(), |(_, host)| host);
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(['[', ']']);
     Ok(Json(SshAccess {
         id,

@@ -1,7 +1,7 @@
 //! COPY and ADD.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,7 +15,7 @@ use super::{Build, fetch, field, users};
 use crate::dockerfile::{Copy, Source, Step, words};
 use crate::error::Context as _;
 use crate::image::Layer;
-use crate::pull::{Cancel, blocking, decompressed};
+use crate::pull::{Cancel, XZ_MEMORY, blocking, decompressed};
 use crate::store::{Inner, Lease, Scratch, StoreOptions};
 use crate::unpack::unpack;
 use crate::view::{Node, View};
@@ -328,22 +328,17 @@ impl Work {
     /// Unpacks a file if it is an archive.
     fn extract(&self, path: &Path) -> Result<Option<Scratch>> {
         let what = || format!("reading {}", path.display());
-        let mut magic = [0; 6];
-        let read = File::open(path).and_then(|file| file.take(6).read(&mut magic)).context(what)?;
-        let kind = match &magic[..read] {
-            [b'B', b'Z', b'h', ..] => Some("bzip2"),
-            [0xfd, b'7', b'z', b'X', b'Z', 0] => Some("xz"),
-            _ => None,
-        };
-        if let Some(kind) = kind {
-            let what = format!("{}: ADD of an archive packed with {kind} (gzip and zstd are)", self.step);
-            return Err(Error::Unsupported { what, line: None });
-        }
         let open = || File::open(path).and_then(decompressed);
         let mut head = Vec::new();
-        // A file that only looks like a packed one is no archive.
-        if open().context(what)?.take(512).read_to_end(&mut head).is_err() || head.get(257..262) != Some(b"ustar") {
-            return Ok(None);
+        match open().context(what)?.take(512).read_to_end(&mut head) {
+            Ok(_) if head.get(257..262) == Some(b"ustar") => {}
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                let limit = XZ_MEMORY >> 10;
+                let what = format!("{}: ADD of an archive that takes more than {limit} MiB to unpack", self.step);
+                return Err(Error::Unsupported { what, line: None });
+            }
+            // A file that only looks like a packed one is no archive.
+            _ => return Ok(None),
         }
         let scratch = self.inner.scratch()?;
         unpack(open().context(what)?, scratch.path(), &self.inner.options, &AtomicBool::new(false))?;

@@ -1,7 +1,5 @@
 //! Pulls when the network, the registry, the disk or the process fails: each ends clearly, and the next one works.
 
-mod common;
-
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,8 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::proxy::{Fate, Proxy};
-use common::{Bench, Packing, Registry, Tar, noise, store};
+use crate::common::proxy::{Fate, Proxy};
+use crate::common::{Bench, Packing, Registry, Tar, noise, store};
 use daytona_images::{Error, Event, Image, ImageRef, PullOptions, Quiet, Store};
 
 async fn pull(store: &Store, name: &str) -> Result<Image, Error> {
@@ -31,7 +29,7 @@ async fn a_download_goes_on_where_the_connection_broke() {
     let Some(registry) = Registry::start(false) else { return };
     let bytes = noise(3_000_000);
     let layer = Tar::new().file("noise", &bytes).bytes();
-    let blob = common::digest(&layer);
+    let blob = crate::common::digest(&layer);
     registry.push_image("app", "1", &[(layer.clone(), Packing::Plain)]).await;
     let (cuts, wanted) = (AtomicUsize::new(0), blob.clone());
     let proxy = Proxy::start(&registry.host, move |request| {
@@ -71,7 +69,7 @@ async fn a_download_goes_on_where_the_connection_broke() {
 async fn a_registry_that_is_silent_is_given_up_and_the_next_pull_goes_on() {
     let Some(registry) = Registry::start(false) else { return };
     let layer = Tar::new().file("noise", &noise(1_000_000)).bytes();
-    let blob = common::digest(&layer);
+    let blob = crate::common::digest(&layer);
     registry.push_image("app", "1", &[(layer.clone(), Packing::Plain)]).await;
     let (asked, wanted) = (AtomicUsize::new(0), blob.clone());
     let proxy = Proxy::start(&registry.host, move |request| {
@@ -104,7 +102,7 @@ async fn a_registry_that_is_silent_is_given_up_and_the_next_pull_goes_on() {
 async fn what_is_corrupt_is_named_and_the_next_pull_works() {
     let Some(registry) = Registry::start(false) else { return };
     let layer = Packing::Gzip.pack(&Tar::new().file("f", &noise(100_000)).bytes());
-    let blob = common::digest(&layer);
+    let blob = crate::common::digest(&layer);
     let unpacked = Tar::new().file("f", &noise(100_000)).bytes();
     let manifest = registry.push_image("app", "1", &[(unpacked.clone(), Packing::Gzip)]).await;
     let name = format!("{}/app:1", registry.host);
@@ -143,10 +141,10 @@ async fn a_configuration_that_lies_about_layers_is_refused() {
     let layer = Tar::new().file("f", b"1").bytes();
     let mut blob = registry.push_blob("app", &layer).await;
     blob["mediaType"] = "application/vnd.oci.image.layer.v1.tar".into();
-    let other = common::digest(b"another");
+    let other = crate::common::digest(b"another");
     for (tag, diff_ids, expected) in [
         ("other", vec![other.clone()], other.as_str()),
-        ("more", vec![common::digest(&layer), other.clone()], "1 digests of layers"),
+        ("more", vec![crate::common::digest(&layer), other.clone()], "1 digests of layers"),
         ("none", vec!["sha256:../../../etc/passwd".to_owned()], "1 digests of layers"),
     ] {
         let config = serde_json::json!({"config": null, "rootfs": {"diff_ids": diff_ids}});
@@ -204,7 +202,7 @@ async fn a_killed_pull_leaves_nothing_half_and_the_next_one_goes_on() {
     let text = vec![b'x'; 20_000];
     let many = (0..2000).fold(Tar::new(), |tar, n| tar.file(&format!("many/{n}"), &text)).bytes();
     let large = (Tar::new().file("large", &noise(2_000_000)).bytes(), Packing::Plain);
-    let blob = common::digest(&large.0);
+    let blob = crate::common::digest(&large.0);
     registry.push_image("app", "1", &[small, (many, Packing::Gzip), large]).await;
     let (asked, wanted) = (AtomicUsize::new(0), blob.clone());
     let proxy = Proxy::start(&registry.host, move |request| {
@@ -215,7 +213,7 @@ async fn a_killed_pull_leaves_nothing_half_and_the_next_one_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     for kill_at in ["Downloading", "Unpacking", "Done", "End"] {
-        let mut child = again("a_killed_pull_leaves_nothing_half_and_the_next_one_goes_on", &[])
+        let mut child = again("faults::a_killed_pull_leaves_nothing_half_and_the_next_one_goes_on", &[])
             .env(CHILD, format!("{} {name}", path.display()))
             .stdout(Stdio::piped())
             .spawn()
@@ -242,19 +240,19 @@ async fn a_killed_pull_leaves_nothing_half_and_the_next_one_goes_on() {
         assert_eq!(std::fs::read_dir(path.join("tmp")).unwrap().count(), 0);
         if let Some(image) = store.image(&name) {
             assert_eq!(content(&image, "large"), noise(2_000_000));
-            assert_eq!(common::tree(&image.layers[1].path).len(), 2001);
+            assert_eq!(crate::common::tree(&image.layers[1].path).len(), 2001);
         }
     }
     let image = pull(&store(&path), &name).await.unwrap();
     assert_eq!((content(&image, "large"), content(&image, "small")), (noise(2_000_000), b"s".to_vec()));
-    assert_eq!(common::tree(&image.layers[1].path).len(), 2001);
+    assert_eq!(crate::common::tree(&image.layers[1].path).len(), 2001);
     let requests = proxy.blob_requests(&blob);
     assert!(!requests[1].header("range").unwrap().starts_with("bytes=0-"), "{requests:?}");
 }
 
 #[tokio::test]
 async fn a_full_disk_is_named_and_the_next_pull_works_once_there_is_room() {
-    const NAME: &str = "a_full_disk_is_named_and_the_next_pull_works_once_there_is_room";
+    const NAME: &str = "faults::a_full_disk_is_named_and_the_next_pull_works_once_there_is_room";
     if std::env::var_os(CHILD).is_none() {
         if !rustix::process::geteuid().is_root() {
             eprintln!("SKIPPED: {NAME}: only root may mount a small disk");

@@ -1,7 +1,5 @@
 //! What tests of several files share.
 
-#![expect(dead_code, reason = "each test file uses a part")]
-
 pub(crate) mod proxy;
 
 use std::io::{BufRead as _, BufReader, Write as _};

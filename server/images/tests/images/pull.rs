@@ -1,12 +1,10 @@
 //! Pulls from a real registry on a loopback port: what is chosen, who is asked, and with which credentials.
 
-mod common;
-
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use common::proxy::{Fate, Proxy};
-use common::{Bench, Packing, Registry, Tar, idle, names, noise, read};
+use crate::common::proxy::{Fate, Proxy};
+use crate::common::{Bench, Packing, Registry, Tar, idle, names, noise, read};
 use daytona_images::{Credentials, Error, Event, Image, ImageRef, PullOptions, Quiet, Store};
 use serde_json::json;
 
@@ -35,7 +33,7 @@ async fn layers_of_every_packing_are_unpacked_once() {
     let image = bench.store.pull(&name, &PullOptions::default(), &note).await.unwrap();
     assert_eq!(image.digest, digest);
     assert_eq!(image.layers.iter().map(|layer| &*layer.diff_id).collect::<Vec<_>>(), {
-        layers.iter().map(|(bytes, _)| common::digest(bytes)).collect::<Vec<_>>()
+        layers.iter().map(|(bytes, _)| crate::common::digest(bytes)).collect::<Vec<_>>()
     });
     for (at, packing) in packings.into_iter().enumerate() {
         assert_eq!(read(&image, &format!("f{at}")), Some(format!("{packing:?}")));
@@ -237,7 +235,7 @@ async fn tokens_are_fetched_and_go_to_their_registry_alone() {
 async fn mirrors_are_asked_first_and_fallen_through() {
     let Some(registry) = Registry::start(false) else { return };
     let layer = (file(b"mirrored"), Packing::Plain);
-    let blob = common::digest(&layer.0);
+    let blob = crate::common::digest(&layer.0);
     let wrong = vec![b'x'; layer.0.len()];
     let digest = registry.push_image("app", "1", std::slice::from_ref(&layer)).await;
     registry.push_image("cache/app", "1", std::slice::from_ref(&layer)).await;
@@ -301,7 +299,7 @@ async fn equal_pulls_at_once_share_the_download() {
     let images = [a.unwrap(), b.unwrap(), c.unwrap()];
     assert!(images.iter().all(|image| image.layers == images[0].layers && image.digest == images[0].digest));
     for (bytes, _) in &layers {
-        assert_eq!(proxy.blob_requests(&common::digest(bytes)).len(), 1);
+        assert_eq!(proxy.blob_requests(&crate::common::digest(bytes)).len(), 1);
     }
     assert_eq!(bench.store.images().len(), 1);
     assert_eq!(std::fs::read_dir(bench.dir.path().join("store/downloads")).unwrap().count(), 0);

@@ -1,12 +1,10 @@
 //! What instructions mean to one another: scopes of arguments, stages, owners.
 
-mod common;
-
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::{Bench, Fake, Tar, idle, names, read};
+use crate::common::{Bench, Fake, Tar, idle, names, read};
 use daytona_images::RunStep;
 
 /// Notes the values that a variable has in the steps.
@@ -115,7 +113,7 @@ async fn owners_and_modes_are_as_told() {
     let meta = |at: usize, name: &str| std::fs::symlink_metadata(image.layers[at].path.join(name)).unwrap();
     assert_eq!(meta(3, "tree/file").permissions().mode() & 0o7777, 0o640);
     assert!(meta(3, "tree/link").is_symlink());
-    if common::options().keep_owners {
+    if crate::common::options().keep_owners {
         let owner = |at: usize, name: &str| (meta(at, name).uid(), meta(at, name).gid());
         assert_eq!((owner(1, "home"), owner(1, "home/app/work")), ((1234, 2345), (1234, 2345)));
         assert_eq!(

@@ -1,11 +1,9 @@
 //! What is in layers of images, and how it lies in the store.
 
-mod common;
-
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use common::{Bench, Packing, Registry, Tar, tree};
+use crate::common::{Bench, Packing, Registry, Tar, tree};
 use daytona_images::{Error, Image, ImageRef, PullOptions, Quiet, Store, StoreOptions};
 
 async fn pull(registry: &Registry, store: &Store, layers: &[(Vec<u8>, Packing)]) -> Result<Image, Error> {
@@ -24,7 +22,7 @@ fn is_whiteout(path: &Path) -> bool {
 }
 
 fn is_opaque(path: &Path) -> bool {
-    let name = if common::options().user_xattr { "user.overlay.opaque" } else { "trusted.overlay.opaque" };
+    let name = if crate::common::options().user_xattr { "user.overlay.opaque" } else { "trusted.overlay.opaque" };
     let mut value = [0; 8];
     rustix::fs::lgetxattr(path, name, &mut value[..]).is_ok_and(|n| &value[..n] == b"y")
 }
@@ -75,8 +73,8 @@ async fn whiteouts_are_in_the_form_of_an_overlay() {
         .file("kept/.wh.inner", b"");
     registry.push_image("two", "1", &[(lower.bytes(), Packing::Gzip), (upper.bytes(), Packing::Zstd)]).await;
     let text = format!("FROM scratch\nCOPY --from={}/two:1 / /\n", registry.host);
-    let image = bench.build(&text, None, &common::idle()).await.unwrap();
-    assert_eq!(common::names(&image), ["anew", "anew/file", "kept", "kept/other"]);
+    let image = bench.build(&text, None, &crate::common::idle()).await.unwrap();
+    assert_eq!(crate::common::names(&image), ["anew", "anew/file", "kept", "kept/other"]);
 }
 
 #[tokio::test]
@@ -140,7 +138,7 @@ async fn links_names_and_attributes_arrive() {
     }
     let path = layer(&registry, &bench, tar).await;
     let meta = |name: &str| std::fs::symlink_metadata(path.join(name)).unwrap();
-    let owners = common::options().keep_owners;
+    let owners = crate::common::options().keep_owners;
     assert_eq!(meta("file").nlink(), 3);
     assert!(meta("hard").ino() == meta("file").ino() && meta("absolute").ino() == meta("file").ino());
     assert_eq!(std::fs::read_link(path.join("hard-of-soft")).unwrap(), Path::new("file"));
@@ -248,7 +246,7 @@ async fn what_is_no_archive_or_too_large_is_said() {
     }
     let limits = daytona_images::Limits { layer_bytes: 100_000, layer_entries: 10, layers: 2 };
     let dir = tempfile::tempdir().unwrap();
-    let small = Store::open(dir.path(), StoreOptions { limits, ..common::options() }).unwrap();
+    let small = Store::open(dir.path(), StoreOptions { limits, ..crate::common::options() }).unwrap();
     let bomb = Tar::new().file("zeros", &vec![0; 1_000_000]).bytes();
     let many = (0..11).fold(Tar::new(), |tar, n| tar.file(&n.to_string(), b"")).bytes();
     let tail = [Tar::new().file("f", b"").bytes(), vec![0; 1_000_000]].concat();

@@ -1,10 +1,8 @@
 //! What a store keeps, and what it lets go.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Bench, Tar, idle, store};
+use crate::common::{Bench, Tar, idle, store};
 use daytona_images::{Error, GcOptions, Store};
 
 #[tokio::test]
@@ -52,7 +50,7 @@ async fn a_store_survives_what_a_crash_leaves_and_has_one_owner() {
     let bench = Bench::new();
     let image = bench.build("FROM scratch\nCOPY f /f\n", Some(Tar::new().file("f", b"1")), &idle()).await.unwrap();
     let dir = bench.dir.path().join("store");
-    assert!(matches!(Store::open(&dir, common::options()), Err(Error::Busy(_))));
+    assert!(matches!(Store::open(&dir, crate::common::options()), Err(Error::Busy(_))));
     let (digest, path) = (image.digest.clone(), image.layers[0].path.clone());
     let Bench { dir: _kept, store: opened, .. } = bench;
     drop((image, opened));
@@ -74,7 +72,7 @@ async fn a_store_survives_what_a_crash_leaves_and_has_one_owner() {
 async fn steps_before_one_that_failed_survive_a_restart() {
     let bench = Bench::new();
     let text = |last: &str| format!("FROM scratch\nRUN good\nRUN {last}\n");
-    let bad = common::Fake(|step: &daytona_images::RunStep<'_>| i32::from(step.argv[2] == "bad"));
+    let bad = crate::common::Fake(|step: &daytona_images::RunStep<'_>| i32::from(step.argv[2] == "bad"));
     bench.build(&text("bad"), None, &bad).await.unwrap_err();
     let Bench { dir, store: opened, .. } = bench;
     drop(opened);

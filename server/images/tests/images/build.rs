@@ -1,12 +1,11 @@
 //! Builds with a runner that does not run, and contexts made here. No registry.
 
-mod common;
-
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Bench, Fake, Tar, digest, idle, names, read, tree};
+use crate::common::{Bench, Fake, Tar, digest, idle, names, read, tree};
 use daytona_images::{BuildOptions, Error, LogSink, MountSource, Network, Plan, RunStep, Runner, build};
 
 #[tokio::test]
@@ -276,19 +275,39 @@ async fn mounts_are_readied() {
 async fn add_unpacks_archives_and_copy_does_not() {
     let bench = Bench::new();
     let inner = Tar::new().file("in/file", b"packed").bytes();
-    let packed = common::Packing::Gzip.pack(&inner);
+    let packed = crate::common::Packing::Gzip.pack(&inner);
     let context = Tar::new().file("a.tar.gz", &packed).file("plain", b"p");
     let text = "FROM scratch\nADD a.tar.gz plain /d/\nCOPY a.tar.gz /c/\n";
     let image = bench.build(text, Some(context), &idle()).await.unwrap();
     assert_eq!(names(&image), ["c", "c/a.tar.gz", "d", "d/in", "d/in/file", "d/plain"]);
-    let xz = Tar::new().file("x.xz", b"\xfd7zXZ\0rest");
-    let error = bench.build("FROM scratch\nADD x.xz /\n", Some(xz), &idle()).await.unwrap_err();
-    assert!(matches!(&error, Error::Unsupported { what, .. } if what.contains("xz")), "{error}");
+    for packed in [crate::common::Packing::Zstd.pack(&inner), bzip2(&inner), xz(&inner, 1 << 20)] {
+        let context = Tar::new().file("a", &packed).file("x", b"\xfd7zXZ\0rest");
+        let image = bench.build("FROM scratch\nADD a x /d/\n", Some(context), &idle()).await.unwrap();
+        assert_eq!(names(&image), ["d", "d/in", "d/in/file", "d/x"]);
+    }
+    let greedy = Tar::new().file("a", &xz(&inner, 512 << 20));
+    let error = bench.build("FROM scratch\nADD a /d/\n", Some(greedy), &idle()).await.unwrap_err();
+    assert!(matches!(&error, Error::Unsupported { what, .. } if what.contains("256 MiB")), "{error}");
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+/// Packed so that it needs a dictionary of that many bytes to be unpacked.
+fn xz(bytes: &[u8], dictionary: u32) -> Vec<u8> {
+    let mut options = lzma_rust2::XzOptions::with_preset(0);
+    options.lzma_options.dict_size = dictionary;
+    let mut packed = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
 }
 
 /// Answers every request with a text, on a loopback port.
 fn serve(text: &'static str) -> String {
-    use std::io::{Read as _, Write as _};
+    use std::io::Read as _;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -388,7 +407,7 @@ async fn chown_takes_names_of_the_image() {
         0
     });
     let image = bench.build(text, context(), &runner).await.unwrap();
-    if common::options().keep_owners {
+    if crate::common::options().keep_owners {
         let owner = |at: usize, name: &str| {
             let meta = std::fs::metadata(image.layers[at].path.join(name)).unwrap();
             (meta.uid(), meta.gid())
