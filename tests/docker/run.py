@@ -64,6 +64,7 @@ def main() -> int:
             "DAYTONA_NATIVE_DOCKER_IMAGE": "programs",
             "DAYTONA_NATIVE_TEST_OFFLINE": "1",
             "DAYTONA_NATIVE_TEST_RUNTIME": "docker",
+            "DAYTONA_NATIVE_TEST_REGISTRY": str(storage),
             "DOCKER_HOST": host,
         }
         docker("import", "--change", "USER daytona", "--change", 'CMD ["bash"]', str(image), "programs")
@@ -168,7 +169,7 @@ def programs(storage: Path) -> Path:
 
 
 def layer_of(storage: Path, name: str, tag: str) -> Path:
-    """The file of the only layer of an image in a registry."""
+    """The file of the uppermost layer of an image in a registry."""
     base = storage / "docker/registry/v2"
 
     def blob(digest: str) -> Path:
@@ -176,7 +177,7 @@ def layer_of(storage: Path, name: str, tag: str) -> Path:
         return base / "blobs/sha256" / hexed[:2] / hexed / "data"
 
     link = base / "repositories" / name / "_manifests/tags" / tag / "current/link"
-    return blob(json.loads(blob(link.read_text()).read_text())["layers"][0]["digest"])
+    return blob(json.loads(blob(link.read_text()).read_text())["layers"][-1]["digest"])
 
 
 def builds() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run import script
+from run import layer_of, script
 
 from conftest import BASE, Server
 
@@ -139,6 +139,39 @@ def test_a_killed_server_builds_again(folder: Path) -> None:
     made.wait_for_sandbox_start(timeout=60)
     assert made.process.exec("cat /made").result == f"{os.getpid()}\n"
     server.close()
+
+
+def test_a_corrupt_layer_and_a_wrong_digest_are_named(server: Server) -> None:
+    from daytona_native import DaytonaBuildFailedError
+
+    name = f"127.0.0.1:5000/broken:{os.getpid()}"
+    subprocess.run(["docker", "build", "-q", "-t", name, "-"], input=f"FROM {BASE}\nRUN echo whole > /made\n".encode())
+    server.docker("push", "-q", name)
+    server.docker("rmi", "-f", name)
+    layer = layer_of(Path(os.environ["DAYTONA_NATIVE_TEST_REGISTRY"]), "broken", str(os.getpid()))
+    whole = layer.read_bytes()
+    layer.write_bytes(whole[:-20] + bytes(byte ^ 1 for byte in whole[-20:]))
+    with pytest.raises(DaytonaBuildFailedError, match=name) as corrupt:
+        server.client.create(of_image(name), timeout=60)
+    assert "verification failed" in str(corrupt.value) or "invalid" in str(corrupt.value)
+    layer.write_bytes(whole)
+    wrong = f"127.0.0.1:5000/broken@sha256:{'0' * 64}"
+    with pytest.raises(DaytonaBuildFailedError, match="not found"):
+        server.client.create(of_image(wrong), timeout=60)
+    assert server.client.create(of_image(name), timeout=60).process.exec("cat /made").result == "whole\n"
+
+
+def test_a_full_disk_is_named(folder: Path) -> None:
+    from daytona_native import DaytonaBuildFailedError
+
+    registry = os.environ["DAYTONA_NATIVE_TEST_REGISTRY"]
+    with script("engine.py", folder / "engine", registry, "size=1g"):
+        server = Server(folder / "data", f"unix://{folder}/engine/docker.sock")
+        with pytest.raises(DaytonaBuildFailedError, match=r"(?i)no space left on device"):
+            server.client.create(of_image(based("head -c 1G /dev/zero > /large")), timeout=60)
+        made = server.client.create(of_image(based("echo small > /made")), timeout=60)
+        assert made.process.exec("cat /made").result == "small\n"
+        server.close()
 
 
 def test_an_image_that_is_no_more_used_goes(folder: Path) -> None:

@@ -1,11 +1,11 @@
-"""Runs a Docker engine for tests: `engine.py FOLDER [REGISTRY] [--OPTION ...]`.
+"""Runs a Docker engine for tests: `engine.py FOLDER [REGISTRY] [size=BYTES] [--OPTION ...]`.
 
 It listens on FOLDER/docker.sock and has network, mounts and processes of its own: nothing of it touches the machine's,
 and nothing outlives it. Its containers reach each other, the engine and nothing else. With REGISTRY, a folder that
-docker-registry has written, that registry answers the engine on 127.0.0.1:5000; options are dockerd's. A line `ready`
-on the standard output says that it answers. The lines `kill` and `start` on the standard input have the engine killed,
-and another one started in its place; `done` answers. It ends with its standard input, and FOLDER with it. Exit code 77,
-with the reason, where what it needs is missing: root, dockerd, unshare, ip.
+docker-registry has written, that registry answers the engine on 127.0.0.1:5000; with a size its disk is no larger;
+options are dockerd's. A line `ready` on the standard output says that it answers. The lines `kill` and `start` on the
+standard input have the engine killed, and another one started in its place; `done` answers. It ends with its standard
+input, and FOLDER with it. Exit code 77, with the reason, where what it needs is missing: root, dockerd, unshare, ip.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> int:
     if sys.argv[1] == "--inside":
         return inside(Path(sys.argv[2]), sys.argv[3:])
     folder = Path(sys.argv[1]).resolve()
-    tools = TOOLS + (["docker-registry"] if [arg for arg in sys.argv[2:] if not arg.startswith("-")] else [])
+    tools = TOOLS + (["docker-registry"] if [arg for arg in sys.argv[2:] if is_registry(arg)] else [])
     missing = [tool for tool in tools if shutil.which(tool) is None]
     if os.geteuid() != 0:
         missing.append("root")
@@ -66,14 +66,19 @@ def main() -> int:
     return 0
 
 
+def is_registry(argument: str) -> bool:
+    return not argument.startswith(("-", "size="))
+
+
 def inside(folder: Path, arguments: list[str]) -> int:
     """PID 1 of the engine's own processes: with it all of them end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     # Images lie in memory: quick, on every file system, and gone with this process.
     (folder / "data").mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=711", "images", folder / "data"], check=True)
-    storage = [argument for argument in arguments if not argument.startswith("-")]
+    mode = ",".join(["mode=711", *(argument for argument in arguments if argument.startswith("size="))])
+    subprocess.run(["mount", "-t", "tmpfs", "-o", mode, "images", folder / "data"], check=True)
+    storage = [argument for argument in arguments if is_registry(argument)]
     options = [argument for argument in arguments if argument.startswith("-")]
     places = ["--data-root", folder / "data", "--exec-root", folder / "exec", "--pidfile", folder / "pid"]
     own = ["--iptables=false", "--ip6tables=false", "--cgroup-parent", f"/{folder.name}"]
