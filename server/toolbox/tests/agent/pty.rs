@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 const EXIT_CONTROL: &str = "X-Daytona-Pty-Exit-Control";
 
+/// Waits for the program that says that way that it is deaf to signals by now.
+const DEAF: &str = "while [ ! -e deaf ]; do sleep .01; done";
+
 /// A client of a terminal.
 struct Client {
     socket: Socket,
@@ -237,7 +240,7 @@ fn exits_are_told_after_all_output() {
 fn what_holds_the_terminal_does_not_hold_the_exit() {
     let agent = agent();
     let mut client = Client::create(&agent, "id=a");
-    let pid = client.run("(trap '' HUP; exec sleep 1000) & disown; echo $!");
+    let pid = client.run(&format!("(trap '' HUP; touch deaf; exec sleep 1000) & disown; {DEAF}; echo $!"));
     let pid = pid.lines().last().unwrap().to_owned();
     client.type_in("exit 4\n");
     assert_eq!(client.end().0, 1011);
@@ -379,7 +382,9 @@ fn a_slow_client_that_reads_on_loses_nothing() {
 fn deleting_ends_the_whole_session() {
     let agent = agent();
     let mut client = Client::create(&agent, "id=a");
-    let said = client.run("sleep 1001 & echo $!; (trap '' HUP; echo $BASHPID; exec sleep 1002) & sleep .2; echo $$");
+    let said = client.run(&format!(
+        "sleep 1001 & echo $!; (trap '' HUP; echo $BASHPID; touch deaf; exec sleep 1002) & {DEAF}; echo $$"
+    ));
     let pids: Vec<_> = said.lines().filter(|line| line.parse::<u32>().is_ok()).map(str::to_owned).collect();
     assert_eq!(pids.len(), 3, "{said}");
     assert!(pids.iter().all(|pid| alive(pid)));

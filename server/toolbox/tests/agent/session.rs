@@ -336,11 +336,12 @@ fn deleting_ends_all_processes_of_the_session() {
     let command = spawn(
         &agent,
         json!({"command": "\
-            (trap '' TERM; exec sleep 1000) & echo $!
+            (trap '' TERM; touch deaf; exec sleep 1000) & echo $!
             setsid sleep 1000 & echo $!
             set -m; sleep 1000 & echo $!; (sleep 1000 & echo $!); set +m
             (trap 'echo term; exit' TERM; echo $BASHPID; while :; do sleep 0.01; done) &
             kill -STOP $!
+            while [ ! -e deaf ]; do sleep 0.01; done
             echo $$; echo ready; cat"}),
     );
     eventually("it starts", || logs(&agent, &command)["stdout"].as_str().unwrap().contains("ready"));
