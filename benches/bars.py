@@ -27,8 +27,7 @@ CAUSES = {
     "lets V8 read it once",
     "session log, line-sized frames, Node": "the bare websocket client needs about 220 ns a frame, the core 277: "
     "40 times the official client can be more than that client itself reads",
-    "build, all cached": "the create answers at once and the client hears of the end by an event, a round trip more; "
-    "not yet shown to be all of it",
+    "build, all cached": "some starts of every kind take 6 ms longer, and how many of each differs from run to run",
     "sandbox ready": "with cgroup v1, a process that joins a cgroup waits about 11 ms for the kernel (RCU); without "
     "cgroups the same machine needs 14 ms, beside 12 for bubblewrap",
 }
