@@ -230,7 +230,7 @@ impl App {
         let log = self.builds.logs.begun(id).map_err(|error| Failure::Failed(no_log(&error)))?;
         let mut cancelled = self.builds.begin(id);
         let lines = build.dockerfile.lines().filter(|line| !line.trim().is_empty());
-        log.add(lines.map(|line| format!("> {line}\n")).collect::<String>().as_bytes());
+        log.add(lines.flat_map(|line| ["> ", line, "\n"]).collect::<String>().as_bytes());
         let work = async {
             let _turn = if let Ok(turn) = self.builds.queue.try_acquire() {
                 Ok(turn)
