@@ -149,11 +149,15 @@ def test_loops_leave_no_descriptors_behind(fake_async: AsyncDaytona) -> None:
         return len(os.listdir("/dev/fd"))
 
     asyncio.run(main())
-    before = descriptors()
-    for _ in range(20):
-        asyncio.run(main())
-    # Far fewer than one each: while a connection is on its way back to the pool, a call may open another.
-    assert descriptors() < before + 10
+
+    def grows() -> bool:
+        before = descriptors()
+        for _ in range(20):
+            asyncio.run(main())
+        return descriptors() > before
+
+    # While a connection is on its way back to the pool a call may open another, which is then there for all to come.
+    assert not all(grows() for _ in range(5))
 
 
 def test_a_loop_that_closes_with_calls_under_way(fake: Fake, fake_async: AsyncDaytona) -> None:

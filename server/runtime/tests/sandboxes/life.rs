@@ -47,7 +47,7 @@ pub(crate) async fn stop_is_gentle(kind: RuntimeKind) -> Outcome {
     let begun = Instant::now();
     world.runtime.stop("a", false).await?;
     assert_eq!(fs::read_to_string(home.join("last"))?, "bye\n");
-    assert!(begun.elapsed() < Duration::from_millis(1800), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
     world.end().await;
     Ok(())
 }
