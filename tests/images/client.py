@@ -1,7 +1,6 @@
 """Builds an image with a Python client, and says what came of it: `client.py MODULE URL KEY IMAGE FOLDER NAME`.
 
-The answer is one JSON object on the standard output: what
-the sandboxes have, and the logs that the client was told.
+The answer is one JSON object on the standard output: what the sandboxes have, and the logs that the client was told.
 """
 
 from __future__ import annotations

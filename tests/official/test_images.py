@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import upload
 
 from daytona.common.image import Image as OfficialImage
 
@@ -202,40 +203,40 @@ def test_dockerfiles(path: str, strict: bool) -> None:
     assert copied(own) == copied(official)
 
 
-def officially(server: Any, file: pathlib.Path) -> Any:
-    """What the official client makes of a local file. It uploads over TLS only."""
-    upload = [sys.executable, str(HERE / "upload.py"), server.url, server.api_key, str(file)]
-    behind_tls = [sys.executable, str(HERE.parent / "images/behind_tls.py"), server.url]
-    done = subprocess.run([*behind_tls, *upload], capture_output=True, text=True, timeout=100)
-    if done.returncode == SKIPPED:
-        pytest.skip(done.stderr)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def officially(server: Any, file: pathlib.Path, *, tls: bool) -> subprocess.CompletedProcess[str]:
+    """What the official client makes of a local file."""
+    command = [sys.executable, str(HERE / "upload.py"), server.url, server.api_key, str(file)]
+    behind_tls = [sys.executable, str(HERE.parent / "images/behind_tls.py"), server.url] if tls else []
+    return subprocess.run([*behind_tls, *command], capture_output=True, text=True, timeout=100)
 
 
 def test_either_client_uploads_what_the_other_finds(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAYTONA_NATIVE_IMAGE_FALLBACK", "host")
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
     # More than one part.
-    for name in ("theirs", "ours"):
-        (tmp_path / name).write_bytes(random.Random(name).randbytes(6 << 20))
+    for file in (theirs, ours):
+        file.write_bytes(random.Random(file.name).randbytes(6 << 20))
     server = runner.Server()
     try:
         if "isolation" not in server.holds:
             pytest.skip("sandboxes have no file system of their own")
-        with own.Daytona(own.DaytonaConfig(api_url=server.url, api_key=server.api_key)) as native:
+        refused = officially(server, theirs, tls=False)
+        assert refused.returncode != 0 and "BadScheme" in refused.stderr, "it uploads over TLS only"
 
-            def natively(file: pathlib.Path) -> Any:
-                image = Image.base("debian:12").add_local_file(str(file), "/copied")
-                sandbox = native.create(own.CreateSandboxFromImageParams(image=image), timeout=60)
-                md5 = sandbox.process.exec("md5sum </copied").result.split()[0]
-                sandbox.delete()
-                return {"hashes": sandbox.build_info.context_hashes, "md5": md5}
+        def of_theirs(file: pathlib.Path) -> Any:
+            done = officially(server, file, tls=True)
+            if done.returncode == SKIPPED:
+                pytest.skip(done.stderr)
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout)
 
-            theirs, ours = tmp_path / "theirs", tmp_path / "ours"
-            first = [officially(server, theirs), natively(ours)]
-            second = [natively(theirs), officially(server, ours)]
-            assert first == second
-            assert [made["md5"] for made in first] == [md5(theirs), md5(ours)]
+        def of_ours(file: pathlib.Path) -> Any:
+            return upload.made("daytona_native", server.url, server.api_key, str(file))
+
+        first = [of_theirs(theirs), of_ours(ours)]
+        second = [of_ours(theirs), of_theirs(ours)]
+        assert first == second
+        assert [made["md5"] for made in first] == [md5(theirs), md5(ours)]
     finally:
         server.close()
 

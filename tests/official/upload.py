@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
+from typing import Any
 
-from daytona import CreateSandboxFromImageParams, Daytona, DaytonaConfig, Image
 
-
-def main(url: str, key: str, file: str) -> None:
-    daytona = Daytona(DaytonaConfig(api_url=url, api_key=key))
-    image = Image.base("debian:12").add_local_file(file, "/copied")
-    sandbox = daytona.create(CreateSandboxFromImageParams(image=image), timeout=60)
-    assert sandbox.build_info is not None
+def made(module: str, url: str, key: str, file: str) -> dict[str, Any]:
+    """What a client makes of it: the hashes of what was uploaded, and that of the copy."""
+    client: Any = importlib.import_module(module)
+    daytona = client.Daytona(client.DaytonaConfig(api_url=url, api_key=key))
+    image = client.Image.base("debian:12").add_local_file(file, "/copied")
+    sandbox = daytona.create(client.CreateSandboxFromImageParams(image=image), timeout=60)
     md5 = sandbox.process.exec("md5sum </copied").result.split()[0]
     sandbox.delete()
-    print(json.dumps({"hashes": sandbox.build_info.context_hashes, "md5": md5}))
+    return {"hashes": sandbox.build_info.context_hashes, "md5": md5}
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(json.dumps(made("daytona", *sys.argv[1:])))
