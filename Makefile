@@ -51,8 +51,8 @@ test: build $(OFFICIAL)/.ready $(INTEGRATIONS)/.ready ## Run every test
 	cargo test --release --locked --workspace --no-run
 	./scripts/together \
 		rust='cargo test --release --locked --workspace --no-fail-fast' \
-		python='$(PYTHON) -m pytest tests/python' \
-		official-python='$(OFFICIAL)/venv/bin/python -m pytest tests/official' \
+		python='$(PYTHON) -m pytest --maxfail=10 tests/python' \
+		official-python='$(OFFICIAL)/venv/bin/python -m pytest --maxfail=10 tests/official' \
 		official-node='NODE_PATH=$(CURDIR)/$(OFFICIAL)/node_modules node --test --test-reporter=spec tests/official/*.test.mjs' \
 		node='node --test --test-reporter=spec tests/node/*.test.mjs' \
 		docker='$(PYTHON) tests/docker/run.py own builds rust' \

@@ -8,6 +8,7 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import readline from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
 import util from 'node:util'
 
 const HERE = import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname)
@@ -441,12 +442,13 @@ function listQuery(query) {
   return keysToCamel({ ...query, ...Object.fromEntries(times.map(([name, text]) => [name, new Date(text)])) })
 }
 
-/** One client and the sandboxes that cases share. */
+/** One client and the sandboxes that cases share; `late` is for how many seconds an event may undo what one has read since. */
 export class Session {
   #count = 0
   #shared = new Map()
 
-  constructor(module, server) {
+  constructor(module, server, { late = 0 } = {}) {
+    this.late = late
     this.module = module
     this.server = server
     this.client = this.newClient(server.apiKey)
@@ -526,7 +528,7 @@ export class Session {
     assert.equal(running.size, 0, 'a background step was never joined')
   }
 
-  #judge(at, step, outcome, names) {
+  async #judge(at, step, outcome, names) {
     if ('error' in outcome) {
       const { error } = outcome
       if (!step.error) throw new assert.AssertionError({ message: `${at} raised ${error?.stack ?? error}` })
@@ -544,7 +546,13 @@ export class Session {
       names[name] = typeof value === 'string' ? value.trim() : value
     }
     if ('expect' in step) {
-      const problem = mismatch(fill(step.expect, names, true), outcome.value)
+      const want = fill(step.expect, names, true)
+      const limit = performance.now() + (step.call === 'look' ? this.late * 1000 : 0)
+      let problem = mismatch(want, outcome.value)
+      while (problem && performance.now() < limit) {
+        await delay(10)
+        problem = mismatch(want, outcome.value)
+      }
       assert.equal(problem, undefined, `${at}: ${problem}`)
     }
   }

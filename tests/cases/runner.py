@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import faulthandler
 import functools
 import importlib
 import inspect
@@ -14,6 +15,7 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -169,9 +171,13 @@ def mismatch(want: Json, got: Any, at: str = "result") -> str | None:
 
 
 class Session:
-    """One client and the sandboxes that cases share."""
+    """One client and the sandboxes that cases share.
 
-    def __init__(self, package: str, is_async: bool, server: Server) -> None:
+    ``late`` is for how many seconds an event may undo what a sandbox has read since.
+    """
+
+    def __init__(self, package: str, is_async: bool, server: Server, late: float = 0) -> None:
+        self.late = late
         self.module = importlib.import_module(package)
         self.is_async = is_async
         self.server = server
@@ -201,7 +207,11 @@ class Session:
         return asyncio.run_coroutine_threadsafe(run(), self._loop)
 
     def wait(self, future: concurrent.futures.Future[Any]) -> Any:
-        return future.result(LIMIT)
+        if future not in concurrent.futures.wait([future], LIMIT).done:
+            for task in asyncio.all_tasks(self._loop):
+                task.print_stack()
+            faulthandler.dump_traceback(sys.__stderr__)
+        return future.result(0)
 
     def close(self) -> None:
         for sandbox in self.shared.values():
@@ -306,7 +316,10 @@ class Session:
             value = field(result, path)
             names[name] = value.strip() if isinstance(value, str) else value
         if "expect" in step:
-            problem = mismatch(fill(step["expect"], names, keep=True), result)
+            want = fill(step["expect"], names, keep=True)
+            limit = time.monotonic() + (self.late if step["call"] == "look" else 0)
+            while (problem := mismatch(want, result)) and time.monotonic() < limit:
+                time.sleep(0.01)
             assert problem is None, f"{at}: {problem}"
 
     def _judge_error(self, at: str, step: Json, error: Exception, names: dict[str, Any]) -> None:

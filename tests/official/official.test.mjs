@@ -30,7 +30,8 @@ let server
 let session
 before(async () => {
   server = await startServer()
-  session = new Session(find('@daytona/sdk'), server)
+  // An event that comes after the answer to a later question wins for a moment.
+  session = new Session(find('@daytona/sdk'), server, { late: 5 })
 })
 after(async () => {
   await session?.close()

@@ -47,7 +47,8 @@ def server() -> Iterator[Any]:
 
 @pytest.fixture(scope="session", params=["python", "python async"])
 def session(request: pytest.FixtureRequest, server: Any) -> Iterator[Any]:
-    session = runner.Session("daytona", request.param == "python async", server)
+    # An event that comes after the answer to a later question wins for a moment.
+    session = runner.Session("daytona", request.param == "python async", server, late=5)
     yield session
     session.close()
 
