@@ -42,10 +42,7 @@ impl App {
         finish(async move {
             let result = app.launch(&new, pending, SandboxState::Error).await;
             if result.as_ref().is_err_and(|error| error.code == code::STORAGE_FAILED) {
-                // Never acknowledged, so never there.
-                let _ = app.runtime.destroy(&new.id).await;
-                new.record().state = SandboxState::Destroyed;
-                app.sandboxes.remove(&new);
+                app.take_back(&new).await;
             }
             result
         })
@@ -63,17 +60,21 @@ impl App {
         finish(async move {
             let pending: Pending = pending.await.map_err(|_| sandbox_deleted(&new.id))?;
             let Err(error) = pending.stored().await else { return Ok(()) };
-            // Never acknowledged, so never there.
-            new.record().desired = Desired::Destroyed;
-            app.builds.forget(&new.id);
-            let _operation = new.operation.lock().await;
-            let _ = app.runtime.destroy(&new.id).await;
-            new.record().state = SandboxState::Destroyed;
-            app.sandboxes.remove(&new);
+            app.take_back(&new).await;
             Err(error.into())
         })
         .await?;
         Ok(sandbox)
+    }
+
+    /// Ends a new sandbox that could not be stored: never acknowledged, it was never there.
+    async fn take_back(&self, sandbox: &Sandbox) {
+        sandbox.record().desired = Desired::Destroyed;
+        self.builds.forget(&sandbox.id);
+        let _operation = sandbox.operation.lock().await;
+        let _ = self.runtime.destroy(&sandbox.id).await;
+        sandbox.record().state = SandboxState::Destroyed;
+        self.sandboxes.remove(sandbox);
     }
 
     /// Starts a stopped, archived or paused sandbox.

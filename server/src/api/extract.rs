@@ -6,16 +6,16 @@ use std::time::Duration;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, StatusCode, Uri, header, uri::Authority};
+use axum::http::{StatusCode, Uri, header, uri::Authority};
 use bytes::Bytes;
 use http_body::Body as _;
 use serde::de::DeserializeOwned;
 
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
+use crate::preview::FORWARDED_PROTO;
 use crate::sandbox::Sandbox;
 
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// How long a client may take to send a JSON body.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
