@@ -75,7 +75,7 @@ fn trials(sessions: &[Arc<Session>]) -> Vec<Trial> {
 }
 
 fn trials_on(prefix: &str, wanted: impl Fn(&str) -> bool, session: Option<&Arc<Session>>) -> Vec<Trial> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases");
     let mut trials = Vec::new();
     for entry in std::fs::read_dir(folder).expect("tests/cases is there") {
         let path = entry.expect("tests/cases is readable").path();

@@ -18,7 +18,7 @@ impl Server {
     /// With this runtime, or the one that the environment asks for.
     pub(crate) fn start(runtime: Option<&str>) -> Self {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/daytona-native");
+        let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/daytona-native");
         let binary = set("DAYTONA_NATIVE_BINARY").unwrap_or_else(|| built.to_string_lossy().into_owned());
         let runtime = runtime.map(str::to_owned).or_else(|| set("DAYTONA_NATIVE_TEST_RUNTIME"));
         let runtime = runtime.unwrap_or_else(|| "auto".to_owned());
