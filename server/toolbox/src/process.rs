@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 
 use crate::App;
 use crate::body::Json;
@@ -199,7 +200,7 @@ fn start(program: Program) -> std::result::Result<(Group, Output), String> {
 async fn finish(group: &mut Group, output: &mut Output) -> Result<Outcome> {
     let status = loop {
         tokio::select! {
-            status = group.child.wait() => break status,
+            status = group.wait() => break status,
             () = output.read(), if !output.ended => {}
         }
     };
@@ -222,7 +223,8 @@ pub(crate) fn exit_code(status: ExitStatus) -> i32 {
 
 /// A process group whose leader is not reaped yet; killed on drop.
 pub(crate) struct Group {
-    pub(crate) child: Child,
+    /// Taken on drop only.
+    child: Option<Child>,
     leader: Option<Pid>,
     /// To be set to false when the leader is reaped.
     pub(crate) running: bool,
@@ -231,7 +233,15 @@ pub(crate) struct Group {
 impl Group {
     pub(crate) fn new(child: Child) -> Self {
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Self { child, leader, running: true }
+        Self { child: Some(child), leader, running: true }
+    }
+
+    /// Waits for the leader. Cancel safe.
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
+        match &mut self.child {
+            Some(child) => child.wait().await,
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     pub(crate) fn leader(&self) -> Option<Pid> {
@@ -250,8 +260,20 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // tokio reaps it.
         self.signal(Signal::KILL);
+        if self.running
+            && let Some(child) = self.child.take()
+        {
+            reap(child);
+        }
+    }
+}
+
+/// Waits for a child that nobody else waits for. tokio looks at a dropped one only when another child ends: it could
+/// stay a zombie until then.
+pub(crate) fn reap(mut child: Child) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(async move { child.wait().await });
     }
 }
 
@@ -318,5 +340,26 @@ impl Output {
             );
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a runtime without other children, whose ends would make up for it.
+    #[tokio::test]
+    async fn a_dropped_group_is_killed_and_reaped() {
+        for _ in 0..50 {
+            let child = Command::new("sleep").arg("300").process_group(0).spawn().unwrap();
+            let process = PathBuf::from(format!("/proc/{}", child.id().unwrap()));
+            drop(Group::new(child));
+            let gone = async {
+                while process.exists() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), gone).await.expect("it stays a zombie");
+        }
     }
 }

@@ -113,7 +113,7 @@ impl Task {
         let mut timed_out = false;
         let status = loop {
             tokio::select! {
-                status = self.group.child.wait() => break status,
+                status = self.group.wait() => break status,
                 () = self.reader.read(running), if !self.reader.ended() => {}
                 () = &mut feed, if !input_ended => input_ended = true,
                 () = &mut over, if !timed_out => {

@@ -218,7 +218,7 @@ impl Running {
         let Some(group) = &mut self.group else { return Err(Error::internal("git has ended")) };
         let status = loop {
             tokio::select! {
-                status = group.child.wait() => break status,
+                status = group.wait() => break status,
                 () = self.stdout.read(), if !self.stdout.ended => {}
                 () = self.stderr.read(), if !self.stderr.ended => {}
             }
@@ -258,7 +258,7 @@ impl Drop for Running {
 }
 
 async fn end(mut group: Group) {
-    if tokio::time::timeout(CLEAN_UP, group.child.wait()).await.is_ok() {
+    if tokio::time::timeout(CLEAN_UP, group.wait()).await.is_ok() {
         group.running = false;
     }
 }

@@ -179,7 +179,7 @@ impl Worker {
                 read = self.from.read_buf(&mut self.incoming) => if !matches!(read, Ok(1..)) {
                     // It is about to end, or can no longer be talked to.
                     self.group.signal(Signal::KILL);
-                    let status = self.group.child.wait().await;
+                    let status = self.group.wait().await;
                     self.ended(status);
                 },
                 written = self.to.write(&self.outgoing), if !self.outgoing.is_empty() => {
@@ -187,7 +187,7 @@ impl Worker {
                     let written = written.unwrap_or(self.outgoing.len());
                     self.outgoing.advance(written);
                 }
-                status = self.group.child.wait() => self.ended(status),
+                status = self.group.wait() => self.ended(status),
             }
         }
     }

@@ -124,7 +124,7 @@ impl Server {
             let broken = loop {
                 tokio::select! {
                     why = &mut reading => break why,
-                    ended = group.child.wait() => {
+                    ended = group.wait() => {
                         status = Some(ended);
                         // What it has started may hold its stdout.
                         break tokio::time::timeout(LINGER, &mut reading).await.unwrap_or_default();
@@ -135,7 +135,7 @@ impl Server {
                 }
             };
             if status.is_none() {
-                status = tokio::time::timeout(GOODBYE, group.child.wait()).await.ok();
+                status = tokio::time::timeout(GOODBYE, group.wait()).await.ok();
             }
             if !silent {
                 let _ = tokio::time::timeout(LINGER, &mut said).await;

@@ -162,10 +162,11 @@ impl Program {
         match code {
             Ok(code) => send(&mut write, Frame::Exit, code.to_string().as_bytes()).await,
             Err(error) => {
-                // The leader is not reaped before the child is dropped, so the group is still its own.
+                // The leader is not reaped yet, so the group is still its own.
                 if let Some(leader) = leader {
                     let _ = kill_process_group(leader, Signal::HUP);
                 }
+                process::reap(child);
                 Err(error)
             }
         }
