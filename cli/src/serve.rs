@@ -181,8 +181,8 @@ pub(crate) fn run(serve: Serve, json: bool) -> ExitCode {
 
 fn api_key(file: Option<&PathBuf>) -> Result<Option<SecretString>, String> {
     if let Some(path) = file {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| format!("--api-key-file {}: {error}", path.display()))?;
+        let text = daytona_core::read_small_file(path);
+        let text = text.map_err(|error| format!("--api-key-file {}: {error}", path.display()))?;
         return Ok(Some(SecretString::from(text.trim())));
     }
     match std::env::var(KEY_VARIABLE) {

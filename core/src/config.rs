@@ -377,8 +377,10 @@ impl<'a> Environment<'a> {
 }
 
 fn read_file(path: &Path) -> BTreeMap<String, String> {
-    let Ok(entries) = dotenvy::from_path_iter(path) else { return BTreeMap::new() };
-    entries.flatten().filter(|(name, _)| name.starts_with("DAYTONA_")).collect()
+    let Ok(text) = crate::small_file::read(path) else { return BTreeMap::new() };
+    // Lines that are no assignments are passed over. All is in memory, so no error comes again for ever.
+    let entries = dotenvy::from_read_iter(text.as_bytes()).filter_map(Result::ok);
+    entries.filter(|(name, _)| name.starts_with("DAYTONA_")).collect()
 }
 
 #[cfg(test)]
@@ -445,6 +447,33 @@ mod tests {
         let local = environment(&[("DAYTONA_API_URL", "local")]);
         let settings = Config::default().resolve_in(&local, directory.path()).unwrap();
         assert!(settings.api_url.value.is_none());
+    }
+
+    /// Each of these blocked for ever or kept a processor busy.
+    #[test]
+    fn only_regular_files_of_a_sane_size_are_read() {
+        let read = |prepare: &dyn Fn(&Path)| {
+            let directory = tempfile::tempdir().unwrap();
+            prepare(&directory.path().join(".env"));
+            read_file(&directory.path().join(".env"))
+        };
+        let link = |to: &'static str| move |path: &Path| std::os::unix::fs::symlink(to, path).unwrap();
+        let fifo = |path: &Path| {
+            let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+            assert!(made.success());
+        };
+        assert!(read(&|path| std::fs::create_dir(path).unwrap()).is_empty());
+        assert!(read(&link("/")).is_empty());
+        assert!(read(&link("/dev/zero")).is_empty());
+        assert!(read(&link("nowhere")).is_empty());
+        assert!(read(&fifo).is_empty());
+        let long = format!("DAYTONA_TARGET=eu\n# {}\n", "x".repeat(2 << 20));
+        assert!(read(&|path| std::fs::write(path, &long).unwrap()).is_empty());
+        let write = |bytes: &'static [u8]| move |path: &Path| std::fs::write(path, bytes).unwrap();
+        let plain = read(&write("\u{feff}DAYTONA_TARGET=eu\nno assignment\nDAYTONA_API_KEY=k\n".as_bytes()));
+        assert_eq!(plain, environment(&[("DAYTONA_TARGET", "eu"), ("DAYTONA_API_KEY", "k")]));
+        let binary = read(&write(b"DAYTONA_TARGET=eu\n\xff\xfe=x\nDAYTONA_API_KEY=k\n"));
+        assert_eq!(binary, environment(&[("DAYTONA_TARGET", "eu"), ("DAYTONA_API_KEY", "k")]));
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod section;
 mod service;
 mod session;
 mod signing;
+mod small_file;
 mod snapshot;
 mod ssh;
 pub mod telemetry;
@@ -85,6 +86,7 @@ pub use sandbox_provider::{
 };
 pub use secret::{ListSecretsQuery, SecretService};
 pub use session::LogStream;
+pub use small_file::read as read_small_file;
 pub use snapshot::{
     CreateSnapshotOptions, CreateSnapshotParams, SnapshotCreation, SnapshotQuery, SnapshotService, is_snapshot_id,
 };

@@ -99,6 +99,12 @@ async fn the_key_is_kept_or_given_but_never_shown() {
     let (code, _, stderr) = output(&arguments, &[("DAYTONA_NATIVE_API_KEY", "not a key")]).await;
     assert_eq!(code, Some(1));
     assert!(stderr.contains("API key") && !stderr.contains("not a key"), "{stderr}");
+    // A folder, and what would never end.
+    for path in [dir.path().to_str().unwrap(), "/dev/zero"] {
+        let (code, _, stderr) = output(&[&arguments[..], &["--api-key-file", path]].concat(), &[]).await;
+        assert_eq!(code, Some(1));
+        assert!(stderr.contains(&format!("--api-key-file {path}: it is no regular file")), "{stderr}");
+    }
 }
 
 #[tokio::test]

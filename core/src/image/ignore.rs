@@ -18,7 +18,7 @@ impl Ignore {
     /// The rules of a directory; none where it has no such file.
     pub(super) fn of(directory: &Path) -> Result<Self> {
         let file = directory.join(".dockerignore");
-        match std::fs::read_to_string(&file) {
+        match crate::small_file::read(&file) {
             Ok(text) => {
                 Self::parse(&text).map_err(|error| Error::invalid(format!("{}: {}", file.display(), error.message())))
             }
