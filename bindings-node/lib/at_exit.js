@@ -1,12 +1,14 @@
 'use strict'
 
+const { isMainThread } = require('node:worker_threads')
 const { native } = require('./native')
 
 let isSet = false
 
-/** Has the program give sandboxes back at its end that it would leave behind. */
+/** Has the program give back at its end what it would leave behind: sandboxes of terminals and of unfinished calls. */
 function finishAtExit() {
-  if (isSet) return
+  // A worker that ends drops what it has; the work of other threads goes on.
+  if (isSet || !isMainThread) return
   isSet = true
   process.on('exit', () => native.finishWork())
 }

@@ -48,6 +48,12 @@ export interface DaytonaConfig {
 export interface LocalOptions extends Pick<DaytonaConfig, 'requestTimeoutMs' | 'target' | 'otelEnabled'> {
   /** Directory of its sandboxes and settings; by default one per user. */
   dataDir?: string
+  /**
+   * How it has to make sandboxes; `process` isolates nothing. The server is started so; the first call rejects with
+   * a `DaytonaConflictError` if one runs with another runtime, and with a `DaytonaError` if it cannot be started so.
+   * Any if there is none.
+   */
+  runtime?: 'ns' | 'docker' | 'process'
 }
 
 /** CPU, memory, disk and GPU of a sandbox. */
@@ -178,22 +184,33 @@ export declare class Daytona implements AsyncDisposable {
   /**
    * A client of the bundled local server: no account, no Docker. The first call starts the server, or
    * joins the one that runs for the same user and data directory; it stops when the last process that
-   * uses it ends.
+   * uses it ends. A `DaytonaWarning` says so once if it isolates nothing.
    *
    * @throws {DaytonaError} if the server's binary is not found
+   * @throws {DaytonaInvalidArgumentError} if there is no such runtime
    */
   static local(options?: LocalOptions): Daytona
+
+  /**
+   * How the local server makes sandboxes: `ns`, `docker`, or `process`, which isolates nothing; starts the server if
+   * none runs. `undefined` for a server that is given by its URL.
+   *
+   * @throws {DaytonaConflictError} if it has another runtime than {@link Daytona.local} was called with
+   */
+  runtime(options?: Pick<CallOptions, 'signal'>): Promise<string | undefined>
 
   /** There is nothing to close; what OpenTelemetry is to be shown is sent, for two seconds at most. */
   [Symbol.asyncDispose](): Promise<void>
 
   /**
-   * Creates a sandbox and waits until it has started.
+   * Creates a sandbox and waits until it has started. A call that its signal ends leaves no sandbox behind: what the
+   * server has made of it, or still makes, is deleted.
    *
    * @throws {DaytonaInvalidArgumentError} before anything is sent
    * @throws {DaytonaNotFoundError} if a local file that the image copies is not there; nothing was sent
    * @throws {DaytonaBuildFailedError} if the image could not be built, with the reason and the end of the log
-   * @throws {DaytonaTimeoutError} with `sandboxId` if the sandbox was made
+   * @throws {DaytonaTimeoutError} with `sandboxId` if the server has told that by then: the sandbox stays, and is
+   *   yours to follow or delete. Otherwise it is deleted
    */
   create(params?: CreateSandboxFromSnapshotParams, options?: CreateSandboxOptions): Promise<Sandbox>
   create(params?: CreateSandboxFromImageParams, options?: CreateSandboxOptions): Promise<Sandbox>

@@ -4,6 +4,7 @@ const { call, calls, result } = require('./call')
 const { native, serverBinary } = require('./native')
 const { invalid, toError } = require('./errors')
 const { Api } = require('./api')
+const { finishAtExit } = require('./at_exit')
 const { imageOf } = require('./image')
 const { Sandbox } = require('./sandbox')
 const { SnapshotService, finishWithLogs, uploadReport } = require('./snapshot')
@@ -15,6 +16,7 @@ const { callback, json, limit, object, text } = require('./arguments')
 
 /** Where `Daytona.local` puts what is no part of the configuration. */
 const dataDir = Symbol('dataDir')
+const runtime = Symbol('runtime')
 
 function environment() {
   const names = Object.keys(process.env).filter((name) => name.startsWith('DAYTONA_'))
@@ -32,6 +34,7 @@ function settings(config) {
     useDeprecatedPolling: config.useDeprecatedPolling,
     requestTimeoutMs: config.requestTimeoutMs,
     dataDir: config[dataDir],
+    runtime: config[runtime],
     serverBinary,
     environment: environment(),
   })
@@ -48,11 +51,18 @@ function checkDates(query) {
   return query
 }
 
+function warn(warnings) {
+  for (const { deprecation, message } of warnings) {
+    process.emitWarning(message, deprecation ? 'DeprecationWarning' : 'DaytonaWarning')
+  }
+}
+
 let nativeOf
 
 class Daytona {
   #native
   #snapshot
+  #told = false
 
   static {
     nativeOf = (daytona) => {
@@ -65,23 +75,39 @@ class Daytona {
     const made = native.newClient(calls, settings(object('config', config)))
     if (typeof made === 'string') throw toError(made)
     this.#native = made
+    finishAtExit()
     this.api = new Api(made)
     this.secret = new SecretService(made)
     this.volume = new VolumeService(made)
     this.warmPool = new WarmPoolService(made)
     if (made.isObserved()) telemetry.turnOn()
-    for (const { deprecation, message } of made.warnings()) {
-      process.emitWarning(message, deprecation ? 'DeprecationWarning' : 'DaytonaWarning')
-    }
+    warn(made.warnings())
+  }
+
+  /** Tells the user what there is to know of the server that a call has reached. */
+  #tell() {
+    if (this.#told) return
+    const notices = this.#native.notices()
+    if (!notices) return
+    this.#told = true
+    warn(notices)
   }
 
   static local(options) {
-    const { dataDir: directory, ...config } = object('options', options)
+    const { dataDir: directory, runtime: wanted, ...config } = object('options', options)
     return new this({
       ...config,
       apiUrl: 'local',
       [dataDir]: directory == null ? undefined : text('dataDir', directory),
+      [runtime]: wanted == null ? undefined : text('runtime', wanted),
     })
+  }
+
+  async runtime(options) {
+    const told = { convert: (data) => JSON.parse(data) ?? undefined, signal: options?.signal }
+    const name = result(await call((id) => this.#native.runtime(id), told))
+    this.#tell()
+    return name
   }
 
   get snapshot() {
@@ -103,18 +129,25 @@ class Daytona {
     const start = { ...upload, signal: options?.signal }
     if (!onLogs) {
       const made = { ...sandboxOf(options), ...upload }
-      return result(await call((id) => this.#native.create(id, paramsText, seconds, Boolean(upload.onProgress)), made))
+      const sandbox = result(
+        await call((id) => this.#native.create(id, paramsText, seconds, Boolean(upload.onProgress)), made),
+      )
+      this.#tell()
+      return sandbox
     }
     const creation = result(
       await call((id) => this.#native.beginCreate(id, paramsText, seconds, Boolean(upload.onProgress)), start),
     )
+    this.#tell()
     return await finishWithLogs(creation, onLogs, sandboxOf(options))
   }
 
   async get(sandboxIdOrName, options) {
     text('sandboxIdOrName', sandboxIdOrName)
     const seconds = limit(undefined, options)
-    return result(await call((id) => this.#native.get(id, sandboxIdOrName, seconds), sandboxOf(options)))
+    const sandbox = result(await call((id) => this.#native.get(id, sandboxIdOrName, seconds), sandboxOf(options)))
+    this.#tell()
+    return sandbox
   }
 
   async *list(query, options) {
@@ -132,6 +165,7 @@ class Daytona {
           signal: options?.signal,
         }),
       )
+      this.#tell()
       yield* page.sandboxes
       cursor = page.nextCursor
     } while (cursor)

@@ -44,6 +44,10 @@ pub(crate) enum Outcome {
     Piece(Option<Bytes>),
     /// A sandbox and its data.
     Sandbox(Sandbox),
+    /// The same of a sandbox that is its caller's from now on.
+    Created(daytona_core::Made<Sandbox>),
+    /// A string of JSON about something that is its caller's from now on.
+    Kept(daytona_core::Made<String>),
     /// Sandboxes, and their data and the next cursor.
     Page(Vec<Sandbox>, String),
     /// An open stream and its length.
@@ -65,6 +69,16 @@ impl Outcome {
     /// Values that are made where JavaScript is.
     pub(crate) fn made(make: impl FnOnce(&mut Slots<'_>, &Calls) -> napi::Result<()> + Send + 'static) -> Self {
         Self::Made(Box::new(make))
+    }
+
+    /// Gives the caller what it has made.
+    fn handed_over(self) -> Self {
+        let handed_over = match self {
+            Self::Created(made) => made.keep().map(Self::Sandbox),
+            Self::Kept(made) => made.keep().map(Self::Json),
+            other => return other,
+        };
+        handed_over.unwrap_or_else(|error| Self::Failed(error, None))
     }
 
     /// How the call goes on, in the numbers that the JavaScript layer knows (`lib/call.js`).
@@ -241,6 +255,7 @@ impl NativeCalls {
                 // Cancelled meanwhile.
                 continue;
             }
+            let outcome = outcome.handed_over();
             slots.put(id)?;
             slots.put(outcome.kind())?;
             slots.outcome(outcome, &self.calls)?;
@@ -305,7 +320,8 @@ impl<'env> Slots<'env> {
             Outcome::Made(make) => make(self, calls),
             Outcome::Exec(answer) => self.pair(answer.exit_code, answer.result),
             Outcome::Bytes(bytes) => self.pair(bytes.map(Buffer::from), Null),
-            Outcome::Unit | Outcome::Piece(None) => self.pair(Null, Null),
+            // What was made was handed over before.
+            Outcome::Unit | Outcome::Piece(None) | Outcome::Created(_) | Outcome::Kept(_) => self.pair(Null, Null),
             Outcome::Piece(Some(piece)) => {
                 let piece = BufferSlice::copy_from(self.env, piece)?;
                 self.pair(piece, Null)

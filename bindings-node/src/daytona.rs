@@ -28,6 +28,7 @@ struct Settings {
     request_timeout_ms: Option<f64>,
     connection_pool_maxsize: Option<usize>,
     data_dir: Option<PathBuf>,
+    runtime: Option<String>,
     server_binary: Option<PathBuf>,
     environment: BTreeMap<String, String>,
 }
@@ -60,6 +61,7 @@ impl Settings {
             server_binary: self.server_binary,
             local_data_dir: self.data_dir,
             local_no_start: false,
+            local_runtime: self.runtime,
             environment: Some(self.environment.into_iter().map(|(name, value)| (name, value.into())).collect()),
         })
     }
@@ -111,6 +113,13 @@ pub struct NativeWarning {
     pub message: String,
 }
 
+fn native(warning: &Warning) -> NativeWarning {
+    NativeWarning {
+        deprecation: warning.kind == WarningKind::Deprecation,
+        message: warning.message.clone(),
+    }
+}
+
 /// Makes a client from settings in JSON; an error is returned, as JSON.
 #[napi]
 pub fn new_client(calls: &NativeCalls, settings: String) -> Either<NativeClient, String> {
@@ -125,11 +134,20 @@ impl NativeClient {
     /// What the user should know of the settings.
     #[napi]
     pub fn warnings(&self) -> Vec<NativeWarning> {
-        let convert = |warning: &Warning| NativeWarning {
-            deprecation: warning.kind == WarningKind::Deprecation,
-            message: warning.message.clone(),
-        };
-        self.daytona.settings().warnings.iter().map(convert).collect()
+        self.daytona.settings().warnings.iter().map(native).collect()
+    }
+
+    /// What the user should know of the server, once that was reached.
+    #[napi]
+    pub fn notices(&self) -> Option<Vec<NativeWarning>> {
+        self.daytona.notices().map(|notices| notices.iter().map(native).collect())
+    }
+
+    /// How the local server makes sandboxes.
+    #[napi]
+    pub fn runtime(&self, id: u32) {
+        let daytona = self.daytona.clone();
+        self.calls.spawn(id, async move { json(&daytona.runtime().await?) });
     }
 
     /// Creates a sandbox.
@@ -140,7 +158,7 @@ impl NativeClient {
         self.calls.spawn(id, async move {
             let params: CreateParams = parse(&params)?;
             let options = CreateOptions { timeout, progress, logs: false };
-            Ok(Outcome::Sandbox(daytona.create(params, &options).await?))
+            Ok(Outcome::Created(daytona.make(params, &options).await?))
         });
     }
 
@@ -157,7 +175,8 @@ impl NativeClient {
         let daytona = self.daytona.clone();
         self.calls.spawn(id, async move {
             let args: serde_json::Value = parse(&args)?;
-            json(&daytona.service(&name, &args, timeout).await?)
+            let made = daytona.service(&name, &args, timeout).await?;
+            Ok(Outcome::Kept(made.map(|value| Ok(value.to_string()))?))
         });
     }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "JavaScript hands over strings of its own")]
 
 use daytona_core::{
-    BuildLog, CreateOptions, CreateParams, CreateSnapshotOptions, CreateSnapshotParams, Dialect, Image,
+    BuildLog, CreateOptions, CreateParams, CreateSnapshotOptions, CreateSnapshotParams, Dialect, Error, Image,
     SandboxCreation, SnapshotCreation, Step,
 };
 use napi::bindgen_prelude::{Either, Null};
@@ -124,10 +124,10 @@ impl NativeSandboxCreation {
     #[napi]
     pub fn finish(&self, id: u32) {
         let creation = self.creation.clone();
-        self.calls.spawn(id, async move { creation.finish().await.map(Outcome::Sandbox) });
+        self.calls.spawn(id, async move { creation.made().await.map(Outcome::Created) });
     }
 
-    /// Ends what is told of it.
+    /// Ends what is told of it, and deletes it unless the caller has it.
     #[napi]
     pub fn close(&self) {
         self.creation.close();
@@ -154,12 +154,16 @@ impl NativeSnapshotCreation {
     #[napi]
     pub fn finish(&self, id: u32) {
         let creation = self.creation.clone();
-        self.calls.spawn(id, async move { json(&creation.finish().await?) });
+        self.calls.spawn(id, async move { 
+            let made = creation.made().await?;
+            let text = serde_json::to_string(made.get()).map_err(|error| Error::caller(error.to_string()))?;
+            Ok(Outcome::Kept(made.map(|_| Ok(text))?))
+        });
     }
 
-    /// Ends what is told of it, and the waiting.
+    /// Ends what is told of it, and the waiting, and deletes it unless the caller has it.
     #[napi]
     pub fn close(&self) {
-        self.creation.log().close();
+        self.creation.close();
     }
 }

@@ -5,7 +5,7 @@ use napi_derive::napi;
 
 use crate::completion::Outcome;
 use crate::daytona::parse;
-use crate::sandbox::NativeSandbox;
+use crate::sandbox::{NativeSandbox, json};
 
 #[napi]
 impl NativeSandbox {
@@ -46,12 +46,18 @@ impl NativeSandbox {
     #[napi]
     pub fn fork(&self, id: u32, name: Option<String>, timeout: Option<f64>) {
         let sandbox = self.sandbox.clone();
-        self.calls.spawn(id, async move { Ok(Outcome::Sandbox(sandbox.fork(name, timeout).await?)) });
+        self.calls.spawn(id, async move { Ok(Outcome::Created(sandbox.make_fork(name, timeout).await?)) });
     }
 
     /// Makes a snapshot of its files.
     #[napi]
     pub fn create_snapshot(&self, id: u32, name: String, timeout: Option<f64>) {
-        self.change(id, move |sandbox| async move { sandbox.create_snapshot(&name, timeout).await });
+        let sandbox = self.sandbox.clone();
+        self.calls.spawn(id, async move {
+            Ok(match sandbox.make_snapshot(&name, timeout).await {
+                Ok(made) => Outcome::Kept(made.map(|()| Ok(json(&sandbox)))?),
+                Err(error) => Outcome::Failed(error, Some(json(&sandbox))),
+            })
+        });
     }
 }

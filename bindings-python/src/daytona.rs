@@ -1,9 +1,11 @@
 //! The client.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use daytona_core::{Config, CreateOptions, Error, Source, WarningKind};
+use daytona_core::{Config, CreateOptions, Error, Source, Warning, WarningKind};
 use pyo3::exceptions::{PyDeprecationWarning, PyUserWarning};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -11,7 +13,7 @@ use secrecy::SecretString;
 
 use crate::call::{self, Mode};
 use crate::convert::{self, Fields, value};
-use crate::error::raise;
+use crate::error::{keep, raise};
 use crate::image::{self, SandboxCreation};
 use crate::sandbox::Sandbox;
 use crate::snapshot::SnapshotService;
@@ -22,35 +24,51 @@ use crate::telemetry;
 pub(crate) struct Daytona {
     inner: daytona_core::Daytona,
     mode: Mode,
+    /// The user has been told what there is to know of the server.
+    is_told: Arc<AtomicBool>,
 }
 
 impl Daytona {
     pub(crate) fn core(&self) -> &daytona_core::Daytona {
         &self.inner
     }
+
+    /// Tells the user, after a call, what there is to know of the server that it has reached.
+    fn tell(&self) -> impl FnOnce(Python<'_>) -> PyResult<()> + Send + use<> {
+        let (client, is_told) = (self.inner.clone(), Arc::clone(&self.is_told));
+        move |py| {
+            if is_told.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let Some(notices) = client.notices() else { return Ok(()) };
+            is_told.store(true, Ordering::Relaxed);
+            warn(py, &notices)
+        }
+    }
 }
 
 #[pymethods]
 impl Daytona {
     #[new]
-    #[pyo3(signature = (asynchronous, config=None, server_binary=None, data_dir=None))]
+    #[pyo3(signature = (asynchronous, config=None, server_binary=None, data_dir=None, runtime=None))]
     fn new(
         py: Python<'_>,
         asynchronous: bool,
         config: Option<&Bound<'_, PyAny>>,
         server_binary: Option<PathBuf>,
         data_dir: Option<PathBuf>,
+        runtime: Option<String>,
     ) -> PyResult<Self> {
         let mode = if asynchronous { Mode::Async } else { Mode::Sync };
         let source = if asynchronous { Source::PythonAsync } else { Source::Python };
         let given = config.map(|config| read_config(&Fields(config))).transpose()?.unwrap_or_default();
-        let config = Config { source, server_binary, local_data_dir: data_dir, ..given };
+        let config = Config { source, server_binary, local_data_dir: data_dir, local_runtime: runtime, ..given };
         let inner = daytona_core::Daytona::new(&config).map_err(|error| raise(py, &error))?;
-        warn(py, &inner)?;
+        warn(py, &inner.settings().warnings)?;
         if inner.settings().otel_enabled {
             telemetry::turn_on();
         }
-        Ok(Self { inner, mode })
+        Ok(Self { inner, mode, is_told: Arc::default() })
     }
 
     #[pyo3(signature = (params=None, timeout=None))]
@@ -58,8 +76,10 @@ impl Daytona {
         let params = convert::create_params(params)?;
         let (client, mode) = (self.inner.clone(), self.mode);
         let options = CreateOptions { timeout, ..CreateOptions::default() };
-        mode.run(py, async move { client.create(params, &options).await }, move |py, sandbox| {
-            value(py, Sandbox::new(sandbox, mode))
+        let tell = self.tell();
+        mode.run(py, async move { client.make(params, &options).await }, move |py, made| {
+            tell(py)?;
+            Sandbox::hand_over(py, made, mode)
         })
     }
 
@@ -79,13 +99,19 @@ impl Daytona {
             let options = CreateOptions { timeout, progress, logs };
             async move { client.begin_create(params, &options).await }
         };
-        image::begin(py, mode, on_progress, begin, move |py, creation| SandboxCreation::make(py, creation, mode))
+        let tell = self.tell();
+        image::begin(py, mode, on_progress, begin, move |py, creation| {
+            tell(py)?;
+            SandboxCreation::make(py, creation, mode)
+        })
     }
 
     #[pyo3(signature = (sandbox_id_or_name, timeout=None))]
     fn get(&self, py: Python<'_>, sandbox_id_or_name: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let (client, mode) = (self.inner.clone(), self.mode);
+        let tell = self.tell();
         mode.run(py, async move { client.get(&sandbox_id_or_name, timeout).await }, move |py, sandbox| {
+            tell(py)?;
             value(py, Sandbox::new(sandbox, mode))
         })
     }
@@ -101,7 +127,9 @@ impl Daytona {
     ) -> PyResult<Py<PyAny>> {
         let query = convert::list_query(query)?;
         let (client, mode) = (self.inner.clone(), self.mode);
+        let tell = self.tell();
         mode.run(py, async move { client.list(&query, cursor.as_deref(), timeout).await }, move |py, page| {
+            tell(py)?;
             let items: Vec<_> = page.items.into_iter().map(|sandbox| Sandbox::new(sandbox, mode)).collect();
             value(py, (items, page.next_cursor))
         })
@@ -117,8 +145,8 @@ impl Daytona {
         let arguments: serde_json::Value = serde_json::from_str(arguments)
             .map_err(|error| raise(py, &Error::invalid(format!("the arguments are no JSON: {error}"))))?;
         let client = self.inner.clone();
-        self.mode.run(py, async move { client.service(&name, &arguments, timeout).await }, |py, result| {
-            value(py, result.to_string())
+        self.mode.run(py, async move { client.service(&name, &arguments, timeout).await }, |py, made| {
+            value(py, keep(py, made)?.to_string())
         })
     }
 
@@ -126,6 +154,15 @@ impl Daytona {
     fn api_url(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let client = self.inner.clone();
         self.mode.run(py, async move { client.api_url().await }, value)
+    }
+
+    /// How the local server makes sandboxes; `None` for another server.
+    fn runtime(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let (client, tell) = (self.inner.clone(), self.tell());
+        self.mode.run(py, async move { client.runtime().await }, move |py, runtime| {
+            tell(py)?;
+            value(py, runtime)
+        })
     }
 
     /// The region for new sandboxes, and whether state is waited for by polling only.
@@ -167,13 +204,13 @@ fn read_config(fields: &Fields<'_, '_>) -> PyResult<Config> {
     })
 }
 
-fn warn(py: Python<'_>, client: &daytona_core::Daytona) -> PyResult<()> {
+fn warn(py: Python<'_>, warnings: &[Warning]) -> PyResult<()> {
     static WARN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    for warning in &client.settings().warnings {
+    for warning in warnings {
         let warn = WARN.import(py, "daytona_native._warnings", "warn")?;
         let category = match warning.kind {
             WarningKind::Deprecation => py.get_type::<PyDeprecationWarning>(),
-            WarningKind::Ignored => py.get_type::<PyUserWarning>(),
+            WarningKind::Ignored | WarningKind::Isolation => py.get_type::<PyUserWarning>(),
         };
         warn.call1((&warning.message, category))?;
     }

@@ -1,6 +1,6 @@
 //! Core errors as the package's exceptions.
 
-use daytona_core::{Error, ErrorKind};
+use daytona_core::{Error, ErrorKind, Made};
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -38,6 +38,11 @@ pub(crate) fn error_table() -> Vec<(&'static str, &'static str, Option<&'static 
 /// The exception of a core error.
 pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
     exception(py, error).map_or_else(|failure| failure, PyErr::from_value)
+}
+
+/// Gives the caller what it has made.
+pub(crate) fn keep<T>(py: Python<'_>, made: Made<T>) -> PyResult<T> {
+    made.keep().map_err(|error| raise(py, &error))
 }
 
 pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {

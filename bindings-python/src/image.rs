@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use crate::call::Mode;
 use crate::convert::{Fields, value};
-use crate::error::raise;
+use crate::error::{keep, raise};
 use crate::host::{self, Host, Report};
 use crate::output::Left;
 use crate::sandbox::Sandbox;
@@ -120,10 +120,10 @@ impl SandboxCreation {
     /// The sandbox, once it has started.
     fn finish(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let (creation, mode) = (self.inner.clone(), self.mode);
-        mode.run(py, async move { creation.finish().await }, move |py, sandbox| value(py, Sandbox::new(sandbox, mode)))
+        mode.run(py, async move { creation.made().await }, move |py, made| Sandbox::hand_over(py, made, mode))
     }
 
-    /// Ends what is told of it.
+    /// Ends what is told of it, and deletes it unless the caller has it.
     fn close(&self) {
         self.inner.close();
     }
@@ -153,11 +153,11 @@ impl SnapshotCreation {
     /// The snapshot, once it is active.
     fn finish(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let creation = self.inner.clone();
-        self.mode.run(py, async move { creation.finish().await }, |py, data| snapshot(py, &data))
+        self.mode.run(py, async move { creation.made().await }, |py, made| snapshot(py, &keep(py, made)?))
     }
 
-    /// Ends what is told of it, and the waiting.
+    /// Ends what is told of it, and the waiting, and deletes it unless the caller has it.
     fn close(&self) {
-        self.inner.log().close();
+        self.inner.close();
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use daytona_core::Made;
 use daytona_core::wire::network::UpdateNetworkSettings;
 use pyo3::prelude::*;
 
 use crate::access;
 use crate::call::Mode;
 use crate::convert::{self, SANDBOX_FIELDS, none, value};
+use crate::error::keep;
 use crate::files::FileSystem;
 use crate::git::Git;
 use crate::interpreter::CodeInterpreter;
@@ -24,6 +26,11 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     pub(crate) fn new(inner: daytona_core::Sandbox, mode: Mode) -> Self {
         Self { inner, mode }
+    }
+
+    /// Gives a sandbox to the caller who made it.
+    pub(crate) fn hand_over(py: Python<'_>, made: Made<daytona_core::Sandbox>, mode: Mode) -> PyResult<Py<PyAny>> {
+        value(py, Self::new(keep(py, made)?, mode))
     }
 }
 
@@ -117,13 +124,15 @@ impl Sandbox {
     #[pyo3(signature = (name=None, timeout=None))]
     fn fork(&self, py: Python<'_>, name: Option<String>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let (sandbox, mode) = (self.inner.clone(), self.mode);
-        mode.run(py, async move { sandbox.fork(name, timeout).await }, move |py, fork| value(py, Self::new(fork, mode)))
+        mode.run(py, async move { sandbox.make_fork(name, timeout).await }, move |py, made| {
+            Self::hand_over(py, made, mode)
+        })
     }
 
     #[pyo3(signature = (name, timeout=None))]
     fn create_snapshot(&self, py: Python<'_>, name: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let sandbox = self.inner.clone();
-        self.mode.run(py, async move { sandbox.create_snapshot(&name, timeout).await }, none)
+        self.mode.run(py, async move { sandbox.make_snapshot(&name, timeout).await }, |py, made| none(py, keep(py, made)?))
     }
 
     #[pyo3(signature = (timeout=None))]

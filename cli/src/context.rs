@@ -33,6 +33,9 @@ pub(crate) struct Global {
     /// Use the local server of this machine (`daytona-native serve`); the same as `DAYTONA_API_URL=local`.
     #[arg(long, global = true)]
     pub(crate) local: bool,
+    /// Fail unless the local server makes sandboxes so: `ns`, `docker`, or `process`, which isolates nothing.
+    #[arg(long, global = true, value_name = "RUNTIME", env = "DAYTONA_LOCAL_RUNTIME")]
+    pub(crate) local_runtime: Option<String>,
     /// Colours; `auto` is none if `NO_COLOR` is set or the output is not a terminal.
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
@@ -168,11 +171,16 @@ fn is_quota(error: &Error) -> bool {
 pub(crate) struct Context {
     pub(crate) out: Output,
     local: bool,
+    local_runtime: Option<String>,
 }
 
 impl Context {
     pub(crate) fn new(global: Global) -> Self {
-        Self { out: Output::new(global.json, global.color), local: global.local }
+        Self {
+            out: Output::new(global.json, global.color),
+            local: global.local,
+            local_runtime: global.local_runtime.clone(),
+        }
     }
 
     /// The client's configuration. A local server has to run already: one that this program starts would end with it,
@@ -182,6 +190,7 @@ impl Context {
             api_url: self.local.then(|| "local".to_owned()),
             server_binary: std::env::current_exe().ok(),
             local_no_start: true,
+            local_runtime: self.local_runtime.clone(),
             ..Config::default()
         }
     }
@@ -192,6 +201,13 @@ impl Context {
             self.out.note(&warning.message);
         }
         Ok(client)
+    }
+
+    /// Says what there is to know of the server that a client has reached.
+    pub(crate) fn tell(&self, client: &Daytona) {
+        for notice in client.notices().unwrap_or_default() {
+            self.out.note(&notice.message);
+        }
     }
 
     pub(crate) async fn sandbox(&self, id: &str) -> Outcome<Sandbox> {

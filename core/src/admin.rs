@@ -8,6 +8,7 @@ use daytona_wire::admin::{
 };
 use http::Method;
 
+use crate::claim::{self, Made};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::operation::Operation;
@@ -52,17 +53,27 @@ impl Admin {
         self.client.observe(operation, work).await
     }
 
-    /// Makes an API key; its value is not shown again.
+    /// Makes an API key; its value is not shown again. If this is dropped before, the key is deleted.
     ///
     /// # Errors
     /// `Conflict` if the name is taken; see [`Admin`].
     pub async fn create_api_key(&self, params: &CreateApiKey, timeout: Option<f64>) -> Result<CreatedApiKey> {
+        self.make_api_key(params, timeout).await?.keep()
+    }
+
+    pub(crate) async fn make_api_key(
+        &self,
+        params: &CreateApiKey,
+        timeout: Option<f64>,
+    ) -> Result<Made<CreatedApiKey>> {
         let operation = Operation::CREATE_API_KEY;
         let work = async {
             if params.name.is_empty() {
                 return Err(Error::invalid("the name of the API key is empty"));
             }
-            self.client.send(operation, Method::POST, &["api-keys"], params, timeout).await
+            let name = params.name.clone();
+            let made_at = |_: &CreatedApiKey| vec!["api-keys".to_owned(), name];
+            claim::make_at(&self.client, operation, &["api-keys"], params, timeout, made_at).await
         };
         self.client.observe(operation, work).await
     }
@@ -181,12 +192,17 @@ impl Admin {
     /// # Errors
     /// See [`Admin`].
     pub async fn create_registry(&self, params: &RegistryParams, timeout: Option<f64>) -> Result<Registry> {
+        self.make_registry(params, timeout).await?.keep()
+    }
+
+    pub(crate) async fn make_registry(&self, params: &RegistryParams, timeout: Option<f64>) -> Result<Made<Registry>> {
         let operation = Operation::CREATE_REGISTRY;
         let work = async {
             if params.password.is_none() {
                 return Err(Error::invalid("the registry needs a password"));
             }
-            self.client.send(operation, Method::POST, &["docker-registry"], params, timeout).await
+            let made_at = |made: &Registry| vec!["docker-registry".to_owned(), made.id.clone()];
+            claim::make_at(&self.client, operation, &["docker-registry"], params, timeout, made_at).await
         };
         self.client.observe(operation, work).await
     }

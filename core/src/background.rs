@@ -18,12 +18,17 @@ pub fn set_background(handle: fn() -> Handle) {
     let _ = BACKGROUND.set(handle);
 }
 
+/// The background runtime.
+pub(crate) fn handle() -> Handle {
+    BACKGROUND.get().map_or_else(Handle::current, |handle| handle())
+}
+
 /// Runs a future on the background runtime.
 pub(crate) fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    let runtime = BACKGROUND.get().map_or_else(Handle::current, |handle| handle());
+    let runtime = handle();
     match telemetry::current() {
         None => runtime.spawn(future),
         Some(context) => runtime.spawn(future.with_context(context)),

@@ -1,6 +1,7 @@
 //! What a client and its sandboxes share: settings, and the way to the API.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use daytona_wire::sandbox as wire;
 use http::Method;
@@ -9,10 +10,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
-use crate::config::{Settings, Source};
+use crate::config::{Settings, Source, Warning, WarningKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
-use crate::local::{self, Lease};
+use crate::local::{self, Lease, Wanted};
 use crate::operation::Operation;
 use crate::telemetry::{self, Observed};
 use crate::transport::{Call, Limit, Transport, seconds};
@@ -24,7 +25,11 @@ pub(crate) struct Client {
     link: OnceCell<Link>,
     pub(crate) rooms: Rooms,
     pub(crate) events: Events,
+    notices: Mutex<Vec<Warning>>,
 }
+
+/// Servers that this process has warned of.
+static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// The API in reach.
 pub(crate) struct Link {
@@ -33,12 +38,26 @@ pub(crate) struct Link {
     /// For tasks on the background runtime, and only those.
     pub(crate) background: Arc<Transport>,
     /// Keeps the local server running.
-    _lease: Option<Lease>,
+    pub(crate) lease: Option<Lease>,
 }
 
 impl Client {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, link: OnceCell::new(), rooms: Rooms::default(), events: Events::default() }
+        Self { settings, link: OnceCell::new(), rooms: Rooms::default(), events: Events::default(), notices: Mutex::default() }
+    }
+
+    /// Notes what the user should know of a local server, once for each.
+    fn notice(&self, lease: &Lease) {
+        let Some(message) = lease.warning().filter(|_| self.settings.local_runtime.is_none()) else { return };
+        if lock(&WARNED).insert(lease.url.clone()) {
+            tracing::warn!("{message}");
+            lock(&self.notices).push(Warning { kind: WarningKind::Isolation, message });
+        }
+    }
+
+    /// What the user should know and has not been told; `None` before the API was reached.
+    pub(crate) fn take_notices(&self) -> Option<Vec<Warning>> {
+        self.link.get().map(|_| std::mem::take(&mut *lock(&self.notices)))
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -54,11 +73,15 @@ impl Client {
                     let (base, credential, lease) = if let Some(url) = &self.settings.api_url.value {
                         (url.clone(), self.settings.credential.clone().map(|setting| setting.value), None)
                     } else {
-                        let Settings { server_binary, local_data_dir, local_no_start, .. } = &self.settings;
+                        let Settings { server_binary, local_data_dir, local_no_start, local_runtime, .. } =
+                            &self.settings;
                         let start = (!local_no_start).then_some(server_binary.as_deref());
-                        let lease = local::lease(start, local_data_dir.as_deref())
+                        let wanted =
+                            Wanted { data_dir: local_data_dir.as_deref(), runtime: local_runtime.as_deref() };
+                        let lease = local::lease(start, wanted)
                             .await
                             .map_err(|error| error.with_operation(Operation::LOCAL))?;
+                        self.notice(&lease);
                         (lease.url.clone(), Some(lease.credential()), Some(lease))
                     };
                     let credential = credential
@@ -71,10 +94,15 @@ impl Client {
                         self.observed(),
                     )?;
                     let background = Arc::new(transport.for_background());
-                    Ok(Link { base, transport, background, _lease: lease })
+                    Ok(Link { base, transport, background, lease })
                 })
             })
             .await
+    }
+
+    /// The same for what comes after a request.
+    pub(crate) fn made_link(&self) -> Result<&Link> {
+        self.link.get().ok_or_else(|| Error::new(ErrorKind::Connection, "there is no connection to the API"))
     }
 
     /// Runs a public operation, all of it: its errors name it, and telemetry sees it.
@@ -175,10 +203,19 @@ impl Link {
         &self.base
     }
 
+    /// Whether it is the local server of this machine, which notices when a client goes.
+    pub(crate) fn is_local(&self) -> bool {
+        self.lease.is_some()
+    }
+
     /// The URL of an API path whose parts are given unescaped.
     pub(crate) fn url(&self, parts: &[&str]) -> Result<Url> {
         join(&self.base, parts)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A base URL and path parts, each escaped.

@@ -14,6 +14,9 @@ use crate::operation::Operation;
 const DEFAULT_API_URL: &str = "https://app.daytona.io/api";
 const DEFAULT_POOL_SIZE: usize = 250;
 const HAPPY_EYEBALLS: &str = "DAYTONA_HAPPY_EYEBALLS_DELAY";
+/// See [`Config::local_runtime`].
+const RUNTIME: &str = "DAYTONA_LOCAL_RUNTIME";
+const RUNTIMES: [&str; 3] = ["ns", "docker", "process"];
 /// The API URL that means: the bundled local server.
 const LOCAL: &str = "local";
 /// Files whose API URL the official TypeScript client takes for an attempt to redirect the key.
@@ -84,6 +87,9 @@ pub struct Config {
     /// Use the local server that runs already, and start none: one that is started ends with its last client, and
     /// the sandboxes stop.
     pub local_no_start: bool,
+    /// How the local server has to make sandboxes: `ns`, `docker` or `process`. One that is started is started so; one
+    /// that runs with another runtime is refused. Any if `None`.
+    pub local_runtime: Option<String>,
     /// Stands for the process environment, where the language keeps its own (a Node worker); the
     /// real one if `None`.
     pub environment: Option<BTreeMap<String, SecretString>>,
@@ -127,6 +133,8 @@ pub enum WarningKind {
     Deprecation,
     /// A setting that was found and is not used.
     Ignored,
+    /// Sandboxes are not isolated.
+    Isolation,
 }
 
 /// How requests are authorised.
@@ -167,6 +175,7 @@ pub struct Settings {
     pub(crate) server_binary: Option<PathBuf>,
     pub(crate) local_data_dir: Option<PathBuf>,
     pub(crate) local_no_start: bool,
+    pub(crate) local_runtime: Option<String>,
 }
 
 impl Settings {
@@ -198,6 +207,7 @@ impl Config {
         let environment = Environment::read(process, directory);
         let mut warnings = Vec::new();
         let api_url = self.resolve_api_url(&environment, directory, &mut warnings)?;
+        let local_runtime = self.resolve_runtime(&environment, api_url.value.is_none())?;
         let credential = self.resolve_credential(&environment)?;
         if credential.is_none() && api_url.value.is_some() {
             return Err(Error::new(
@@ -237,6 +247,7 @@ impl Config {
             server_binary: self.server_binary.clone(),
             local_data_dir: self.local_data_dir.clone(),
             local_no_start: self.local_no_start,
+            local_runtime,
         })
     }
 
@@ -289,6 +300,22 @@ impl Config {
             return Err(Error::invalid("the API URL must not hold a user name or password; set the API key instead"));
         }
         Ok(Setting { value: Some(url), origin: chosen.origin })
+    }
+
+    fn resolve_runtime(&self, environment: &Environment, is_local: bool) -> Result<Option<String>> {
+        let given = explicit(self.local_runtime.as_ref());
+        if given.is_some() && !is_local {
+            return Err(Error::invalid("runtime is for the local server only. Leave it out, or set the API URL to local"));
+        }
+        let Some(runtime) = given.or_else(|| environment.process(RUNTIME).filter(|_| is_local)) else {
+            return Ok(None);
+        };
+        let name = if runtime.origin == Origin::Config { "runtime" } else { RUNTIME };
+        if !RUNTIMES.contains(&&*runtime.value) {
+            let all = RUNTIMES.join(", ");
+            return Err(Error::invalid(format!("{name} must be one of {all}, not {:?}", runtime.value)));
+        }
+        Ok(Some(runtime.value))
     }
 
     fn resolve_credential(&self, environment: &Environment) -> Result<Option<Setting<Credential>>> {

@@ -1,12 +1,13 @@
 //! Creating sandboxes: from a snapshot, an image, or an image that is built for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use daytona_wire::sandbox::{self as wire, SandboxState};
 use tokio::time::{Instant, timeout_at};
 
 use crate::build_log::{Build, BuildLog, Form};
+use crate::claim::{self, ByName, Claim, Made, Undo};
 use crate::client::Client;
 use crate::daytona::{CreateOptions, CreateParams, Daytona, LIFECYCLE_LIMIT};
 use crate::error::{Error, ErrorKind, Result};
@@ -14,16 +15,18 @@ use crate::image::ImageSource;
 use crate::lifecycle::STARTED;
 use crate::object_storage;
 use crate::operation::Operation;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, unseen_name};
 use crate::transport::{Call, seconds};
 
-/// A sandbox that is being made. Dropping it ends the waiting; the server goes on.
+/// A sandbox that is being made. It is deleted when the last clone of this is dropped before anybody has the sandbox:
+/// from [`SandboxCreation::sandbox`], from [`SandboxCreation::finish`], or by its id from an error of that.
 #[derive(Clone)]
 pub struct SandboxCreation {
     client: Arc<Client>,
     sandbox: Sandbox,
     log: Option<BuildLog>,
     deadline: Deadline,
+    claim: Arc<Mutex<Option<Claim>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -39,18 +42,27 @@ impl Deadline {
         let Some((end, limit)) = self.0 else { return work.await };
         timeout_at(end, work).await.unwrap_or_else(|_| {
             let text = format!("Function 'create' exceeded timeout of {} seconds.", limit.as_secs_f64());
-            Err(Error::new(ErrorKind::Timeout, text))
+            Err(Error::new(ErrorKind::Timeout, text).with_hint("A sandbox that the server still makes of it is deleted"))
         })
     }
 }
 
 impl Daytona {
-    /// Creates a sandbox and waits until it has started.
+    /// Creates a sandbox and waits until it has started. If this is dropped before, or its time is over before the
+    /// server has told the sandbox's id, what was made is deleted.
     ///
     /// # Errors
-    /// `InvalidArgument` before anything is sent; the server's refusal; `Timeout`, with the sandbox's
-    /// id if it was made; `BuildFailed` or `Other` with the reason if it could not be built or started.
+    /// `InvalidArgument` before anything is sent; the server's refusal; `Timeout`, with the sandbox's id if that is
+    /// known, and then the sandbox stays; `BuildFailed` or `Other` with the reason if it could not be built or started.
     pub async fn create(&self, params: CreateParams, options: &CreateOptions) -> Result<Sandbox> {
+        self.make(params, options).await?.keep()
+    }
+
+    /// The same for who hands it on: until that is done it can still be called off.
+    ///
+    /// # Errors
+    /// As [`Daytona::create`].
+    pub async fn make(&self, params: CreateParams, options: &CreateOptions) -> Result<Made<Sandbox>> {
         let options = CreateOptions { logs: false, ..options.clone() };
         let work = async { self.start_creation(params, &options).await?.wait().await };
         self.inner.observe(Operation::CREATE, work).await
@@ -66,7 +78,7 @@ impl Daytona {
 
     async fn start_creation(&self, params: CreateParams, options: &CreateOptions) -> Result<SandboxCreation> {
         let deadline = Deadline::after(options.timeout)?;
-        let data: wire::Sandbox = deadline
+        let (data, claim): (wire::Sandbox, Claim) = deadline
             .bound(async {
                 let image = match &params.image {
                     Some(ImageSource::Built(image)) if !image.context_list.is_empty() => Some(image.clone()),
@@ -77,18 +89,45 @@ impl Daytona {
                     info.context_hashes =
                         Some(object_storage::upload(&self.inner, image, options.progress.as_ref()).await?);
                 }
+                let by_name = by_name(&self.inner, Operation::CREATE, &mut body.name).await?;
                 let link = self.inner.link().await?;
                 // The whole call is bounded from outside, and a server may hold this one for 30 s.
                 let call =
                     Call::post(Operation::CREATE, link.url(&["sandbox"])?).json(&body)?.limit(Some(Duration::ZERO));
-                link.transport.json(call).await
+                claim::make(&self.inner, call, by_name, undo(&self.inner)).await
             })
             .await?;
         let is_built = matches!(data.state, Some(SandboxState::PendingBuild | SandboxState::BuildingSnapshot));
         let sandbox = self.sandbox(data)?;
         let log = (options.logs && is_built)
             .then(|| BuildLog::follow(Arc::clone(&self.inner), Build::Sandbox(sandbox.id().to_owned()), Form::Lines));
-        Ok(SandboxCreation { client: Arc::clone(&self.inner), sandbox, log, deadline })
+        let claim = Arc::new(Mutex::new(Some(claim)));
+        Ok(SandboxCreation { client: Arc::clone(&self.inner), sandbox, log, deadline, claim })
+    }
+}
+
+/// Names a sandbox that has no name, so that it can be deleted also if its id never comes. A local server needs no
+/// help with that.
+pub(crate) async fn by_name(
+    client: &Client,
+    operation: Operation,
+    name: &mut Option<String>,
+) -> Result<Option<ByName>> {
+    let link = client.link().await?;
+    if link.is_local() || name.as_ref().is_some_and(|name| !name.is_empty()) {
+        return Ok(None);
+    }
+    let name = name.insert(unseen_name()?);
+    Ok(Some(ByName { operation, url: link.url(&["sandbox", name])? }))
+}
+
+/// How a new sandbox is deleted that nobody has.
+pub(crate) fn undo(client: &Arc<Client>) -> impl FnOnce(&wire::Sandbox) -> Result<Undo> + Send + use<> {
+    let client = Arc::clone(client);
+    move |made| {
+        let link = client.made_link()?;
+        let url = link.url(&["sandbox", &made.id])?;
+        Ok(claim::remove(client, Operation::DELETE, url, false))
     }
 }
 
@@ -113,9 +152,10 @@ impl SandboxCreation {
         self.client.observe(Operation::CREATE, next).await.map_err(|error| self.explain(error))
     }
 
-    /// The sandbox, in the state that the server has begun with.
+    /// The sandbox, in the state that the server has begun with. It is the caller's from now on.
     #[must_use]
     pub fn sandbox(&self) -> &Sandbox {
+        self.keep();
         &self.sandbox
     }
 
@@ -124,20 +164,40 @@ impl SandboxCreation {
     /// # Errors
     /// As [`Daytona::create`].
     pub async fn finish(&self) -> Result<Sandbox> {
+        self.made().await?.keep()
+    }
+
+    /// The same for who hands it on: until that is done it can still be called off.
+    ///
+    /// # Errors
+    /// As [`Daytona::create`].
+    pub async fn made(&self) -> Result<Made<Sandbox>> {
         self.client.observe(Operation::CREATE, self.wait()).await
     }
 
-    /// Ends what is told of it.
+    /// Ends what is told of it, and deletes it unless somebody has it.
     pub fn close(&self) {
         if let Some(log) = &self.log {
             log.close();
         }
+        drop(self.take_claim());
     }
 
-    async fn wait(&self) -> Result<Sandbox> {
+    fn take_claim(&self) -> Option<Claim> {
+        self.claim.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// It is somebody's, unless the program ends.
+    fn keep(&self) {
+        if let Some(claim) = self.take_claim() {
+            let _ = claim.keep();
+        }
+    }
+
+    async fn wait(&self) -> Result<Made<Sandbox>> {
         let wait = self.deadline.bound(self.sandbox.wait_after_answer(STARTED, Operation::CREATE)).await;
         match wait {
-            Ok(()) => Ok(self.sandbox.clone()),
+            Ok(()) => Ok(Made::new(self.sandbox.clone(), self.take_claim())),
             Err(error) if error.kind() == ErrorKind::BuildFailed => {
                 let build = Build::Sandbox(self.sandbox.id().to_owned());
                 Err(self.explain(build.failed(&self.client, error).await))
@@ -146,7 +206,9 @@ impl SandboxCreation {
         }
     }
 
+    /// An error that names the sandbox, which stays.
     fn explain(&self, error: Error) -> Error {
+        self.keep();
         let id = self.sandbox.id();
         if error.kind() != ErrorKind::Timeout {
             return error.with_sandbox(id);

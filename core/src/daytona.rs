@@ -8,7 +8,7 @@ use daytona_wire::sandbox::{self as wire, CreateBuildInfo, CreateSandbox, Sandbo
 use reqwest::Url;
 
 use crate::client::Client;
-use crate::config::{Config, Settings};
+use crate::config::{Config, Settings, Warning};
 use crate::error::{Error, Result};
 use crate::image::ImageSource;
 use crate::local;
@@ -332,6 +332,22 @@ impl Daytona {
     /// The API's base URL; starts the local server if that is what is configured.
     pub async fn api_url(&self) -> Result<String> {
         Ok(self.inner.link().await?.base().to_owned())
+    }
+
+    /// How the local server makes sandboxes: `ns`, `docker`, or `process`, which isolates nothing; starts the server if
+    /// none runs. `None` for a server that is given by its URL.
+    ///
+    /// # Errors
+    /// `Conflict` if another runtime was [asked for](Config::local_runtime); `Other` if it does not start.
+    pub async fn runtime(&self) -> Result<Option<String>> {
+        let work = async { Ok(self.inner.link().await?.lease.as_ref().map(|lease| lease.runtime.clone())) };
+        self.inner.observe(Operation::LOCAL, work).await
+    }
+
+    /// What the user should know of the server that was reached, each once in a process, to be shown in the language's
+    /// own way; `None` before one was reached.
+    pub fn notices(&self) -> Option<Vec<Warning>> {
+        self.inner.take_notices()
     }
 
     /// Finds a sandbox by its id or name.

@@ -177,6 +177,7 @@ struct Inner {
     operation: Option<Operation>,
     attempts: u32,
     sandbox_id: Option<String>,
+    is_unsent: bool,
     cause: Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -193,6 +194,7 @@ impl Error {
             operation: None,
             attempts: 1,
             sandbox_id: None,
+            is_unsent: false,
             cause: None,
         }))
     }
@@ -269,6 +271,16 @@ impl Error {
     pub(crate) fn with_sandbox(mut self, id: impl Into<String>) -> Self {
         self.0.sandbox_id = Some(id.into());
         self
+    }
+
+    /// The request never reached a server.
+    pub(crate) fn unsent(mut self) -> Self {
+        self.0.is_unsent = true;
+        self
+    }
+
+    pub(crate) fn was_not_sent(&self) -> bool {
+        self.0.is_unsent
     }
 
     pub(crate) fn with_cause(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {

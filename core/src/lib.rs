@@ -6,12 +6,16 @@
 //!
 //! The language bindings convert arguments and results and call exactly one function of this crate;
 //! whatever is a decision lives here.
+//!
+//! What a call makes belongs to its caller once the call has returned. A call that is dropped before deletes what it
+//! made, in a task of the background runtime; a program that ends waits for these with [`finish_work`].
 
 mod admin;
 mod api;
 mod at_exit;
 mod background;
 mod build_log;
+mod claim;
 mod client;
 mod config;
 mod create;
@@ -64,6 +68,7 @@ pub use api::Api;
 pub use at_exit::{finish_work, work_is_left};
 pub use background::set_background;
 pub use build_log::BuildLog;
+pub use claim::Made;
 pub use config::{Config, Origin, Setting, Settings, Source, Warning, WarningKind};
 pub use create::SandboxCreation;
 pub use daytona::{CreateOptions, CreateParams, Daytona, ListPage, ListQuery, Resources};

@@ -1,12 +1,14 @@
 //! A sandbox's life: what changes its state, and waiting for that.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use daytona_wire::sandbox::{self as wire, CreateSandboxSnapshot, ForkSandbox, ResizeSandbox, SandboxState};
 use http::Method;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::claim::{self, Claim, Made};
+use crate::create;
 use crate::daytona::{LIFECYCLE_LIMIT, Resources};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{self, Events, Joined};
@@ -192,56 +194,117 @@ impl Sandbox {
     }
 
     /// Makes another sandbox with its files as they are now and with its settings, and waits until that has started.
-    /// Nothing that runs in it runs in the other one.
+    /// Nothing that runs in it runs in the other one. If this is dropped before, or its time is over before the server
+    /// has told the fork's id, the fork is deleted.
     ///
     /// # Errors
-    /// As [`Sandbox::start`], with the fork's id once there is one; `BadRequest` unless it is started; `Conflict` if
-    /// the name is taken.
+    /// As [`Sandbox::start`], with the fork's id once that is known, and then the fork stays; `BadRequest` unless it is
+    /// started; `Conflict` if the name is taken.
     pub async fn fork(&self, name: Option<String>, timeout: Option<f64>) -> Result<Self> {
+        self.make_fork(name, timeout).await?.keep()
+    }
+
+    /// The same for who hands it on: until that is done it can still be called off.
+    ///
+    /// # Errors
+    /// As [`Sandbox::fork`].
+    pub async fn make_fork(&self, name: Option<String>, timeout: Option<f64>) -> Result<Made<Self>> {
         let made = OnceLock::new();
+        let claim = Mutex::new(None);
+        let take = || claim.lock().unwrap_or_else(PoisonError::into_inner).take();
         let work = bounded("fork", timeout, async {
             if name.as_ref().is_some_and(|name| name.trim().is_empty()) {
                 return Err(Error::invalid("the name of a fork must not be empty. Leave it out to have one made"));
             }
-            let data: wire::Sandbox = self.post(Operation::FORK, "fork", &ForkSandbox { name }).await?;
+            let client = &self.inner.client;
+            let mut body = ForkSandbox { name };
+            let by_name = create::by_name(client, Operation::FORK, &mut body.name).await?;
+            let call = self.call(Operation::FORK, "fork", &body).await?;
+            let (data, owned): (wire::Sandbox, Claim) =
+                claim::make(client, call, by_name, create::undo(client)).await?;
             let _ = made.set(data.id.clone());
-            let fork = Self::new(Arc::clone(&self.inner.client), data)?;
+            *claim.lock().unwrap_or_else(PoisonError::into_inner) = Some(owned);
+            let fork = Self::new(Arc::clone(client), data)?;
             fork.wait_for(STARTED, Operation::FORK).await?;
             Ok(fork)
         });
-        self.observe(Operation::FORK, work).await.map_err(|error| match made.get() {
-            Some(id) if error.kind() == ErrorKind::Timeout => error.with_sandbox(id).with_hint(format!(
+        let error = match self.observe(Operation::FORK, work).await {
+            Ok(fork) => return Ok(Made::new(fork, take())),
+            Err(error) => error,
+        };
+        // An error that names the fork hands it over.
+        if let Some(claim) = take() {
+            let _ = claim.keep();
+        }
+        let is_late = error.kind() == ErrorKind::Timeout;
+        Err(match made.get() {
+            Some(id) if is_late => error.with_sandbox(id).with_hint(format!(
                 "The fork {id} was created before the timeout and may still be starting. Use get({id:?}) to follow it \
                  or delete it"
             )),
             Some(id) => error.with_sandbox(id),
+            None if is_late => {
+                error.with_sandbox(self.id()).with_hint("A fork that the server still makes of it is deleted")
+            }
             None => error.with_sandbox(self.id()),
         })
     }
 
     /// Makes a snapshot of its files, from which sandboxes can be created, and waits until it is in its former state
-    /// again.
+    /// again. If this is dropped before, or its time is over before the server has begun, the snapshot is deleted.
     ///
     /// # Errors
     /// As [`Sandbox::start`]; `InvalidArgument` for a blank name; `Conflict` if the name is taken; `BadRequest` unless
     /// it is started or stopped.
     pub async fn create_snapshot(&self, name: &str, timeout: Option<f64>) -> Result<()> {
-        self.lifecycle("create_snapshot", Operation::CREATE_SANDBOX_SNAPSHOT, timeout, async {
+        self.make_snapshot(name, timeout).await?.keep()
+    }
+
+    /// The same for who hands it on: until that is done it can still be called off.
+    ///
+    /// # Errors
+    /// As [`Sandbox::create_snapshot`].
+    pub async fn make_snapshot(&self, name: &str, timeout: Option<f64>) -> Result<Made<()>> {
+        let operation = Operation::CREATE_SANDBOX_SNAPSHOT;
+        let claim = Mutex::new(None);
+        let take = || claim.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let work = self.lifecycle("create_snapshot", operation, timeout, async {
             if name.trim().is_empty() {
                 return Err(Error::invalid("the name of a snapshot must not be empty"));
             }
             let body = CreateSandboxSnapshot { name: name.to_owned(), include_memory: None };
-            self.set(self.post(Operation::CREATE_SANDBOX_SNAPSHOT, "snapshot", &body).await?);
-            self.wait_for(Goal::Leave(SandboxState::Snapshotting), Operation::CREATE_SANDBOX_SNAPSHOT).await
-        })
-        .await
+            let client = Arc::clone(&self.inner.client);
+            let call = self.call(operation, "snapshot", &body).await?;
+            let undo = {
+                let (client, name) = (Arc::clone(&client), name.to_owned());
+                move |_: &wire::Sandbox| Ok(crate::snapshot::undo(client, name))
+            };
+            let (data, owned) = claim::make(&client, call, None, undo).await?;
+            *claim.lock().unwrap_or_else(PoisonError::into_inner) = Some(owned);
+            self.set(data);
+            self.wait_for(Goal::Leave(SandboxState::Snapshotting), operation).await
+        });
+        match work.await {
+            Ok(()) => Ok(Made::new((), take())),
+            Err(error) => {
+                // It has the name that the caller chose.
+                if let Some(claim) = take() {
+                    let _ = claim.keep();
+                }
+                Err(error)
+            }
+        }
     }
 
     /// A POST with a body, bounded from outside, together with the waiting.
     async fn post(&self, operation: Operation, path: &str, body: &impl serde::Serialize) -> Result<wire::Sandbox> {
-        let link = self.inner.client.link().await?;
-        let url = link.url(&["sandbox", self.id(), path])?;
-        link.transport.json(Call::post(operation, url).json(body)?.limit(Some(Duration::ZERO))).await
+        let call = self.call(operation, path, body).await?;
+        self.inner.client.link().await?.transport.json(call).await
+    }
+
+    async fn call(&self, operation: Operation, path: &str, body: &impl serde::Serialize) -> Result<Call<'static>> {
+        let url = self.inner.client.link().await?.url(&["sandbox", self.id(), path])?;
+        Ok(Call::post(operation, url).json(body)?.limit(Some(Duration::ZERO)))
     }
 
     async fn change(&self, operation: Operation, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<()> {

@@ -21,6 +21,8 @@ use sha2::{Digest, Sha256};
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind, Result};
 
+/// The runtime without isolation.
+const OPEN_RUNTIME: &str = "process";
 const BINARY: &str = "daytona-native";
 /// A first start may have to clean up after a crash.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -31,6 +33,10 @@ const LONGEST_SOCKET_PATH: usize = 100;
 /// A server that lives at least as long as this.
 pub(crate) struct Lease {
     pub(crate) url: String,
+    /// How the server makes sandboxes.
+    pub(crate) runtime: String,
+    /// Who it runs as, where it says so.
+    user: Option<String>,
     key: SecretString,
     _connection: UnixStream,
 }
@@ -40,27 +46,67 @@ pub(crate) struct Lease {
 struct Greeting {
     url: String,
     api_key: String,
+    runtime: String,
+    user: Option<String>,
+}
+
+/// What a client wants of a local server.
+#[derive(Clone, Default)]
+pub(crate) struct Wanted<'a> {
+    /// Where its sandboxes are; the per-user default if `None`.
+    pub(crate) data_dir: Option<&'a Path>,
+    /// How it has to make them.
+    pub(crate) runtime: Option<&'a str>,
 }
 
 impl Lease {
     pub(crate) fn credential(&self) -> Credential {
         Credential::ApiKey(self.key.clone())
     }
+
+    /// What the user of a server should know that isolates nothing; `None` for others.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let user = self.user.as_deref().map(|user| format!("the user {user}")).unwrap_or("its own user".into());
+        (self.runtime == OPEN_RUNTIME).then(|| {
+            format!(
+                "The local server isolates nothing (runtime {OPEN_RUNTIME}): commands in its sandboxes run as {user} and \
+                 may do what that user may. Pass runtime=\"ns\" or \"docker\" to Daytona.local() to have isolation or \
+                 an error, or runtime=\"{OPEN_RUNTIME}\" to end this warning; `{BINARY} doctor` tells what is missing"
+            )
+        })
+    }
+
+    fn check(self, wanted: Option<&str>, directory: &Path) -> Result<Self> {
+        let Some(wanted) = wanted.filter(|wanted| *wanted != self.runtime) else { return Ok(self) };
+        let text = format!(
+            "the local server on {} makes sandboxes with the runtime {}, and {wanted} is asked for",
+            directory.display(),
+            self.runtime
+        );
+        Err(Error::new(ErrorKind::Conflict, text).with_hint(format!(
+            "End the programs that use it, or the server itself, and start it with `{BINARY} serve --runtime {wanted}`; \
+             or use another data directory"
+        )))
+    }
 }
 
 /// Connects to the server of a data directory, after starting it from the bundled binary, or the one on `PATH`, if
 /// there is none; with `None` for the binary nothing is started.
 #[expect(clippy::option_option, reason = "nothing is started, or what is found, or what is named")]
-pub(crate) async fn lease(binary: Option<Option<&Path>>, data_dir: Option<&Path>) -> Result<Lease> {
+pub(crate) async fn lease(binary: Option<Option<&Path>>, wanted: Wanted<'_>) -> Result<Lease> {
     let binary = binary.map(find_binary).transpose()?;
-    let directory = match data_dir {
+    let directory = match wanted.data_dir {
         Some(path) => std::path::absolute(path).map_err(|error| failed("find", path, &error))?,
         None => default_data_dir()?,
     };
     let log = directory.join("server.log");
-    let work = tokio::task::spawn_blocking(move || match binary {
-        Some(binary) => start(&binary, &directory),
-        None => running(&directory),
+    let runtime = wanted.runtime.map(str::to_owned);
+    let work = tokio::task::spawn_blocking(move || {
+        let lease = match binary {
+            Some(binary) => start(&binary, &directory, runtime.as_deref()),
+            None => running(&directory),
+        };
+        lease?.check(runtime.as_deref(), &directory)
     });
     match tokio::time::timeout(START_LIMIT, work).await {
         Ok(Ok(result)) => result,
@@ -108,7 +154,7 @@ fn running(directory: &Path) -> Result<Lease> {
     })
 }
 
-fn start(binary: &Path, directory: &Path) -> Result<Lease> {
+fn start(binary: &Path, directory: &Path, runtime: Option<&str>) -> Result<Lease> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -133,7 +179,7 @@ fn start(binary: &Path, directory: &Path) -> Result<Lease> {
         return Ok(lease);
     }
     let log_path = directory.join("server.log");
-    let mut server = spawn(binary, &directory, &log_path)?;
+    let mut server = spawn(binary, &directory, &log_path, runtime)?;
     let mut line = String::new();
     let output = server.stdout.take().expect("stdout is piped");
     let read = BufReader::new(output).read_line(&mut line);
@@ -153,7 +199,7 @@ fn start(binary: &Path, directory: &Path) -> Result<Lease> {
     })
 }
 
-fn spawn(binary: &Path, directory: &Path, log_path: &Path) -> Result<Child> {
+fn spawn(binary: &Path, directory: &Path, log_path: &Path, runtime: Option<&str>) -> Result<Child> {
     let log = OpenOptions::new()
         .create(true)
         .write(true)
@@ -164,6 +210,7 @@ fn spawn(binary: &Path, directory: &Path, log_path: &Path) -> Result<Child> {
     Command::new(binary)
         .args(["serve", "--embedded", "--json", "--port", "0", "--data-dir"])
         .arg(directory)
+        .args(runtime.into_iter().flat_map(|runtime| ["--runtime", runtime]))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
@@ -194,7 +241,13 @@ fn connect(socket: &Path) -> Result<Option<Lease>> {
     let greeting: Greeting = serde_json::from_str(&line).map_err(|error| {
         Error::new(ErrorKind::Other, format!("the local server's greeting cannot be read: {error}"))
     })?;
-    Ok(Some(Lease { url: greeting.url, key: greeting.api_key.into(), _connection: connection }))
+    Ok(Some(Lease {
+        url: greeting.url,
+        runtime: greeting.runtime,
+        user: greeting.user,
+        key: greeting.api_key.into(),
+        _connection: connection,
+    }))
 }
 
 /// Where the server of a data directory listens for leases.

@@ -19,6 +19,19 @@ use crate::telemetry::Observed;
 use crate::transport::{Call, Transport, seconds};
 use crate::watch::News;
 
+/// A name for a sandbox that is given none. Nobody sees it: such a sandbox has its id for a name.
+pub(crate) fn unseen_name() -> Result<String> {
+    Ok(format!("{}{}", wire::UNSEEN_NAME, crate::exec_stream::random_id()?))
+}
+
+/// What the server said of a sandbox, as its user sees it.
+fn seen(mut data: wire::Sandbox) -> Arc<wire::Sandbox> {
+    if wire::is_unseen_name(&data.name) {
+        data.name.clone_from(&data.id);
+    }
+    Arc::new(data)
+}
+
 /// The label that holds the language of `code_run`.
 pub const LANGUAGE_LABEL: &str = "code-toolbox-language";
 
@@ -42,7 +55,7 @@ impl Sandbox {
     pub(crate) fn new(client: Arc<Client>, data: wire::Sandbox) -> Result<Self> {
         let language = data.labels.get(LANGUAGE_LABEL).map_or("python", String::as_str).to_owned();
         check_language(&language)?;
-        let data = Arc::new(data);
+        let data = seen(data);
         client.tell(&data.id, || News::of(&data));
         Ok(Self {
             inner: Arc::new(Inner {
@@ -88,7 +101,7 @@ impl Sandbox {
 
     /// Keeps what the server said, and tells it to all who wait for it on any handle of this client.
     pub(crate) fn set(&self, data: wire::Sandbox) {
-        let data = Arc::new(data);
+        let data = seen(data);
         self.inner.client.tell(self.id(), || News::of(&data));
         self.inner.data.store(data);
     }
@@ -99,9 +112,11 @@ impl Sandbox {
 
     /// Keeps what somebody else found out.
     pub(crate) fn learn(&self, news: &News) {
-        let data = news.data.clone().unwrap_or_else(|| {
-            Arc::new(wire::Sandbox { state: Some(news.state), ..wire::Sandbox::clone(&self.data()) })
-        });
+        let data = match &news.data {
+            Some(data) if wire::is_unseen_name(&data.name) => seen(wire::Sandbox::clone(data)),
+            Some(data) => Arc::clone(data),
+            None => Arc::new(wire::Sandbox { state: Some(news.state), ..wire::Sandbox::clone(&self.data()) }),
+        };
         self.inner.data.store(data);
     }
 

@@ -7,6 +7,7 @@ use daytona_wire::sandbox as wire;
 use daytona_wire::secret::{CreateSecret, ListSecretsResponse, Secret, UpdateSandboxSecrets, UpdateSecret};
 use http::Method;
 
+use crate::claim::{self, Made};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::operation::Operation;
@@ -72,18 +73,23 @@ impl SecretService {
         self.client.observe(operation, work).await
     }
 
-    /// Creates a secret; what comes back does not have its value.
+    /// Creates a secret; what comes back does not have its value. If this is dropped before, the secret is deleted.
     ///
     /// # Errors
     /// `Conflict` if the name is taken; `InvalidArgument` for an empty name or value; `BadRequest` for others that
     /// the server refuses.
     pub async fn create(&self, params: &CreateSecret, timeout: Option<f64>) -> Result<Secret> {
+        self.make(params, timeout).await?.keep()
+    }
+
+    pub(crate) async fn make(&self, params: &CreateSecret, timeout: Option<f64>) -> Result<Made<Secret>> {
         let operation = Operation::CREATE_SECRET;
         let work = async {
             if params.name.is_empty() || params.value.is_empty() {
                 return Err(Error::invalid("a secret needs a name and a value"));
             }
-            self.client.send(operation, Method::POST, &["secret"], params, timeout).await
+            let made_at = |made: &Secret| vec!["secret".to_owned(), made.id.clone()];
+            claim::make_at(&self.client, operation, &["secret"], params, timeout, made_at).await
         };
         self.client.observe(operation, work).await
     }

@@ -3,16 +3,22 @@
 mod create;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use daytona_wire::snapshot::{PaginatedSnapshots, Snapshot};
 use http::Method;
 
 use crate::build_log::{Build, BuildLog, Form};
+use crate::claim::Undo;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
 use crate::transport::{Call, seconds};
 pub use create::{CreateSnapshotOptions, CreateSnapshotParams, SnapshotCreation};
+
+/// How long a snapshot that is not wanted may take to show, and to let itself be deleted.
+const UNDO_LIMIT: Duration = Duration::from_secs(30);
+const UNDO_PAUSE: Duration = Duration::from_millis(200);
 
 /// The snapshots of one API.
 #[derive(Clone)]
@@ -30,6 +36,33 @@ pub struct SnapshotQuery {
     pub limit: Option<i64>,
     /// Id of the sandbox they were made from.
     pub source_sandbox_id: Option<String>,
+}
+
+/// Deletes a snapshot that a call has made under this name.
+pub(crate) fn undo(client: Arc<Client>, name: String) -> Undo {
+    Box::pin(async move {
+        let begin = Instant::now();
+        let deleted = loop {
+            match delete_on_background(&client, &name).await {
+                // It may still be being made.
+                Err(error) if begin.elapsed() < UNDO_LIMIT && !matches!(error.status(), Some(401 | 403)) => {
+                    tokio::time::sleep(UNDO_PAUSE).await;
+                }
+                deleted => break deleted,
+            }
+        };
+        if let Err(error) = deleted {
+            tracing::warn!(%error, name, "a snapshot that a call made that was called off was not deleted");
+        }
+    })
+}
+
+async fn delete_on_background(client: &Client, name: &str) -> Result<()> {
+    let link = client.link().await?;
+    let found: Snapshot =
+        link.background.json(Call::get(Operation::GET_SNAPSHOT, link.url(&["snapshots", name])?)).await?;
+    let url = link.url(&["snapshots", &found.id])?;
+    link.background.empty(Call::new(Operation::DELETE_SNAPSHOT, Method::DELETE, url)).await
 }
 
 impl SnapshotService {

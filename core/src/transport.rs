@@ -11,7 +11,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
-use reqwest::{Client, Response};
+use reqwest::{Client, Response, Url};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -181,8 +181,20 @@ impl Transport {
         self.send(&call, deadline).await
     }
 
+    /// The limit in force, zero for none.
+    pub(crate) fn limit_of(&self, limit: Limit) -> Duration {
+        limit.or(self.default_limit).unwrap_or(REQUEST_LIMIT)
+    }
+
+    /// A place among the requests in flight, for one that goes over other connections.
+    pub(crate) async fn reserve(&self, url: &Url) -> Result<Option<OwnedSemaphorePermit>> {
+        let pool = self.pool(url.scheme() == "https")?;
+        let Some(slots) = &pool.slots else { return Ok(None) };
+        Ok(Some(Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed")))
+    }
+
     fn deadline(&self, limit: Limit) -> Option<(Instant, Duration)> {
-        let limit = limit.or(self.default_limit).unwrap_or(REQUEST_LIMIT);
+        let limit = self.limit_of(limit);
         (!limit.is_zero()).then(|| (Instant::now() + limit, limit))
     }
 
@@ -198,7 +210,10 @@ impl Transport {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let error = failure.error.with_operation(call.operation).with_attempts(attempts);
+            let mut error = failure.error.with_operation(call.operation).with_attempts(attempts);
+            if matches!(failure.acted, Acted::No) {
+                error = error.unsent();
+            }
             let again = match failure.acted {
                 Acted::No => true,
                 Acted::Maybe => call.idempotent,
@@ -404,11 +419,13 @@ async fn beginning(mut response: Response) -> Vec<u8> {
 type Deadline = Option<(Instant, Duration)>;
 
 fn late(deadline: Deadline) -> Error {
-    Error::new(
-        ErrorKind::ConnectionTimeout,
-        format!("HTTP request timed out after {} waiting for a response", limit_text(deadline)),
-    )
-    .with_hint("Pass a longer timeout, or 0 for none")
+    late_answer(deadline.map(|(_, limit)| limit).unwrap_or_default())
+}
+
+/// The error of a request that was not answered in time.
+pub(crate) fn late_answer(limit: Duration) -> Error {
+    Error::new(ErrorKind::ConnectionTimeout, format!("HTTP request timed out after {limit:?} waiting for a response"))
+        .with_hint("Pass a longer timeout, or 0 for none")
 }
 
 fn limit_text(deadline: Deadline) -> String {

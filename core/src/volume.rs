@@ -5,6 +5,7 @@ use std::sync::Arc;
 use daytona_wire::volume::{CreateVolume, Volume};
 use http::Method;
 
+use crate::claim::{self, Made};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
@@ -30,6 +31,10 @@ impl VolumeService {
     /// # Errors
     /// `NotFound`; `InvalidArgument` for an empty name.
     pub async fn get(&self, name: &str, create: bool, timeout: Option<f64>) -> Result<Volume> {
+        self.get_or_make(name, create, timeout).await?.keep()
+    }
+
+    pub(crate) async fn get_or_make(&self, name: &str, create: bool, timeout: Option<f64>) -> Result<Made<Volume>> {
         let operation = Operation::GET_VOLUME;
         let by_name = || async {
             self.client.ask(operation, Method::GET, &["volumes", "by-name", check_name(name)?], timeout).await
@@ -37,24 +42,30 @@ impl VolumeService {
         let work = async {
             match by_name().await {
                 Err(error) if create && error.kind() == ErrorKind::NotFound => {}
-                found => return found,
+                found => return found.map(|found| Made::new(found, None)),
             }
-            match self.make(operation, name, timeout).await {
+            match self.make_as(operation, name, timeout).await {
                 // Somebody else was quicker.
-                Err(error) if error.kind() == ErrorKind::Conflict => by_name().await,
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    by_name().await.map(|found| Made::new(found, None))
+                }
                 made => made,
             }
         };
         self.client.observe(operation, work).await
     }
 
-    /// Creates a volume.
+    /// Creates a volume. If this is dropped before, the volume is deleted.
     ///
     /// # Errors
     /// `Conflict` if the name is taken; `InvalidArgument` for an empty name.
     pub async fn create(&self, name: &str, timeout: Option<f64>) -> Result<Volume> {
+        self.make(name, timeout).await?.keep()
+    }
+
+    pub(crate) async fn make(&self, name: &str, timeout: Option<f64>) -> Result<Made<Volume>> {
         let operation = Operation::CREATE_VOLUME;
-        self.client.observe(operation, self.make(operation, name, timeout)).await
+        self.client.observe(operation, self.make_as(operation, name, timeout)).await
     }
 
     /// Deletes a volume and all in it.
@@ -70,9 +81,10 @@ impl VolumeService {
         self.client.observe(operation, work).await
     }
 
-    async fn make(&self, operation: Operation, name: &str, timeout: Option<f64>) -> Result<Volume> {
+    async fn make_as(&self, operation: Operation, name: &str, timeout: Option<f64>) -> Result<Made<Volume>> {
         let body = CreateVolume { name: check_name(name)?.to_owned() };
-        self.client.send(operation, Method::POST, &["volumes"], &body, timeout).await
+        let made_at = |made: &Volume| vec!["volumes".to_owned(), made.id.clone()];
+        claim::make_at(&self.client, operation, &["volumes"], &body, timeout, made_at).await
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use daytona_wire::warm_pool::{CreateWarmPool, UpdateWarmPool, WarmPool};
 use http::Method;
 
+use crate::claim::{self, Made};
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::operation::Operation;
@@ -26,18 +27,23 @@ impl WarmPoolService {
         self.client.observe(operation, self.client.ask(operation, Method::GET, &["warm-pools"], timeout)).await
     }
 
-    /// Creates a warm pool; it fills in the background.
+    /// Creates a warm pool; it fills in the background. If this is dropped before, the pool is deleted.
     ///
     /// # Errors
     /// `Conflict` if there is one for this snapshot and region; `InvalidArgument` for a negative size.
     pub async fn create(&self, params: &CreateWarmPool, timeout: Option<f64>) -> Result<WarmPool> {
+        self.make(params, timeout).await?.keep()
+    }
+
+    pub(crate) async fn make(&self, params: &CreateWarmPool, timeout: Option<f64>) -> Result<Made<WarmPool>> {
         let operation = Operation::CREATE_WARM_POOL;
         let work = async {
             check_size(params.pool)?;
             if params.snapshot.is_empty() {
                 return Err(Error::invalid("the snapshot of the warm pool is empty"));
             }
-            self.client.send(operation, Method::POST, &["warm-pools"], params, timeout).await
+            let made_at = |made: &WarmPool| vec!["warm-pools".to_owned(), made.id.clone()];
+            claim::make_at(&self.client, operation, &["warm-pools"], params, timeout, made_at).await
         };
         self.client.observe(operation, work).await
     }

@@ -9,6 +9,7 @@ mod copy;
 mod end;
 mod pause;
 mod resize;
+mod unanswered;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::sandbox::Sandbox;
 use crate::store::Pending;
 use crate::time::now;
 use crate::volume;
+pub(crate) use unanswered::Unanswered;
 
 /// How long a request waits for its change before it is answered with the state reached so far.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,34 +39,38 @@ impl App {
     pub(crate) async fn create(self: &Arc<Self>, record: Record) -> ApiResult<Arc<Sandbox>> {
         self.refuse_when_stopping()?;
         let sandbox = self.sandboxes.add(record)?;
+        let unanswered = Unanswered::begin(self, &sandbox);
         let pending = self.store.put(&*sandbox.record());
         let (app, new) = (Arc::clone(self), Arc::clone(&sandbox));
-        finish(async move {
+        let done = finish(async move {
             let result = app.launch(&new, pending, SandboxState::Error).await;
             if result.as_ref().is_err_and(|error| error.code == code::STORAGE_FAILED) {
                 app.take_back(&new).await;
             }
             result
         })
-        .await?;
-        Ok(sandbox)
+        .await;
+        unanswered.answered();
+        done.map(|()| sandbox)
     }
 
     /// Stores a sandbox that is to be built from an image, and begins to build.
     pub(crate) async fn create_from_image(self: &Arc<Self>, record: Record) -> ApiResult<Arc<Sandbox>> {
         self.refuse_when_stopping()?;
         let sandbox = self.sandboxes.add(record)?;
+        let unanswered = Unanswered::begin(self, &sandbox);
         let (stored, pending) = oneshot::channel();
         self.build_sandbox(&sandbox, Some(stored));
         let (app, new) = (Arc::clone(self), Arc::clone(&sandbox));
-        finish(async move {
+        let done = finish(async move {
             let pending: Pending = pending.await.map_err(|_| sandbox_deleted(&new.id))?;
             let Err(error) = pending.stored().await else { return Ok(()) };
             app.take_back(&new).await;
             Err(error.into())
         })
-        .await?;
-        Ok(sandbox)
+        .await;
+        unanswered.answered();
+        done.map(|()| sandbox)
     }
 
     /// Ends a new sandbox that could not be stored: never acknowledged, it was never there.

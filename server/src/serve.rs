@@ -145,8 +145,21 @@ fn hello(ready: &Ready) -> String {
         "pid": ready.pid,
         "version": ready.version,
         "runtime": ready.runtime,
+        "user": user_name(),
     });
     format!("{line}\n")
+}
+
+/// The user that this server runs as.
+fn user_name() -> String {
+    let id = rustix::process::geteuid().as_raw();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| id.to_string())
 }
 
 async fn listen(host: std::net::IpAddr, port: u16) -> Result<TcpListener, ServeError> {

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
+use crate::lifecycle::Unanswered;
 use crate::record::{ORGANIZATION, REGION, Record};
 use crate::rows::Rows;
 use crate::sandbox::Sandbox;
@@ -232,6 +233,7 @@ impl App {
             }
             let name = if wanted.name == wanted.id { sandbox.id.clone() } else { wanted.name.clone() };
             self.sandboxes.rename(&sandbox, &name)?;
+            let unanswered = Unanswered::begin(self, &sandbox);
             let wanted_name = name.clone();
             let pending = {
                 let mut record = sandbox.record();
@@ -252,7 +254,9 @@ impl App {
             }
             drop(operation);
             sandbox.limit_network()?;
-            if let Err(error) = told.and(pending.stored().await.map_err(ApiError::from)) {
+            let told = told.and(pending.stored().await.map_err(ApiError::from));
+            unanswered.answered();
+            if let Err(error) = told {
                 tracing::warn!(sandbox = %sandbox.id, error = error.message, "a waiting sandbox was not handed over");
                 let _ = self.destroy(&sandbox).await;
                 continue;

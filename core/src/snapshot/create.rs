@@ -1,6 +1,6 @@
 //! Making snapshots from images.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use daytona_wire::sandbox::CreateBuildInfo;
@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::SnapshotService;
 use crate::build_log::{self, Build, BuildLog, Form};
+use crate::claim::{self, Claim, Made};
 use crate::client::Client;
 use crate::daytona::Resources;
 use crate::error::{Error, ErrorKind, Result};
@@ -52,12 +53,14 @@ pub struct CreateSnapshotOptions {
     pub logs: bool,
 }
 
-/// A snapshot that is being made. Dropping it ends the waiting; the server goes on.
+/// A snapshot that is being made. It is deleted when the last clone of this is dropped before [`Self::finish`] has told
+/// how it ended.
 #[derive(Clone)]
 pub struct SnapshotCreation {
     client: Arc<Client>,
     log: BuildLog,
     made: Arc<OnceLock<Snapshot>>,
+    claim: Arc<Mutex<Option<Claim>>>,
 }
 
 impl SnapshotCreation {
@@ -71,17 +74,46 @@ impl SnapshotCreation {
     /// # Errors
     /// As [`SnapshotService::create`].
     pub async fn finish(&self) -> Result<Snapshot> {
+        self.made().await?.keep()
+    }
+
+    /// The same for who hands it on: until that is done it can still be called off.
+    ///
+    /// # Errors
+    /// As [`SnapshotService::create`].
+    pub async fn made(&self) -> Result<Made<Snapshot>> {
         let work = async {
-            self.log.ended().await?;
-            let made = self.made.get().cloned();
-            made.ok_or_else(|| Error::new(ErrorKind::Other, "the wait for the snapshot was ended on this side"))
+            let ended = self.log.ended().await;
+            let Some(made) = self.made.get().cloned() else {
+                ended?;
+                return Err(Error::new(ErrorKind::Other, "the wait for the snapshot was ended on this side"));
+            };
+            Ok(Made::new(made, self.take_claim()))
         };
-        self.client.observe(OPERATION, work).await
+        let done = self.client.observe(OPERATION, work).await;
+        // It has the name that the caller chose, and its end is told.
+        if done.is_err()
+            && let Some(claim) = self.take_claim()
+        {
+            let _ = claim.keep();
+        }
+        done
+    }
+
+    /// Ends what is told of it, and the waiting, and deletes it unless its end was told.
+    pub fn close(&self) {
+        self.log.close();
+        drop(self.take_claim());
+    }
+
+    fn take_claim(&self) -> Option<Claim> {
+        self.claim.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl SnapshotService {
-    /// Makes a snapshot from an image, which is pulled or built for it, and waits until it is active.
+    /// Makes a snapshot from an image, which is pulled or built for it, and waits until it is active. If this is
+    /// dropped before, or its time is over before the server has begun, the snapshot is deleted.
     ///
     /// # Errors
     /// `InvalidArgument` or `NotFound` before anything is sent; `Conflict` if the name is taken; `BuildFailed` with
@@ -109,8 +141,13 @@ impl SnapshotService {
                 info.context_hashes = Some(hashes);
             }
             let link = self.client.link().await?;
-            let created = link.transport.json(Call::post(OPERATION, link.url(&["snapshots"])?).json(&body)?);
-            let created: Snapshot = created.await?;
+            let call = Call::post(OPERATION, link.url(&["snapshots"])?).json(&body)?;
+            let owner = Arc::clone(&self.client);
+            let undo = move |made: &Snapshot| {
+                let url = owner.made_link()?.url(&["snapshots", &made.id])?;
+                Ok(claim::remove(owner, Operation::DELETE_SNAPSHOT, url, false))
+            };
+            let (created, claim): (Snapshot, Claim) = claim::make(&self.client, call, None, undo).await?;
             let made = Arc::new(OnceLock::new());
             let (client, cell) = (Arc::clone(&self.client), Arc::clone(&made));
             let logs = options.logs.then_some(body.build_info.is_some());
@@ -121,7 +158,8 @@ impl SnapshotService {
                 let _ = cell.set(done);
                 Ok(())
             });
-            Ok(SnapshotCreation { client: Arc::clone(&self.client), log, made })
+            let claim = Arc::new(Mutex::new(Some(claim)));
+            Ok(SnapshotCreation { client: Arc::clone(&self.client), log, made, claim })
         };
         self.client.observe(OPERATION, within(deadline, "", work)).await
     }
@@ -137,7 +175,7 @@ async fn within<T>(
         let text = format!("Function 'create' exceeded timeout of {} seconds.", limit.as_secs_f64());
         let error = Error::new(ErrorKind::Timeout, text);
         Err(if name.is_empty() {
-            error
+            error.with_hint("A snapshot that the server still makes of it is deleted")
         } else {
             error.with_hint(format!("The snapshot may still be being made. Use get({name:?}) to follow it"))
         })

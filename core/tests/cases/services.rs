@@ -36,7 +36,7 @@ pub(crate) async fn on_service(name: &str, client: &Daytona, args: &Value) -> Re
         }
         _ => Value::Object(given),
     };
-    client.service(name, &given, None).await.map(Outcome::from)
+    client.service(name, &given, None).await?.keep().map(Outcome::from)
 }
 
 /// The methods of a sandbox that belong to these services; `None` for another one.

@@ -325,6 +325,15 @@ pub struct CreateSandbox {
     pub secrets: Option<Vec<BTreeMap<String, String>>>,
 }
 
+/// How the name begins that a client gives to a sandbox without one, so that it can delete it before it knows its id.
+pub const UNSEEN_NAME: &str = "unnamed-";
+
+/// Whether a name is such a one: [`UNSEEN_NAME`] and 32 hexadecimal digits. Users see the id in its place.
+pub fn is_unseen_name(name: &str) -> bool {
+    let digits = name.strip_prefix(UNSEEN_NAME);
+    digits.is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+}
+
 /// One page of `GET /sandbox`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use daytona_runtime::RuntimeKind;
 use daytona_wire::environment::is_name;
-use daytona_wire::sandbox::{CreateSandbox, Sandbox as Dto, SandboxState};
+use daytona_wire::sandbox::{CreateSandbox, Sandbox as Dto, SandboxState, is_unseen_name};
 
 use super::extract::{Base, Json, at_least};
 use super::sandbox::dto;
@@ -102,7 +102,7 @@ pub(crate) fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
         tracing::warn!("a sandbox is made with secrets: without a network of its own, placeholders are not replaced");
     }
     Ok(Record {
-        name: name(body.name)?.unwrap_or_else(|| id.clone()),
+        name: name(chosen(body.name))?.unwrap_or_else(|| id.clone()),
         id,
         runtime: app.runtime.kind(),
         snapshot: match &snapshot {
@@ -197,7 +197,7 @@ pub(super) fn twin(of: &Record, given_name: Option<String>) -> ApiResult<Record>
     let time = now();
     let id = new_id()?;
     Ok(Record {
-        name: name(given_name)?.unwrap_or_else(|| id.clone()),
+        name: name(chosen(given_name))?.unwrap_or_else(|| id.clone()),
         id,
         parent: Some(of.id.clone()),
         state: SandboxState::Creating,
@@ -221,6 +221,11 @@ pub(super) fn twin(of: &Record, given_name: Option<String>) -> ApiResult<Record>
 /// A name for a new snapshot.
 pub(super) fn snapshot_name(given: String) -> ApiResult<String> {
     name(Some(given))?.ok_or_else(|| ApiError::invalid("name must not be empty"))
+}
+
+/// A name that a user chose: what a client needed for itself is none.
+fn chosen(name: Option<String>) -> Option<String> {
+    name.filter(|name| !is_unseen_name(name))
 }
 
 fn name(name: Option<String>) -> ApiResult<Option<String>> {
@@ -343,6 +348,8 @@ mod tests {
             assert!(name(Some(bad.to_owned())).is_err(), "{bad:?}");
         }
         assert!(name(Some(String::new())).unwrap().is_none());
+        let unseen = format!("unnamed-{}", "0a".repeat(16));
+        assert!(chosen(Some(unseen)).is_none() && chosen(Some("unnamed-1".to_owned())).is_some());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use daytona_wire::sandbox::SandboxState;
 use daytona_wire::snapshot::SnapshotState;
 
 use super::pause::unless_ended;
-use super::{begin, finish, sandbox_deleted};
+use super::{Unanswered, begin, finish, sandbox_deleted};
 use crate::App;
 use crate::error::ApiResult;
 use crate::record::{Desired, Record};
@@ -40,8 +40,9 @@ impl App {
                 return Err(failed.and_then(Result::err).unwrap_or_else(|| sandbox_deleted(&sandbox.id)));
             }
         };
+        let unanswered = Unanswered::begin(self, &fork);
         let (app, sandbox, twin) = (Arc::clone(self), Arc::clone(sandbox), Arc::clone(&fork));
-        finish(async move {
+        let done = finish(async move {
             let copied = {
                 let _operation = sandbox.operation.lock().await;
                 app.frozen(&sandbox, SandboxState::Forking, || app.runtime.copy(&sandbox.id, &twin.id)).await
@@ -60,8 +61,9 @@ impl App {
             let pending = app.store.put(&*twin.record());
             app.launch_locked(&twin, pending, SandboxState::Error).await
         })
-        .await?;
-        Ok(fork)
+        .await;
+        unanswered.answered();
+        done.map(|()| fork)
     }
 
     /// Makes a snapshot of the files of a started or stopped sandbox.
