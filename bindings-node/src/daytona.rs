@@ -114,10 +114,7 @@ pub struct NativeWarning {
 }
 
 fn native(warning: &Warning) -> NativeWarning {
-    NativeWarning {
-        deprecation: warning.kind == WarningKind::Deprecation,
-        message: warning.message.clone(),
-    }
+    NativeWarning { deprecation: warning.kind == WarningKind::Deprecation, message: warning.message.clone() }
 }
 
 /// Makes a client from settings in JSON; an error is returned, as JSON.

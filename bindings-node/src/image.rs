@@ -10,7 +10,7 @@ use napi::bindgen_prelude::{Either, Null};
 use napi_derive::napi;
 
 use crate::completion::{Calls, Outcome};
-use crate::daytona::{NativeClient, json, parse};
+use crate::daytona::{NativeClient, parse};
 
 /// What a call of the builder adds.
 #[napi(object)]
@@ -154,7 +154,7 @@ impl NativeSnapshotCreation {
     #[napi]
     pub fn finish(&self, id: u32) {
         let creation = self.creation.clone();
-        self.calls.spawn(id, async move { 
+        self.calls.spawn(id, async move {
             let made = creation.made().await?;
             let text = serde_json::to_string(made.get()).map_err(|error| Error::caller(error.to_string()))?;
             Ok(Outcome::Kept(made.map(|_| Ok(text))?))

@@ -132,7 +132,8 @@ impl Sandbox {
     #[pyo3(signature = (name, timeout=None))]
     fn create_snapshot(&self, py: Python<'_>, name: String, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let sandbox = self.inner.clone();
-        self.mode.run(py, async move { sandbox.make_snapshot(&name, timeout).await }, |py, made| none(py, keep(py, made)?))
+        self.mode
+            .run(py, async move { sandbox.make_snapshot(&name, timeout).await }, |py, made| none(py, keep(py, made)?))
     }
 
     #[pyo3(signature = (timeout=None))]

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use clap::ValueEnum;
 use daytona_core::{Config, Daytona, Error, ErrorKind, Sandbox};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -33,12 +34,30 @@ pub(crate) struct Global {
     /// Use the local server of this machine (`daytona-native serve`); the same as `DAYTONA_API_URL=local`.
     #[arg(long, global = true)]
     pub(crate) local: bool,
-    /// Fail unless the local server makes sandboxes so: `ns`, `docker`, or `process`, which isolates nothing.
-    #[arg(long, global = true, value_name = "RUNTIME", env = "DAYTONA_LOCAL_RUNTIME")]
-    pub(crate) local_runtime: Option<String>,
+    /// Fail unless the local server makes sandboxes so (`process` isolates nothing); the same as DAYTONA_LOCAL_RUNTIME.
+    #[arg(long, global = true, value_enum, value_name = "RUNTIME")]
+    pub(crate) local_runtime: Option<LocalRuntime>,
     /// Colours; `auto` is none if `NO_COLOR` is set or the output is not a terminal.
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
+}
+
+/// How a local server may have to make sandboxes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LocalRuntime {
+    Ns,
+    Docker,
+    Process,
+}
+
+impl LocalRuntime {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ns => "ns",
+            Self::Docker => "docker",
+            Self::Process => "process",
+        }
+    }
 }
 
 /// Why a command ends without success.
@@ -171,16 +190,12 @@ fn is_quota(error: &Error) -> bool {
 pub(crate) struct Context {
     pub(crate) out: Output,
     local: bool,
-    local_runtime: Option<String>,
+    local_runtime: Option<LocalRuntime>,
 }
 
 impl Context {
     pub(crate) fn new(global: Global) -> Self {
-        Self {
-            out: Output::new(global.json, global.color),
-            local: global.local,
-            local_runtime: global.local_runtime.clone(),
-        }
+        Self { out: Output::new(global.json, global.color), local: global.local, local_runtime: global.local_runtime }
     }
 
     /// The client's configuration. A local server has to run already: one that this program starts would end with it,
@@ -190,7 +205,7 @@ impl Context {
             api_url: self.local.then(|| "local".to_owned()),
             server_binary: std::env::current_exe().ok(),
             local_no_start: true,
-            local_runtime: self.local_runtime.clone(),
+            local_runtime: self.local_runtime.map(|runtime| runtime.as_str().to_owned()),
             ..Config::default()
         }
     }

@@ -134,6 +134,7 @@ impl Shape {
 /// Makes a sandbox and waits for it. What does not start is deleted again, so that its name is free; so is what Ctrl-C
 /// ends, where a second one leaves it to the server.
 pub(crate) async fn make(
+    context: &Context,
     client: &Daytona,
     name: Option<String>,
     shape: &Shape,
@@ -160,6 +161,7 @@ pub(crate) async fn make(
         }
         begun = &mut creating => begun?,
     };
+    context.tell(client);
     let failure = tokio::select! {
         made = finish(&creation, spinner) => match made {
             Err(Failure::Api(error)) if !error.kind().is(ErrorKind::Timeout) => Failure::Api(error),
@@ -199,7 +201,7 @@ pub(crate) async fn take_back(sandbox: &Sandbox, failure: Failure) -> Failure {
 pub(crate) async fn run(context: &Context, args: &Create) -> Outcome {
     let client = context.client()?;
     let spinner = context.spinner("Creating a sandbox");
-    let created = Box::pin(make(&client, args.name.clone(), &args.shape, &spinner, &[])).await?;
+    let created = Box::pin(make(context, &client, args.name.clone(), &args.shape, &spinner, &[])).await?;
     spinner.finish_and_clear();
     if args.quiet && !context.out.json {
         return context.out.line(created.id());

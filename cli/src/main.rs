@@ -23,6 +23,7 @@ mod volume;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -30,6 +31,8 @@ use context::{Context, Failure, Global, Outcome};
 
 /// Threads that wait for sockets and signals; what a command does is on the main one.
 const WORKERS: usize = 2;
+/// How long the end waits until what was called off is deleted.
+const LAST_WORK: Duration = Duration::from_secs(3);
 /// Of commands whose exit code is that of what they ran.
 const NOT_RUN: u8 = 255;
 
@@ -142,15 +145,15 @@ async fn dispatch(context: &Context, command: &Command) -> Outcome {
         Command::Stop(args) => sandbox::stop(context, args).await,
         Command::Archive(args) => sandbox::change(context, args, Verb::Archive).await,
         Command::Pause(args) => sandbox::change(context, args, Verb::Pause).await,
-        Command::Fork(args) => sandbox::fork(context, args).await,
+        Command::Fork(args) => interruptible(sandbox::fork(context, args)).await,
         Command::Delete(args) => sandbox::change(context, args, Verb::Delete).await,
         Command::Cp(args) => copy::run(context, args).await,
         Command::Logs(args) => logs::run(context, args).await,
         Command::Preview(args) => access::preview(context, args).await,
-        Command::Snapshots(args) => snapshot::run(context, args).await,
-        Command::Images(args) => image::run(context, args).await,
-        Command::Volumes(args) => volume::run(context, args).await,
-        Command::Secrets(args) => secret::run(context, args).await,
+        Command::Snapshots(args) => interruptible(snapshot::run(context, args)).await,
+        Command::Images(args) => interruptible(image::run(context, args)).await,
+        Command::Volumes(args) => interruptible(volume::run(context, args)).await,
+        Command::Secrets(args) => interruptible(secret::run(context, args)).await,
         Command::Cost(args) => cost::run(context, args).await,
         Command::Launcher
         | Command::Serve(_)
@@ -164,6 +167,14 @@ async fn dispatch(context: &Context, command: &Command) -> Outcome {
     }
 }
 
+/// Lets Ctrl-C end a command that makes something: what it has made by then is deleted.
+async fn interruptible(work: impl Future<Output = Outcome>) -> Outcome {
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Err(Failure::Silent(context::INTERRUPTED)),
+    }
+}
+
 /// Runs a command to its exit code; `failed` is the code where it could not, whatever the reason.
 fn run(global: Global, work: impl AsyncFnOnce(&Context) -> Outcome<u8>, failed: Option<u8>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {
@@ -171,7 +182,13 @@ fn run(global: Global, work: impl AsyncFnOnce(&Context) -> Outcome<u8>, failed: 
         Err(error) => return fail(&format!("threads cannot be started: {error}"), failed.unwrap_or(1)),
     };
     let context = Context::new(global);
-    let ended = runtime.block_on(work(&context));
+    let ended = runtime.block_on(async {
+        let ended = work(&context).await;
+        if daytona_core::work_is_left() {
+            let _ = tokio::time::timeout(LAST_WORK, daytona_core::finish_work()).await;
+        }
+        ended
+    });
     // What still reads the standard input waits for nobody.
     runtime.shutdown_background();
     ended.map_or_else(|failure: Failure| failure.report(global.json, failed), ExitCode::from)

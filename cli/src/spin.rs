@@ -90,7 +90,8 @@ pub(crate) async fn run(context: &Context, args: &Spin) -> Outcome<u8> {
     let client = context.client()?;
     let spinner = context.spinner("Creating a sandbox");
     let sandbox =
-        Box::pin(create::make(&client, args.name.clone(), &args.shape, &spinner, &[(PATH_LABEL, &path)])).await?;
+        Box::pin(create::make(context, &client, args.name.clone(), &args.shape, &spinner, &[(PATH_LABEL, &path)]))
+            .await?;
     spinner.set_message(format!("Cloning {}", args.repo));
     let cloned = tokio::select! {
         cloned = clone(&sandbox, args, &path) => cloned,

@@ -43,7 +43,13 @@ pub(crate) struct Link {
 
 impl Client {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, link: OnceCell::new(), rooms: Rooms::default(), events: Events::default(), notices: Mutex::default() }
+        Self {
+            settings,
+            link: OnceCell::new(),
+            rooms: Rooms::default(),
+            events: Events::default(),
+            notices: Mutex::default(),
+        }
     }
 
     /// Notes what the user should know of a local server, once for each.
@@ -76,8 +82,7 @@ impl Client {
                         let Settings { server_binary, local_data_dir, local_no_start, local_runtime, .. } =
                             &self.settings;
                         let start = (!local_no_start).then_some(server_binary.as_deref());
-                        let wanted =
-                            Wanted { data_dir: local_data_dir.as_deref(), runtime: local_runtime.as_deref() };
+                        let wanted = Wanted { data_dir: local_data_dir.as_deref(), runtime: local_runtime.as_deref() };
                         let lease = local::lease(start, wanted)
                             .await
                             .map_err(|error| error.with_operation(Operation::LOCAL))?;

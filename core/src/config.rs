@@ -305,7 +305,9 @@ impl Config {
     fn resolve_runtime(&self, environment: &Environment, is_local: bool) -> Result<Option<String>> {
         let given = explicit(self.local_runtime.as_ref());
         if given.is_some() && !is_local {
-            return Err(Error::invalid("runtime is for the local server only. Leave it out, or set the API URL to local"));
+            return Err(Error::invalid(
+                "runtime is for the local server only. Leave it out, or set the API URL to local",
+            ));
         }
         let Some(runtime) = given.or_else(|| environment.process(RUNTIME).filter(|_| is_local)) else {
             return Ok(None);

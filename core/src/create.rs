@@ -42,7 +42,8 @@ impl Deadline {
         let Some((end, limit)) = self.0 else { return work.await };
         timeout_at(end, work).await.unwrap_or_else(|_| {
             let text = format!("Function 'create' exceeded timeout of {} seconds.", limit.as_secs_f64());
-            Err(Error::new(ErrorKind::Timeout, text).with_hint("A sandbox that the server still makes of it is deleted"))
+            Err(Error::new(ErrorKind::Timeout, text)
+                .with_hint("A sandbox that the server still makes of it is deleted"))
         })
     }
 }

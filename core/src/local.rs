@@ -66,7 +66,7 @@ impl Lease {
 
     /// What the user of a server should know that isolates nothing; `None` for others.
     pub(crate) fn warning(&self) -> Option<String> {
-        let user = self.user.as_deref().map(|user| format!("the user {user}")).unwrap_or("its own user".into());
+        let user = self.user.as_deref().map_or_else(|| "its own user".into(), |user| format!("the user {user}"));
         (self.runtime == OPEN_RUNTIME).then(|| {
             format!(
                 "The local server isolates nothing (runtime {OPEN_RUNTIME}): commands in its sandboxes run as {user} and \

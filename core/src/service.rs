@@ -56,7 +56,10 @@ impl Daytona {
                 let query: Option<Vec<(String, String)>> = arg(args, "query")?;
                 let body: Option<Value> = arg(args, "body")?;
                 let query = query.unwrap_or_default();
-                self.api().request(&method, &path, &query, body.as_ref(), timeout).await.map(|value| Made::new(value, None))
+                self.api()
+                    .request(&method, &path, &query, body.as_ref(), timeout)
+                    .await
+                    .map(|value| Made::new(value, None))
             }
             Some(("api", method)) => self.on_admin(method, args, timeout).await,
             _ => Err(unknown(name)),

@@ -46,6 +46,7 @@ export async function startServer(...options) {
   return {
     url,
     apiKey,
+    dataDir: join(directory, 'data'),
     connect: () => new Daytona({ apiUrl: url, apiKey }),
     async stop() {
       child.kill('SIGTERM')

@@ -52,7 +52,10 @@ fn entry(global: Global, entry: &Entry) -> Outcome<Map<String, Value>> {
     if global.local {
         env.insert("DAYTONA_API_URL".to_owned(), "local".into());
     }
-    let mut names = vec!["DAYTONA_API_URL", "DAYTONA_TARGET"];
+    if let Some(runtime) = global.local_runtime {
+        env.insert("DAYTONA_LOCAL_RUNTIME".to_owned(), runtime.as_str().into());
+    }
+    let mut names = vec!["DAYTONA_API_URL", "DAYTONA_LOCAL_RUNTIME", "DAYTONA_TARGET"];
     if entry.save_key {
         names.push("DAYTONA_API_KEY");
     }

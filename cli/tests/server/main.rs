@@ -3,6 +3,7 @@
 mod api;
 mod broken_builds;
 mod builds;
+mod called_off;
 mod cancel;
 mod docker;
 mod docker_engine;
@@ -13,6 +14,7 @@ mod images;
 mod lease;
 mod lifecycle;
 mod list;
+mod local_runtime;
 mod network;
 mod outbound_proxy;
 mod preview;

@@ -141,13 +141,13 @@ impl SnapshotService {
                 info.context_hashes = Some(hashes);
             }
             let link = self.client.link().await?;
-            let call = Call::post(OPERATION, link.url(&["snapshots"])?).json(&body)?;
+            let request = Call::post(OPERATION, link.url(&["snapshots"])?).json(&body)?;
             let owner = Arc::clone(&self.client);
             let undo = move |made: &Snapshot| {
                 let url = owner.made_link()?.url(&["snapshots", &made.id])?;
                 Ok(claim::remove(owner, Operation::DELETE_SNAPSHOT, url, false))
             };
-            let (created, claim): (Snapshot, Claim) = claim::make(&self.client, call, None, undo).await?;
+            let (created, claim): (Snapshot, Claim) = claim::make(&self.client, request, None, undo).await?;
             let made = Arc::new(OnceLock::new());
             let (client, cell) = (Arc::clone(&self.client), Arc::clone(&made));
             let logs = options.logs.then_some(body.build_info.is_some());

@@ -77,7 +77,8 @@ import type {
 
 const config: DaytonaConfig = { apiKey: 'key', apiUrl: 'http://127.0.0.1/api', requestTimeoutMs: 1000 }
 await using daytona = new Daytona(config)
-const local: Daytona = Daytona.local({ dataDir: '/tmp/data' })
+const local: Daytona = Daytona.local({ dataDir: '/tmp/data', runtime: 'ns' })
+const runtime: Promise<string | undefined> = local.runtime()
 const { signal } = new AbortController()
 
 const volumes: VolumeMount[] = [{ volumeId: 'v', mountPath: '/v' }]

@@ -49,23 +49,44 @@ class Daytona:
         self._native: _native.Daytona | None = _native.Daytona(_ASYNCHRONOUS, config, _SERVER_BINARY)
 
     @classmethod
-    def local(cls, data_dir: str | os.PathLike[str] | None = None) -> Self:
+    def local(cls, data_dir: str | os.PathLike[str] | None = None, *, runtime: str | None = None) -> Self:
         """Make a client of a local server, which needs no account.
 
         The server is started by the first call, shared by all clients of the same user and data
-        directory, and stops when the last of their processes ends.
+        directory, and stops when the last of their processes ends. A ``UserWarning`` says so once if it
+        isolates nothing.
 
         Args:
             data_dir: Where it keeps its sandboxes; ``$XDG_DATA_HOME/daytona-native`` where ``None``.
+            runtime: How it has to make sandboxes: ``"ns"``, ``"docker"``, or ``"process"``, which isolates
+                nothing. The server is started so; the first call raises ``DaytonaConflictError`` if one runs
+                with another runtime, and ``DaytonaError`` if it cannot be started so. ``None`` takes what
+                there is.
 
         Raises:
             DaytonaError: Its binary is neither in the package nor on ``PATH``.
+            DaytonaInvalidArgumentError: There is no such runtime.
         """
         from .._params import DaytonaConfig
 
         self = cls.__new__(cls)
-        self._native = _native.Daytona(_ASYNCHRONOUS, DaytonaConfig(api_url="local"), _SERVER_BINARY, data_dir)
+        config = DaytonaConfig(api_url="local")
+        self._native = _native.Daytona(_ASYNCHRONOUS, config, _SERVER_BINARY, data_dir, runtime)
         return self
+
+    def runtime(self) -> str | None:
+        """Tell how the local server makes sandboxes: ``"ns"``, ``"docker"``, or ``"process"``, which isolates nothing.
+
+        Starts the server if none runs.
+
+        Returns:
+            The runtime; ``None`` for a server that is given by its URL.
+
+        Raises:
+            DaytonaConflictError: It has another runtime than ``local`` was called with.
+        """
+        runtime: str | None = self._client().runtime()
+        return runtime
 
     def __enter__(self) -> Self:
         """Return the client."""
@@ -141,6 +162,9 @@ class Daytona:
     ) -> Sandbox:
         """Create a sandbox and wait until it has started.
 
+        A call that is cancelled or interrupted leaves no sandbox behind: what the server has made of it, or still
+        makes, is deleted.
+
         Args:
             params: What it is to be like; the server's defaults where ``None``.
             timeout: Seconds until it must have started, uploads and builds included; 0 is no limit.
@@ -153,7 +177,8 @@ class Daytona:
 
         Raises:
             DaytonaInvalidArgumentError: Parameters that cannot be right; nothing was sent.
-            DaytonaTimeoutError: It took longer; ``sandbox_id`` names it if it was made.
+            DaytonaTimeoutError: It took longer. ``sandbox_id`` names it if the server has told that by then: it stays,
+                and is yours to follow or delete. Otherwise it is deleted.
             DaytonaNotFoundError: A local file that the image copies is not there; nothing was sent.
             DaytonaBuildFailedError: The image could not be built, with the reason and the end of the log.
             DaytonaError: It could not be started, with the reason.
