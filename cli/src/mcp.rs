@@ -1,5 +1,6 @@
 //! `daytona-native mcp`: sandboxes for AI agents, over the Model Context Protocol.
 
+mod arguments;
 mod capture;
 mod command;
 mod config;

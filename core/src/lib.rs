@@ -90,6 +90,7 @@ pub use sandbox_provider::{
     SandboxProvider,
 };
 pub use secret::{ListSecretsQuery, SecretService};
+pub use section::{nearest, suggestion};
 pub use session::LogStream;
 pub use small_file::read as read_small_file;
 pub use snapshot::{

@@ -89,15 +89,35 @@ impl Section {
 
 /// A refusal that names the nearest key there is.
 pub(crate) fn unknown(name: &str, key: &str, known: &[&str]) -> Error {
-    let plain = snake(key);
-    let near = known.iter().map(|one| (distance(&plain, one), one)).min();
-    let near = near.filter(|(distance, one)| *distance <= one.len().max(plain.len()) / 2);
-    let hint = match near {
-        Some((_, near)) => format!("Did you mean {near}?"),
-        None => format!("It has: {}", known.join(", ")),
-    };
     let within = if name.is_empty() { "the configuration" } else { name };
-    Error::invalid(format!("{within} has no key {key:?}")).with_hint(hint)
+    Error::invalid(format!("{within} has no key {key:?}")).with_hint(suggestion(key, known))
+}
+
+/// What to say of a name that nobody knows: the nearest one that is known, else all of them.
+#[must_use]
+pub fn suggestion(name: &str, known: &[&str]) -> String {
+    match nearest(name, known) {
+        Some(near) => format!("Did you mean {near}?"),
+        None => format!("It has: {}", known.join(", ")),
+    }
+}
+
+/// The known name that is most like this one, whatever case and separators are, if any is.
+#[must_use]
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let plain = snake(name);
+    let rank = |one: &&'a str| {
+        let other = snake(one);
+        let (short, long) = if plain.len() < other.len() { (&plain, &other) } else { (&other, &plain) };
+        // `auto_stop` is a part of `auto_stop_interval`, and `sandbox_id` has an `id`.
+        let is_part = !short.is_empty()
+            && (long.strip_prefix(short.as_str()).is_some_and(|rest| rest.starts_with('_'))
+                || long.strip_suffix(short.as_str()).is_some_and(|rest| rest.ends_with('_')));
+        let far = distance(&plain, &other);
+        let is_near = is_part || far <= long.len() / 2;
+        is_near.then_some((if is_part { 1 } else { far }, far, *one))
+    };
+    known.iter().filter_map(rank).min().map(|(_, _, one)| one)
 }
 
 fn path(name: &str, key: &str) -> String {
@@ -168,6 +188,9 @@ mod tests {
         assert_eq!(message("keepalive"), "terminal.daytona has no key \"keepalive\". Did you mean keep_alive?");
         assert!(message("imgae").ends_with("Did you mean image?"));
         assert!(message("zzzzzzzzzz").ends_with("It has: image, keep_alive, max_idle"));
+        assert_eq!(nearest("sandbox_id", &["id", "name"]), Some("id"));
+        assert_eq!(nearest("autoStop", &["spot", "autoStopInterval", "autoPauseInterval"]), Some("autoStopInterval"));
+        assert_eq!(nearest("network_block_all", &["networkAllowList", "networkBlockAll"]), Some("networkBlockAll"));
         assert_eq!((distance("", "abc"), distance("kitten", "sitting")), (3, 3));
     }
 

@@ -47,6 +47,11 @@ test('over the standard streams', { timeout: 60_000 }, async () => {
     await assert.rejects(running)
     const ended = 'for _ in $(seq 500); do kill -0 $(cat /tmp/pid) 2>/dev/null || exit 0; sleep 0.02; done; exit 1'
     assert.equal((await call(client, 'execute_command', { command: ended })).structuredContent.exitCode, 0)
+    for (const wrong of [{ sandbox_id: id }, { id: '' }, {}, { id: 5 }]) {
+      const refused = await client.callTool({ name: 'destroy_sandbox', arguments: wrong })
+      assert.ok(refused.isError, JSON.stringify(wrong))
+      assert.match(refused.content[0].text, /has no argument "sandbox_id"|id is empty|needs id|id must be a string/)
+    }
     await call(client, 'destroy_sandbox', { id })
   } finally {
     await client.close()

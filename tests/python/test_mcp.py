@@ -130,6 +130,40 @@ def test_the_documented_tools(server: Server) -> None:
     with_client(server, work)
 
 
+def test_no_argument_is_left_out_in_silence(server: Server) -> None:
+    """Each tool refuses what it does not have, and nothing is done."""
+
+    async def work(client: Client) -> None:
+        keep = await call(client, "create_sandbox", {"name": "mcp-keep"})
+        last = await call(client, "create_sandbox")
+        tools = (await client.list_tools()).tools
+        assert {tool.name for tool in tools} == TOOLS
+        for tool in tools:
+            assert tool.input_schema["additionalProperties"] is False, tool.name
+            for unknown in ("sandbox_id", "workdir", "timeout_ms"):
+                arguments = {name: "x" for name in tool.input_schema.get("required", [])} | {unknown: "mcp-keep"}
+                text = await refused(client, tool.name, arguments)
+                assert f'{tool.name} has no argument "{unknown}"' in text
+                assert "It has: " in text
+            if "id" in tool.input_schema["properties"]:
+                arguments = {name: "x" for name in tool.input_schema.get("required", [])} | {"id": ""}
+                if tool.name == "preview_link":
+                    arguments["port"] = 3000
+                assert "id is empty" in await refused(client, tool.name, arguments)
+        assert "Did you mean id?" in await refused(client, "destroy_sandbox", {"sandbox_id": "mcp-keep"})
+        assert "Did you mean timeout?" in await refused(client, "execute_command", {"command": "x", "timeout_ms": 1})
+        assert "destroy_sandbox needs id" in await refused(client, "destroy_sandbox", {})
+        assert "destroy_sandbox needs id" in await refused(client, "destroy_sandbox", {"id": None})
+        assert "id must be a string, not 5" in await refused(client, "destroy_sandbox", {"id": 5})
+        assert "env must be" in await refused(client, "execute_command", {"command": "x", "env": {"A": 1}})
+        for box in (last, keep):
+            ran = await call(client, "execute_command", {"id": box["id"], "command": "echo here"})
+            assert ran["stdout"] == "here\n"
+            await call(client, "destroy_sandbox", {"id": box["id"]})
+
+    with_client(server, work)
+
+
 async def call_off(client: Client, box: str) -> None:
     """Starts a command, hears of it, calls it off, and waits until it has ended."""
     told: list[str] = []

@@ -18,6 +18,7 @@ const KILL_LIMIT: Duration = Duration::from_secs(2);
 /// What to run.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Execute {
     /// Id or name of the sandbox; the one made last if absent.
     id: Option<String>,

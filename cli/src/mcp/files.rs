@@ -16,6 +16,7 @@ const LARGEST: u64 = 10 * 1024 * 1024;
 /// Which file.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
 pub(super) struct FilePath {
     /// Id or name of the sandbox; the one made last if absent.
     id: Option<String>,
@@ -39,6 +40,7 @@ enum Encoding {
 /// What to write.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
 pub(super) struct FileUpload {
     /// Id or name of the sandbox; the one made last if absent.
     id: Option<String>,
@@ -197,6 +199,7 @@ pub(super) async fn info(tools: &Tools, args: FilePath) -> Answer<Entry> {
 /// Which folder.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
 pub(super) struct ListFiles {
     /// Id or name of the sandbox; the one made last if absent.
     id: Option<String>,
@@ -224,6 +227,7 @@ pub(super) async fn list(tools: &Tools, args: ListFiles) -> Answer<Listing> {
 /// From where to where.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
 pub(super) struct MoveFile {
     /// Id or name of the sandbox; the one made last if absent.
     id: Option<String>,
@@ -252,6 +256,7 @@ pub(super) async fn rename(tools: &Tools, args: MoveFile) -> Answer<Moved> {
 /// What to delete.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
 pub(super) struct DeleteFile {
     /// Id or name of the sandbox; the one made last if absent.
     id: Option<String>,
@@ -280,6 +285,7 @@ pub(super) async fn delete(tools: &Tools, args: DeleteFile) -> Answer<Deleted> {
 /// What to make.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
 pub(super) struct CreateFolder {
     /// Id or name of the sandbox; the one made last if absent.
     id: Option<String>,

@@ -16,6 +16,7 @@ const SIGNED: i64 = 3600;
 /// What the sandbox is to be like.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Create {
     /// Unique name.
     name: Option<String>,
@@ -115,9 +116,10 @@ pub(super) async fn create(tools: &Tools, args: Create) -> Answer<Created> {
 /// Which sandbox.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Destroy {
-    /// Id or name of the sandbox; the one made last if absent.
-    id: Option<String>,
+    /// Id or name of the sandbox.
+    id: String,
 }
 
 /// It is gone.
@@ -131,7 +133,7 @@ pub(super) struct Destroyed {
 }
 
 pub(super) async fn destroy(tools: &Tools, args: Destroy) -> Answer<Destroyed> {
-    let sandbox = tools.sandbox(args.id.as_deref()).await?;
+    let sandbox = tools.sandbox(Some(&args.id)).await?;
     sandbox.delete(None, true).await.map_err(told)?;
     if tools.latest().as_deref() == Some(sandbox.id()) {
         tools.remember(None);
@@ -142,6 +144,7 @@ pub(super) async fn destroy(tools: &Tools, args: Destroy) -> Answer<Destroyed> {
 /// Which port.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
 pub(super) struct PreviewLink {
     /// Id or name of the sandbox; the one made last if absent.
     id: Option<String>,
@@ -200,6 +203,7 @@ pub(super) async fn preview(tools: &Tools, args: PreviewLink) -> Answer<Preview>
 /// Which repository.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
+#[serde(deny_unknown_fields)]
 pub(super) struct GitClone {
     /// Id or name of the sandbox; the one made last if absent.
     id: Option<String>,

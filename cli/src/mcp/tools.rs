@@ -4,20 +4,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use daytona_core::{Config, Daytona, Sandbox};
-use rmcp::handler::server::tool::schema_for_output;
+use rmcp::handler::server::tool::{ToolCallContext, schema_for_output};
 use rmcp::handler::server::wrapper::Parameters;
-use rmcp::model::{CallToolResult, Implementation, ProgressNotificationParam, ServerCapabilities, ServerConfig};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, ProgressNotificationParam,
+    ServerCapabilities, ServerConfig,
+};
 use rmcp::service::RequestContext;
-use rmcp::{Json, RoleServer, ServerHandler, tool, tool_handler, tool_router};
+use rmcp::{ErrorData, Json, RoleServer, ServerHandler, tool, tool_handler, tool_router};
 use tokio::sync::watch;
 
-use super::{command, files, sandboxes};
+use super::{arguments, command, files, sandboxes};
 use crate::context::Failure;
 
 const TICK: Duration = Duration::from_secs(1);
 const INSTRUCTIONS: &str = "Isolated sandboxes to run code and commands in. Make one with create_sandbox and give its id \
 to the other tools. Relative paths start from the sandbox's work directory. Delete it with \
-destroy_sandbox when you are done.";
+destroy_sandbox and its id when you are done.";
 
 /// What a tool answers where it fails; the model reads it.
 pub(super) type Answer<T> = Result<T, String>;
@@ -88,7 +91,7 @@ impl Tools {
     /// The sandbox that is meant.
     pub(super) async fn sandbox(&self, id: Option<&str>) -> Answer<Sandbox> {
         let client = self.client()?;
-        let id = id.filter(|id| !id.is_empty()).map(str::to_owned).or_else(|| self.latest());
+        let id = id.map(str::to_owned).or_else(|| self.latest());
         let id =
             id.ok_or("there is no sandbox yet over this connection: give the id of one, or call create_sandbox first")?;
         client.get(&id, None).await.map_err(told)
@@ -302,6 +305,22 @@ impl Tools {
 
 #[tool_handler]
 impl ServerHandler for Tools {
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let router = Self::tool_router();
+        if let Some(tool) = router.get(&request.name) {
+            let given = request.arguments.clone().unwrap_or_default();
+            if let Err(message) = arguments::check(&request.name, &tool.input_schema, &given) {
+                // As the answer of the tool: models do not see errors of the protocol.
+                return Ok(CallToolResult::error(vec![ContentBlock::text(message)]).into());
+            }
+        }
+        router.call(ToolCallContext::new(self, request, context)).await
+    }
+
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
             .with_server_info(Implementation::new("daytona-native", env!("CARGO_PKG_VERSION")))
