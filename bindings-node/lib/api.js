@@ -1,7 +1,8 @@
 'use strict'
 
 const { Service } = require('./service')
-const { list, object, text, time } = require('./arguments')
+const { list, members, object, optionalMembers, text, time } = require('./arguments')
+const shapes = require('./shapes')
 
 /** A list is sent once for each value; what is not there is not sent. */
 function pairs(query) {
@@ -33,7 +34,7 @@ class Api extends Service {
   }
 
   async createApiKey(params, options) {
-    const { name, permissions, expiresAt } = object('params', params)
+    const { name, permissions, expiresAt } = optionalMembers('params', params, shapes.CreateApiKeyParams)
     const given = {
       name: text('name', name),
       permissions: list('permissions', permissions),
@@ -80,11 +81,11 @@ class Api extends Service {
   }
 
   async createRegistry(params, options) {
-    return await this._call('create_registry', { params: object('params', params) }, options)
+    return await this._call('create_registry', { params: members('params', params, shapes.RegistryParams) }, options)
   }
 
   async updateRegistry(registryId, params, options) {
-    const args = { id: text('registryId', registryId), params: object('params', params) }
+    const args = { id: text('registryId', registryId), params: members('params', params, shapes.RegistryParams) }
     return await this._call('update_registry', args, options)
   }
 
@@ -93,7 +94,7 @@ class Api extends Service {
   }
 
   async listAuditLogs(organizationId, query, options) {
-    const { from, to, ...rest } = object('query', query)
+    const { from, to, ...rest } = optionalMembers('query', query, shapes.AuditQuery)
     const given = { ...rest, from: time('from', from), to: time('to', to) }
     return await this._call('audit_logs', { id: text('organizationId', organizationId), query: given }, options)
   }

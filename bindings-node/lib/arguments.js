@@ -1,17 +1,92 @@
 'use strict'
 
+const { native } = require('./native')
 const { invalid } = require('./errors')
 
 // What JavaScript calls a type where no declarations are checked. Everything else is the core's.
 
+/** Objects that have nothing to read a parameter from. */
+const OPAQUE = /^\[object (Date|Map|Set|WeakMap|WeakSet|Promise|RegExp|Error|AbortSignal|\w*ArrayBuffer|Blob|URL|String|Number|Boolean)\]$/
+
 function kindOf(value) {
   if (value === null) return 'null'
-  return Array.isArray(value) ? 'an array' : typeof value
+  if (Array.isArray(value)) return 'an array'
+  const tag = typeof value === 'object' ? OPAQUE.exec(Object.prototype.toString.call(value)) : null
+  return tag ? `a ${tag[1]}` : typeof value
 }
 
-function text(name, value) {
-  if (typeof value !== 'string') throw invalid(`${name} must be a string, not ${kindOf(value)}`)
+/** A function that refuses what is not of a type, with the name of what it is for. */
+const type = (wanted, fits) => (name, value) => {
+  if (!fits(value)) throw invalid(`${name} must be ${wanted}, not ${kindOf(value)}`)
   return value
+}
+
+const text = type('a string', (value) => typeof value === 'string')
+const number = type('a number', (value) => typeof value === 'number')
+const flag = type('a boolean', (value) => typeof value === 'boolean')
+const action = type('a function', (value) => typeof value === 'function')
+const list = type('an array', Array.isArray)
+const record = type(
+  'an object',
+  (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    !ArrayBuffer.isView(value) &&
+    !OPAQUE.test(Object.prototype.toString.call(value)),
+)
+const anything = (_, value) => value
+const abortSignal = type('an AbortSignal', (value) => typeof value?.addEventListener === 'function')
+
+const listOf = (item) => (name, value) => {
+  list(name, value).forEach((one, index) => item(`${name}[${index}]`, one))
+  return value
+}
+
+const mapOf = (item) => (name, value) => {
+  for (const [key, one] of Object.entries(record(name, value))) {
+    // JSON leaves these out.
+    if (one !== undefined) item(`${name}.${key}`, one)
+  }
+  return value
+}
+
+const texts = mapOf(text)
+
+/** Values of one of these types. */
+const either =
+  (wanted, ...types) =>
+  (name, value) => {
+    for (const one of types) {
+      try {
+        return one(name, value)
+      } catch {
+        // Perhaps another.
+      }
+    }
+    throw invalid(`${name} must be ${wanted}, not ${kindOf(value)}`)
+  }
+
+/**
+ * An object of which every member is known, and of its type; one that is undefined or null is not there.
+ *
+ * @param shape  what `shapes.js` has of it: member to type
+ */
+function members(name, value, shape) {
+  for (const key of Object.keys(record(name, value))) {
+    const given = value[key]
+    if (given === undefined) continue
+    if (!Object.hasOwn(shape, key)) {
+      throw invalid(`${name} has no field ${JSON.stringify(key)}. ${native.suggestion(key, Object.keys(shape))}`)
+    }
+    if (given !== null) shape[key](`${name}.${key}`, given)
+  }
+  return value
+}
+
+/** The same for what may be left out. */
+function optionalMembers(name, value, shape) {
+  return value == null ? {} : members(name, value, shape)
 }
 
 function optionalText(name, value) {
@@ -19,9 +94,11 @@ function optionalText(name, value) {
 }
 
 function optionalNumber(name, value) {
-  if (value == null) return undefined
-  if (typeof value !== 'number') throw invalid(`${name} must be a number, not ${kindOf(value)}`)
-  return value
+  return value == null ? undefined : number(name, value)
+}
+
+function optionalFlag(name, value, otherwise = false) {
+  return value == null ? otherwise : flag(name, value)
 }
 
 function integer(name, value) {
@@ -31,15 +108,9 @@ function integer(name, value) {
   return value
 }
 
-function list(name, value) {
-  if (!Array.isArray(value)) throw invalid(`${name} must be an array, not ${kindOf(value)}`)
-  return value
-}
-
+/** Something that a call has given, of which only some is read: more in it is fine. */
 function object(name, value) {
-  if (value == null) return {}
-  if (typeof value !== 'object') throw invalid(`${name} must be an object, not ${kindOf(value)}`)
-  return value
+  return value == null ? {} : record(name, value)
 }
 
 /** Text as UTF-8, or bytes as they are. */
@@ -51,8 +122,7 @@ function bytes(name, value) {
 }
 
 function callback(name, value) {
-  if (value != null && typeof value !== 'function') throw invalid(`${name} must be a function, not ${kindOf(value)}`)
-  return value ?? undefined
+  return value == null ? undefined : action(name, value)
 }
 
 /** JSON in which what JSON would drop in silence stays, to be refused with its name. */
@@ -60,33 +130,66 @@ function json(value) {
   return JSON.stringify(value, (_, item) => (typeof item === 'number' && !Number.isFinite(item) ? String(item) : item))
 }
 
-function optionalJson(value) {
-  return value == null ? undefined : json(value)
+/** Names and texts as JSON: an environment. */
+function optionalTexts(name, value) {
+  return value == null ? undefined : json(texts(name, value))
 }
 
+const SignalOptions = { signal: abortSignal }
+const CallOptions = { ...SignalOptions, timeout: number }
+
 /** The time limit of a call: its own parameter, else that of its options. */
-function limit(timeout, options) {
+function limit(timeout, options, shape = CallOptions, name = 'options') {
+  optionalMembers(name, options, shape)
   return optionalNumber('timeout', timeout ?? options?.timeout)
+}
+
+/** Options of a call without a time limit. */
+function signalOptions(options, name = 'options') {
+  return optionalMembers(name, options, SignalOptions)
 }
 
 /** A date as RFC 3339. */
 function time(name, value) {
   if (value == null) return undefined
-  if (!(value instanceof Date) || Number.isNaN(value.getTime())) throw invalid(`${name} is not a valid date`)
+  if (!(value instanceof Date)) throw invalid(`${name} must be a Date, not ${kindOf(value)}`)
+  if (Number.isNaN(value.getTime())) throw invalid(`${name} is not a valid date`)
   return value.toISOString()
 }
 
+const date = (name, value) => {
+  time(name, value)
+  return value
+}
+
 module.exports = {
+  CallOptions,
+  SignalOptions,
+  abortSignal,
+  action,
+  anything,
   bytes,
   callback,
+  date,
+  either,
+  flag,
   integer,
   json,
   limit,
   list,
+  listOf,
+  mapOf,
+  members,
+  number,
   object,
-  optionalJson,
+  optionalFlag,
+  optionalMembers,
   optionalNumber,
   optionalText,
+  optionalTexts,
+  record,
+  signalOptions,
   text,
+  texts,
   time,
 }

@@ -12,7 +12,8 @@ const { SecretService } = require('./secret')
 const telemetry = require('./telemetry')
 const { VolumeService } = require('./volume')
 const { WarmPoolService } = require('./warm_pool')
-const { callback, json, limit, object, text } = require('./arguments')
+const { callback, json, limit, optionalMembers, signalOptions, text } = require('./arguments')
+const shapes = require('./shapes')
 
 /** Where `Daytona.local` puts what is no part of the configuration. */
 const dataDir = Symbol('dataDir')
@@ -21,6 +22,11 @@ const runtime = Symbol('runtime')
 function environment() {
   const names = Object.keys(process.env).filter((name) => name.startsWith('DAYTONA_'))
   return Object.fromEntries(names.map((name) => [name, process.env[name]]))
+}
+
+/** What the caller has written, and what `local` adds to it. */
+function configured(config) {
+  return optionalMembers('config', config, shapes.DaytonaConfig)
 }
 
 function settings(config) {
@@ -44,11 +50,10 @@ function sandboxOf(options) {
   return { convert: (handle, data) => new Sandbox(handle, JSON.parse(data)), signal: options?.signal }
 }
 
-function checkDates(query) {
-  for (const [name, value] of Object.entries(query)) {
-    if (value instanceof Date && Number.isNaN(value.getTime())) throw invalid(`${name} is not a valid date`)
-  }
-  return query
+function sandboxGiven(sandbox) {
+  // Of another copy of this package it may be, too.
+  if (typeof sandbox?.refreshData !== 'function') throw invalid('sandbox must be a Sandbox, as create, get and list give it')
+  return sandbox
 }
 
 function warn(warnings) {
@@ -72,7 +77,7 @@ class Daytona {
   }
 
   constructor(config) {
-    const made = native.newClient(calls, settings(object('config', config)))
+    const made = native.newClient(calls, settings(configured(config)))
     if (typeof made === 'string') throw toError(made)
     this.#native = made
     finishAtExit()
@@ -94,7 +99,7 @@ class Daytona {
   }
 
   static local(options) {
-    const { dataDir: directory, runtime: wanted, ...config } = object('options', options)
+    const { dataDir: directory, runtime: wanted, ...config } = optionalMembers('options', options, shapes.LocalOptions)
     return new this({
       ...config,
       apiUrl: 'local',
@@ -104,6 +109,7 @@ class Daytona {
   }
 
   async runtime(options) {
+    signalOptions(options)
     const told = { convert: (data) => JSON.parse(data) ?? undefined, signal: options?.signal }
     const name = result(await call((id) => this.#native.runtime(id), told))
     this.#tell()
@@ -115,7 +121,7 @@ class Daytona {
   }
 
   async create(params, options) {
-    const { user, resources, ...rest } = object('params', params)
+    const { user, resources, ...rest } = optionalMembers('params', params, shapes.CreateSandboxParams)
     const gpuType = resources?.gpuType
     const paramsText = json({
       ...rest,
@@ -123,7 +129,7 @@ class Daytona {
       image: imageOf(rest.image),
       resources: gpuType == null ? resources : { ...resources, gpuType: [gpuType].flat() },
     })
-    const seconds = typeof options === 'number' ? options : limit(undefined, options)
+    const seconds = typeof options === 'number' ? options : limit(undefined, options, shapes.CreateSandboxOptions)
     const onLogs = callback('onSnapshotCreateLogs', options?.onSnapshotCreateLogs)
     const upload = uploadReport(options)
     const start = { ...upload, signal: options?.signal }
@@ -151,7 +157,7 @@ class Daytona {
   }
 
   async *list(query, options) {
-    const queryText = json(checkDates(object('query', query)))
+    const queryText = json(optionalMembers('query', query, shapes.ListSandboxesQuery))
     const seconds = limit(undefined, options)
     const convert = (handles, page) => {
       const { items, nextCursor } = JSON.parse(page)
@@ -172,23 +178,23 @@ class Daytona {
   }
 
   async start(sandbox, timeout, options) {
-    return await sandbox.start(timeout, options)
+    return await sandboxGiven(sandbox).start(timeout, options)
   }
 
   async stop(sandbox, options) {
-    return await sandbox.stop(undefined, false, options)
+    return await sandboxGiven(sandbox).stop(undefined, false, options)
   }
 
   async delete(sandbox, timeout, wait, options) {
-    return await sandbox.delete(timeout, wait, options)
+    return await sandboxGiven(sandbox).delete(timeout, wait, options)
   }
 
   async fork(sandbox, params, timeout, options) {
-    return await sandbox.fork(params, timeout, options)
+    return await sandboxGiven(sandbox).fork(params, timeout, options)
   }
 
   async _experimental_fork(sandbox, params, timeout, options) {
-    return await sandbox.fork(params, timeout, options)
+    return await sandboxGiven(sandbox).fork(params, timeout, options)
   }
 
   /** Nothing has to be released: connections and the local server end with the process. */

@@ -2,7 +2,7 @@
 
 const { call, closeOnAbort, result } = require('./call')
 const { Chunks } = require('./output')
-const { bytes } = require('./arguments')
+const { bytes, signalOptions } = require('./arguments')
 
 class ExecStream {
   #native
@@ -58,6 +58,7 @@ class ExecStream {
   }
 
   #call(start, options) {
+    signalOptions(options)
     return call(start, { signal: options?.signal ?? this.#signal })
   }
 }

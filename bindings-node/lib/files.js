@@ -2,7 +2,8 @@
 
 const { call, cancelledError, result } = require('./call')
 const { invalid } = require('./errors')
-const { integer, json, limit, list, object, optionalNumber, optionalText, text } = require('./arguments')
+const { integer, json, limit, list, members, optionalFlag, optionalMembers, optionalNumber, text } = require('./arguments')
+const shapes = require('./shapes')
 const { openDownload, uploadPieces } = require('./streams')
 
 /** A local path, or bytes. */
@@ -28,9 +29,10 @@ class FileSystem {
 
   async deleteFile(path, recursive, options) {
     text('path', path)
+    const whole = optionalFlag('recursive', recursive)
     const seconds = limit(undefined, options)
     return result(
-      await call((id) => this.#native.deleteFile(id, path, Boolean(recursive), seconds), { signal: options?.signal }),
+      await call((id) => this.#native.deleteFile(id, path, whole, seconds), { signal: options?.signal }),
     )
   }
 
@@ -49,15 +51,14 @@ class FileSystem {
   async downloadFileStream(remotePath, timeoutOrOptions) {
     text('remotePath', remotePath)
     const options = typeof timeoutOrOptions === 'number' ? { timeout: timeoutOrOptions } : (timeoutOrOptions ?? {})
-    const seconds = optionalNumber('timeout', options.timeout)
+    const seconds = limit(undefined, options, shapes.DownloadStreamOptions)
     return await openDownload((id) => this.#native.downloadStream(id, remotePath, seconds), options)
   }
 
   async downloadFiles(files, timeoutSec, options) {
-    for (const file of list('files', files)) {
-      text('source', file?.source)
-      optionalText('destination', file.destination)
-    }
+    list('files', files).forEach((file, index) => {
+      text(`files[${index}].source`, members(`files[${index}]`, file, shapes.FileDownloadRequest).source)
+    })
     const filesText = json(files.map(({ source, destination }) => ({ source, destination })))
     const seconds = limit(timeoutSec, options)
     const convert = (buffers, errorsText) => {
@@ -101,8 +102,8 @@ class FileSystem {
 
   async listFiles(path, options) {
     text('path', path)
+    const seconds = limit(undefined, options, shapes.ListFilesOptions)
     const depth = options?.depth == null ? undefined : integer('depth', options.depth)
-    const seconds = limit(undefined, options)
     return result(await call((id) => this.#native.listFiles(id, path, depth, seconds), fromJson(options)))
   }
 
@@ -134,10 +135,8 @@ class FileSystem {
 
   async setFilePermissions(path, permissions, options) {
     text('path', path)
-    const { mode, owner, group } = object('permissions', permissions)
-    optionalText('mode', mode)
-    optionalText('owner', owner)
-    optionalText('group', group)
+    const given = members('permissions', permissions, shapes.FilePermissionsParams)
+    const [mode, owner, group] = [given.mode ?? undefined, given.owner ?? undefined, given.group ?? undefined]
     const seconds = limit(undefined, options)
     return result(
       await call((id) => this.#native.setFilePermissions(id, path, mode, owner, group, seconds), {
@@ -157,7 +156,7 @@ class FileSystem {
 
   async uploadFileStream(source, remotePath, options) {
     text('remotePath', remotePath)
-    const { timeout, signal, onProgress } = object('options', options)
+    const { timeout, signal, onProgress } = optionalMembers('options', options, shapes.UploadStreamOptions)
     const seconds = optionalNumber('timeout', timeout)
     const shared = {
       signal,
@@ -173,8 +172,9 @@ class FileSystem {
   }
 
   async uploadFiles(files, timeout, options) {
-    const sources = list('files', files).map((file) => contents('source', file?.source))
-    const destinations = files.map((file) => text('destination', file.destination))
+    list('files', files).forEach((file, index) => members(`files[${index}]`, file, shapes.FileUpload))
+    const sources = files.map((file, index) => contents(`files[${index}].source`, file.source))
+    const destinations = files.map((file, index) => text(`files[${index}].destination`, file.destination))
     const seconds = limit(timeout, options)
     return result(
       await call((id) => this.#native.uploadFiles(id, sources, destinations, seconds), { signal: options?.signal }),

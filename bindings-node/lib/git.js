@@ -1,7 +1,7 @@
 'use strict'
 
 const { call, result } = require('./call')
-const { integer, json, limit, list, optionalText, text } = require('./arguments')
+const { integer, json, limit, list, optionalFlag, optionalText, text } = require('./arguments')
 
 const fromJson = (options) => ({ convert: (value) => JSON.parse(value), signal: options?.signal })
 const orUndefined = (options) => ({ convert: (value) => JSON.parse(value) ?? undefined, signal: options?.signal })
@@ -67,7 +67,7 @@ class Git {
       commit_id: optionalText('commitId', commitId),
       username: optionalText('username', username),
       password: optionalText('password', password),
-      insecure_skip_tls: insecureSkipTls == null ? undefined : Boolean(insecureSkipTls),
+      insecure_skip_tls: optionalFlag('insecureSkipTls', insecureSkipTls, undefined),
       depth: depth == null ? undefined : integer('depth', depth),
     }
     return await this.#send('gitClone', request, options)
@@ -79,7 +79,7 @@ class Git {
       message: text('message', message),
       author: text('author', author),
       email: text('email', email),
-      allow_empty: Boolean(allowEmpty),
+      allow_empty: optionalFlag('allowEmpty', allowEmpty),
     })
     const seconds = limit(undefined, options)
     const convert = (value) => ({ sha: JSON.parse(value) })
@@ -95,7 +95,7 @@ class Git {
       password: optionalText('password', password),
       branch: optionalText('branch', branch),
       remote: optionalText('remote', remote),
-      set_upstream: Boolean(setUpstream),
+      set_upstream: optionalFlag('setUpstream', setUpstream),
     }
     return await this.#send('gitPush', request, options)
   }
@@ -120,7 +120,7 @@ class Git {
   async init(path, bare, initialBranch, options) {
     const request = {
       path: text('path', path),
-      bare: Boolean(bare),
+      bare: optionalFlag('bare', bare),
       initial_branch: optionalText('initialBranch', initialBranch),
     }
     return await this.#send('gitInit', request, options)
@@ -140,8 +140,8 @@ class Git {
     const request = {
       path: text('path', path),
       files: list('files', files),
-      staged: staged == null ? undefined : Boolean(staged),
-      worktree: worktree == null ? undefined : Boolean(worktree),
+      staged: optionalFlag('staged', staged, undefined),
+      worktree: optionalFlag('worktree', worktree, undefined),
       source: optionalText('source', source),
     }
     return await this.#send('gitRestore', request, options)
@@ -152,8 +152,8 @@ class Git {
       path: text('path', path),
       name: text('name', name),
       url: text('url', url),
-      fetch: Boolean(fetch),
-      overwrite: Boolean(overwrite),
+      fetch: optionalFlag('fetch', fetch),
+      overwrite: optionalFlag('overwrite', overwrite),
     }
     return await this.#send('gitRemoteAdd', request, options)
   }

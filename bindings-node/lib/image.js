@@ -4,7 +4,8 @@ const os = require('node:os')
 const path = require('node:path')
 const { native } = require('./native')
 const { invalid, toError } = require('./errors')
-const { json, list, object, text } = require('./arguments')
+const { json, list, optionalMembers, text, texts } = require('./arguments')
+const shapes = require('./shapes')
 
 /** `~` and `~+` at the beginning of a path, as the official client reads them. */
 function local(name, given) {
@@ -25,8 +26,8 @@ function flat(name, given) {
   return words(name, [given].flat(Infinity))
 }
 
-function pip(options) {
-  const { findLinks, indexUrl, extraIndexUrls, pre, extraOptions } = object('options', options)
+function pip(options, shape = shapes.PipInstallOptions) {
+  const { findLinks, indexUrl, extraIndexUrls, pre, extraOptions } = optionalMembers('options', options, shape)
   return { findLinks, indexUrl, extraIndexUrls, pre: Boolean(pre), extraOptions }
 }
 
@@ -43,7 +44,7 @@ class Image {
   }
 
   static fromDockerfile(file, options) {
-    const strictContext = Boolean(object('options', options).strictContext)
+    const strictContext = Boolean(optionalMembers('options', options, shapes.ContextOptions).strictContext)
     return new Image().#add('from_dockerfile', { path: local('path', file), strictContext })
   }
 
@@ -66,8 +67,9 @@ class Image {
 
   pipInstallFromPyproject(pyprojectToml, options) {
     const file = local('pyprojectToml', pyprojectToml)
-    const optionalDependencies = words('optionalDependencies', options?.optionalDependencies ?? [])
-    return this.#add('pip_install_from_pyproject', { path: file, optionalDependencies, options: pip(options) })
+    const given = pip(options, shapes.PyprojectOptions)
+    const optionalDependencies = options?.optionalDependencies ?? []
+    return this.#add('pip_install_from_pyproject', { path: file, optionalDependencies, options: given })
   }
 
   addLocalFile(localPath, remotePath) {
@@ -93,8 +95,7 @@ class Image {
   }
 
   env(envVars) {
-    const variables = Object.entries(object('envVars', envVars))
-    for (const [name, value] of variables) text(`envVars.${name}`, value)
+    const variables = Object.entries(texts('envVars', envVars))
     return this.#add('env', { variables })
   }
 
@@ -114,7 +115,7 @@ class Image {
     return this.#add('dockerfile_commands', {
       commands: words('dockerfileCommands', dockerfileCommands),
       contextDir: contextDir ? local('contextDir', contextDir) : undefined,
-      strictContext: Boolean(object('options', options).strictContext),
+      strictContext: Boolean(optionalMembers('options', options, shapes.ContextOptions).strictContext),
     })
   }
 

@@ -2,7 +2,8 @@
 
 const { call, result } = require('./call')
 const { invalid } = require('./errors')
-const { callback, limit, object, optionalJson, optionalText, text } = require('./arguments')
+const { limit, optionalMembers, optionalText, optionalTexts, text } = require('./arguments')
+const shapes = require('./shapes')
 
 const parse = (value) => (value === null ? undefined : JSON.parse(value))
 const parsed = (options) => ({ convert: parse, signal: options?.signal })
@@ -51,17 +52,17 @@ class CodeInterpreter {
 
   async runCode(code, options) {
     if (text('code', code).trim() === '') throw invalid('the code is blank')
-    const { context, envs, onStdout, onStderr, onError, onResult, results, signal } = object('options', options)
+    const { context, envs, onStdout, onStderr, onError, onResult, results, signal } = optionalMembers('options', options, shapes.RunCodeOptions)
     const callbacks = {
-      stdout: callback('onStdout', onStdout),
-      stderr: callback('onStderr', onStderr),
-      error: callback('onError', onError),
-      result: callback('onResult', onResult),
+      stdout: onStdout,
+      stderr: onStderr,
+      error: onError,
+      result: onResult,
     }
     const wanted = Boolean(results || onResult)
     const contextId = optionalText('context.id', context?.id)
-    const envsText = optionalJson(envs)
-    const seconds = limit(undefined, options)
+    const envsText = optionalTexts('options.envs', envs)
+    const seconds = limit(undefined, options, shapes.RunCodeOptions)
     const run = result(
       await call((id) => this.#native.runCode(id, code, contextId, envsText, seconds, wanted), { signal }),
     )

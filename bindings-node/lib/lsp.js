@@ -1,7 +1,8 @@
 'use strict'
 
 const { call, result } = require('./call')
-const { integer, limit, object, text } = require('./arguments')
+const { integer, limit, members, text } = require('./arguments')
+const shapes = require('./shapes')
 
 const fromJson = (options) => ({ convert: (value) => JSON.parse(value), signal: options?.signal })
 
@@ -52,7 +53,7 @@ class LspServer {
 
   async completions(path, position, options) {
     text('path', path)
-    const { line, character } = object('position', position)
+    const { line, character } = members('position', position, shapes.Position)
     integer('line', line)
     integer('character', character)
     const seconds = limit(undefined, options)

@@ -5,7 +5,20 @@ const { ExecStream } = require('./exec_stream')
 const { deliver } = require('./output')
 const { openPty } = require('./pty')
 const { LogStream } = require('./session')
-const { callback, integer, json, limit, list, object, optionalJson, optionalText, text } = require('./arguments')
+const {
+  callback,
+  integer,
+  json,
+  limit,
+  members,
+  optionalFlag,
+  optionalMembers,
+  optionalText,
+  optionalTexts,
+  signalOptions,
+  text,
+} = require('./arguments')
+const shapes = require('./shapes')
 
 /** What precedes the bytes of either stream in a followed log. */
 const STDOUT_PREFIX_BYTES = new Uint8Array([1, 1, 1])
@@ -44,7 +57,7 @@ class Process {
   async executeCommand(command, cwd, env, timeout, options) {
     text('command', command)
     optionalText('cwd', cwd)
-    const envText = optionalJson(env)
+    const envText = optionalTexts('env', env)
     const seconds = limit(timeout, options)
     return await this.#call(
       (id) => this.#native.exec(id, command, cwd ?? undefined, envText, seconds),
@@ -55,9 +68,9 @@ class Process {
 
   async codeRun(code, params, timeout, options) {
     text('code', code)
-    const { argv, env } = object('params', params)
-    const argvText = argv == null ? undefined : optionalJson(list('params.argv', argv))
-    const envText = optionalJson(env)
+    const { argv, env } = optionalMembers('params', params, shapes.CodeRunParams)
+    const argvText = argv == null ? undefined : json(argv)
+    const envText = optionalTexts('params.env', env)
     const seconds = limit(timeout, options)
     return await this.#call((id) => this.#native.codeRun(id, code, argvText, envText, seconds), options, toCodeResponse)
   }
@@ -65,7 +78,7 @@ class Process {
   async executeCommandStream(command, cwd, env, timeout, options) {
     text('command', command)
     optionalText('cwd', cwd)
-    const envText = optionalJson(env)
+    const envText = optionalTexts('env', env)
     const seconds = limit(timeout, options)
     const native = await this.#call(
       (id) => this.#native.execStream(id, command, cwd ?? undefined, envText, seconds),
@@ -104,7 +117,7 @@ class Process {
 
   async executeSessionCommand(sessionId, req, timeout, options) {
     text('sessionId', sessionId)
-    text('req.command', object('req', req).command)
+    text('req.command', members('req', req, shapes.SessionExecuteRequest).command)
     const reqText = json(req)
     const seconds = limit(timeout, options)
     return await this.#call(
@@ -126,6 +139,7 @@ class Process {
     text('commandId', commandId)
     const { onStdout, onStderr, options } = callbacksOf(rest)
     if (onStdout || onStderr) {
+      signalOptions(options)
       const native = await this.#call((id) => this.#native.followSessionCommandLogs(id, sessionId, commandId), options)
       return await deliver(native, onStdout, onStderr, options?.signal)
     }
@@ -140,6 +154,7 @@ class Process {
   async followSessionCommandLogs(sessionId, commandId, options) {
     text('sessionId', sessionId)
     text('commandId', commandId)
+    signalOptions(options)
     const native = await this.#call((id) => this.#native.followSessionCommandLogs(id, sessionId, commandId), options)
     return new LogStream(native, options?.signal)
   }
@@ -147,6 +162,7 @@ class Process {
   async getEntrypointLogs(...rest) {
     const { onStdout, onStderr, options } = callbacksOf(rest)
     if (onStdout || onStderr) {
+      signalOptions(options)
       const native = await this.#call((id) => this.#native.followEntrypointLogs(id), options)
       return await deliver(native, onStdout, onStderr, options?.signal)
     }
@@ -155,6 +171,7 @@ class Process {
   }
 
   async followEntrypointLogs(options) {
+    signalOptions(options)
     const native = await this.#call((id) => this.#native.followEntrypointLogs(id), options)
     return new LogStream(native, options?.signal)
   }
@@ -171,15 +188,16 @@ class Process {
   }
 
   async createPty(options, callOptions) {
-    const { id: sessionId, cwd, envs, cols, rows, onData } = object('options', options)
+    const shape = { ...shapes.PtyCreateOptions, ...shapes.PtyConnectOptions }
+    const { id: sessionId, cwd, envs, cols, rows, onData } = optionalMembers('options', options, shape)
     text('id', sessionId)
     const start = {
       cwd: optionalText('cwd', cwd),
-      env: optionalJson(envs),
+      env: optionalTexts('options.envs', envs),
       cols: cols == null ? undefined : integer('cols', cols),
       rows: rows == null ? undefined : integer('rows', rows),
     }
-    callback('onData', onData)
+    signalOptions(callOptions, 'callOptions')
     return await openPty(
       (id) => this.#native.createPty(id, sessionId, start.cwd, start.env, start.cols, start.rows),
       onData,
@@ -189,9 +207,10 @@ class Process {
 
   async connectPty(sessionId, options, callOptions) {
     text('sessionId', sessionId)
-    const { onData, replay } = object('options', options)
-    callback('onData', onData)
-    return await openPty((id) => this.#native.connectPty(id, sessionId, Boolean(replay)), onData, callOptions)
+    const { onData, replay } = optionalMembers('options', options, shapes.PtyReconnectOptions)
+    const from = optionalFlag('options.replay', replay)
+    signalOptions(callOptions, 'callOptions')
+    return await openPty((id) => this.#native.connectPty(id, sessionId, from), onData ?? undefined, callOptions)
   }
 
   async listPtySessions(options) {

@@ -2,7 +2,7 @@
 
 const { call, result } = require('./call')
 const { invalid } = require('./errors')
-const { bytes, integer, limit } = require('./arguments')
+const { bytes, integer, limit, signalOptions } = require('./arguments')
 
 class PtyHandle {
   #native
@@ -39,12 +39,14 @@ class PtyHandle {
 
   async sendInput(data, options) {
     const piece = bytes('data', data)
+    signalOptions(options)
     return result(await call((id) => this.#native.sendInput(id, piece), { signal: options?.signal }))
   }
 
   async resize(cols, rows, options) {
     integer('cols', cols)
     integer('rows', rows)
+    signalOptions(options)
     return result(
       await call((id) => this.#native.resize(id, cols, rows), {
         convert: (value) => JSON.parse(value),
@@ -63,6 +65,7 @@ class PtyHandle {
   }
 
   async kill(options) {
+    signalOptions(options)
     return result(await call((id) => this.#native.kill(id), { signal: options?.signal }))
   }
 

@@ -6,7 +6,8 @@ const { Git } = require('./git')
 const { CodeInterpreter } = require('./interpreter')
 const { createLspServer } = require('./lsp')
 const { Process } = require('./process')
-const { integer, json, limit, list, object, optionalText, text, time } = require('./arguments')
+const { flag, integer, json, limit, optionalFlag, optionalMembers, optionalText, text, texts, time } = require('./arguments')
+const shapes = require('./shapes')
 
 const sample = (values) => ({ ...values, timestamp: new Date(values.timestamp) })
 
@@ -113,12 +114,14 @@ class Sandbox {
 
   async stop(timeout, force = false, options) {
     const seconds = limit(timeout, options)
-    return result(await this.#change(options, (id) => this.#native.stop(id, seconds, Boolean(force))))
+    const kill = optionalFlag('force', force)
+    return result(await this.#change(options, (id) => this.#native.stop(id, seconds, kill)))
   }
 
   async delete(timeout, wait = false, options) {
     const seconds = limit(timeout, options)
-    return result(await this.#change(options, (id) => this.#native.delete(id, seconds, Boolean(wait))))
+    const until = optionalFlag('wait', wait)
+    return result(await this.#change(options, (id) => this.#native.delete(id, seconds, until)))
   }
 
   async pause(timeout, options) {
@@ -137,7 +140,7 @@ class Sandbox {
   }
 
   async resize(resources, timeout, options) {
-    const { gpuType, ...rest } = object('resources', resources)
+    const { gpuType, ...rest } = optionalMembers('resources', resources, shapes.Resources)
     const resourcesText = json({ ...rest, gpuType: gpuType == null ? undefined : [gpuType].flat() })
     const seconds = limit(timeout, options)
     return result(await this.#change(options, (id) => this.#native.resize(id, resourcesText, seconds)))
@@ -149,7 +152,7 @@ class Sandbox {
   }
 
   async fork(params, timeout, options) {
-    const name = optionalText('name', object('params', params).name)
+    const name = optionalText('name', optionalMembers('params', params, shapes.ForkSandboxParams).name)
     const seconds = limit(timeout, options)
     const convert = (handle, data) => new Sandbox(handle, JSON.parse(data))
     return result(await call((id) => this.#native.fork(id, name, seconds), { convert, signal: options?.signal }))
@@ -180,7 +183,7 @@ class Sandbox {
   }
 
   async setLabels(labels, options) {
-    const labelsText = json(object('labels', labels))
+    const labelsText = json(texts('labels', labels))
     const seconds = limit(undefined, options)
     result(await this.#change(options, (id) => this.#native.setLabels(id, labelsText, seconds)))
     return this.labels
@@ -217,25 +220,25 @@ class Sandbox {
   }
 
   async setPublic(isPublic, options) {
+    flag('isPublic', isPublic)
     const seconds = limit(undefined, options)
-    return result(await this.#change(options, (id) => this.#native.setPublic(id, Boolean(isPublic), seconds)))
+    return result(await this.#change(options, (id) => this.#native.setPublic(id, isPublic, seconds)))
   }
 
   async updateNetworkSettings(settings, options) {
-    const settingsText = json(object('settings', settings))
+    const settingsText = json(optionalMembers('settings', settings, shapes.UpdateSandboxNetworkSettings))
     const seconds = limit(undefined, options)
     return result(await this.#change(options, (id) => this.#native.updateNetworkSettings(id, settingsText, seconds)))
   }
 
   async updateEnv(env, options) {
-    const { unset, ...rest } = object('options', options)
-    const [set, removed] = [json(object('env', env)), json(unset == null ? [] : list('unset', unset))]
-    const seconds = limit(undefined, rest)
-    return result(await call((id) => this.#native.updateEnv(id, set, removed, seconds), { signal: rest.signal }))
+    const seconds = limit(undefined, options, shapes.UpdateEnvOptions)
+    const [set, removed] = [json(texts('env', env)), json(options?.unset ?? [])]
+    return result(await call((id) => this.#native.updateEnv(id, set, removed, seconds), { signal: options?.signal }))
   }
 
   async updateSecrets(secrets, options) {
-    const secretsText = json(object('secrets', secrets))
+    const secretsText = json(texts('secrets', secrets))
     const seconds = limit(undefined, options)
     return result(await this.#change(options, (id) => this.#native.updateSecrets(id, secretsText, seconds)))
   }
@@ -263,6 +266,7 @@ class Sandbox {
   }
 
   async getUserHomeDir(options) {
+    limit(undefined, options)
     return result(await call((id) => this.#native.userHomeDir(id), { signal: options?.signal }))
   }
 
@@ -271,22 +275,26 @@ class Sandbox {
   }
 
   async getWorkDir(options) {
+    limit(undefined, options)
     return result(await call((id) => this.#native.workDir(id), { signal: options?.signal }))
   }
 
   async downloadUrl(path, ttlSeconds, options) {
     text('path', path)
     const ttl = ttlSeconds == null ? undefined : integer('ttlSeconds', ttlSeconds)
+    limit(undefined, options)
     return result(await call((id) => this.#native.downloadUrl(id, path, ttl), { signal: options?.signal }))
   }
 
   async uploadUrl(path, ttlSeconds, options) {
     text('path', path)
     const ttl = ttlSeconds == null ? undefined : integer('ttlSeconds', ttlSeconds)
+    limit(undefined, options)
     return result(await call((id) => this.#native.uploadUrl(id, path, ttl), { signal: options?.signal }))
   }
 
   async rotateSigningKey(options) {
+    limit(undefined, options)
     return result(await call((id) => this.#native.rotateSigningKey(id), { signal: options?.signal }))
   }
 

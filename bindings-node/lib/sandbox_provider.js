@@ -7,13 +7,14 @@ const { toError } = require('./errors')
 const { settings } = require('./daytona')
 const { Service } = require('./service')
 const { LogStream } = require('./session')
-const { json, limit, object, optionalText } = require('./arguments')
+const { json, limit, object, optionalMembers, signalOptions } = require('./arguments')
+const shapes = require('./shapes')
 
 class SandboxProvider extends Service {
   #native
 
   constructor(pool, options) {
-    const apiKey = optionalText('apiKey', object('options', options).apiKey)
+    const { apiKey } = optionalMembers('options', options, shapes.SandboxProviderOptions)
     const made = native.newProvider(calls, settings({ apiKey }), json(object('pool', pool)))
     if (typeof made === 'string') throw toError(made)
     super(made, 'sandbox_provider')
@@ -31,7 +32,7 @@ class SandboxProvider extends Service {
 
   async provision(spec, options) {
     const given = json(object('spec', spec))
-    const seconds = limit(undefined, object('options', options))
+    const seconds = limit(undefined, options)
     return result(
       await call((id) => this.#native.provision(id, given, seconds), {
         convert: (handle) => JSON.parse(handle),
@@ -45,8 +46,8 @@ class SandboxProvider extends Service {
   }
 
   async terminate(handle, options) {
-    const args = { handle: object('handle', handle), force: Boolean(options?.force) }
-    await this._do('terminate', args, options)
+    const { signal, force } = optionalMembers('options', options, shapes.TerminateOptions)
+    await this._do('terminate', { handle: object('handle', handle), force: force ?? false }, { signal })
   }
 
   async pause(handle, options) {
@@ -59,6 +60,7 @@ class SandboxProvider extends Service {
 
   async streamLogs(handle, options) {
     const text = json(object('handle', handle))
+    signalOptions(options)
     return result(
       await call((id) => this.#native.streamLogs(id, text), {
         convert: (log) => new LogStream(log, options?.signal),

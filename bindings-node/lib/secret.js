@@ -1,7 +1,8 @@
 'use strict'
 
 const { Service } = require('./service')
-const { object, text } = require('./arguments')
+const { members, optionalMembers, text } = require('./arguments')
+const shapes = require('./shapes')
 
 class SecretService extends Service {
   constructor(native) {
@@ -9,7 +10,7 @@ class SecretService extends Service {
   }
 
   async list(query, options) {
-    return await this._call('list', { query: object('query', query) }, options)
+    return await this._call('list', { query: optionalMembers('query', query, shapes.ListSecretsQuery) }, options)
   }
 
   async get(secretId, options) {
@@ -17,12 +18,12 @@ class SecretService extends Service {
   }
 
   async create(params, options) {
-    const { name, value, description, hosts } = object('params', params)
+    const { name, value, description, hosts } = members('params', params, shapes.CreateSecretParams)
     return await this._call('create', { params: { name: text('name', name), value: text('value', value), description, hosts } }, options)
   }
 
   async update(secretId, params, options) {
-    const { value, description, hosts } = object('params', params)
+    const { value, description, hosts } = members('params', params, shapes.UpdateSecretParams)
     return await this._call('update', { id: text('secretId', secretId), params: { value, description, hosts } }, options)
   }
 

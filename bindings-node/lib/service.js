@@ -1,7 +1,7 @@
 'use strict'
 
 const { call, result } = require('./call')
-const { json, limit, object } = require('./arguments')
+const { json, limit } = require('./arguments')
 
 /** What the services of a client have in common: operations whose arguments and results are JSON. */
 class Service {
@@ -16,7 +16,7 @@ class Service {
   /** Starts an operation; what comes of it is for `result`. */
   _start(method, args, options, convert = (value) => value) {
     const text = json(args)
-    const seconds = limit(undefined, object('options', options))
+    const seconds = limit(undefined, options)
     return call((id) => this.#native.service(id, `${this.#name}.${method}`, text, seconds), {
       convert: (value) => convert(JSON.parse(value)),
       signal: options?.signal,

@@ -3,7 +3,8 @@
 const { call, closeOnAbort, result } = require('./call')
 const { invalid } = require('./errors')
 const { imageOf } = require('./image')
-const { callback, json, limit, object, optionalNumber, text } = require('./arguments')
+const { callback, json, limit, members, optionalMembers, optionalNumber, signalOptions, text } = require('./arguments')
+const shapes = require('./shapes')
 
 const parsed = { convert: (data) => JSON.parse(data) }
 
@@ -92,7 +93,7 @@ class SnapshotService {
     const isPage = typeof pageOrQuery === 'number' || typeof limitOrOptions === 'number'
     const query = isPage
       ? { page: optionalNumber('page', pageOrQuery), limit: optionalNumber('limit', limitOrOptions) }
-      : object('query', pageOrQuery)
+      : optionalMembers('query', pageOrQuery, shapes.ListSnapshotsQuery)
     const rest = (isPage ? options : limitOrOptions) ?? options
     const [queryText, seconds] = [json(query), limit(undefined, rest)]
     return result(
@@ -109,14 +110,14 @@ class SnapshotService {
   }
 
   async create(params, options) {
-    const { resources, ...rest } = object('params', params)
+    const { resources, ...rest } = members('params', params, shapes.CreateSnapshotParams)
     const gpuType = resources?.gpuType
     const paramsText = json({
       ...rest,
       image: imageOf(rest.image),
       resources: gpuType == null ? resources : { ...resources, gpuType: [gpuType].flat() },
     })
-    const seconds = limit(undefined, options)
+    const seconds = limit(undefined, options, shapes.CreateSnapshotOptions)
     const onLogs = callback('onLogs', options?.onLogs)
     const upload = uploadReport(options)
     const creation = result(
@@ -130,6 +131,7 @@ class SnapshotService {
 
   async buildLogs(snapshot, options) {
     const name = nameOf(snapshot)
+    signalOptions(options)
     const log = result(await call((id) => this.#native.buildLogs(id, name), { signal: options?.signal }))
     return new BuildLog(log, options?.signal)
   }

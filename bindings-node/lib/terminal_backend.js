@@ -6,7 +6,8 @@ const { native } = require('./native')
 const { invalid, toError } = require('./errors')
 const { nativeOf, settings } = require('./daytona')
 const { ExecStream } = require('./exec_stream')
-const { bytes, json, limit, object, optionalNumber, optionalText, text } = require('./arguments')
+const { bytes, json, limit, object, optionalMembers, text } = require('./arguments')
+const shapes = require('./shapes')
 
 function configured(config, taskId) {
   if (typeof config === 'string') {
@@ -20,17 +21,16 @@ function configured(config, taskId) {
   return [json({ ...values, terminal }), false]
 }
 
-function how(options) {
-  object('options', options)
-  optionalText('cwd', options?.cwd)
-  return json({ cwd: options?.cwd, env: options?.env, timeout: optionalNumber('timeout', options?.timeout) })
+function how(options, shape) {
+  const { cwd, env, timeout } = optionalMembers('options', options, shape)
+  return json({ cwd, env, timeout })
 }
 
 class TerminalBackend {
   #native
 
   constructor(config, options) {
-    const { daytona, taskId } = object('options', options)
+    const { daytona, taskId } = optionalMembers('options', options, shapes.TerminalBackendOptions)
     const [values, isYaml] = configured(config, taskId)
     const made =
       daytona == null
@@ -51,7 +51,7 @@ class TerminalBackend {
 
   async exec(command, options) {
     text('command', command)
-    const given = how(options)
+    const given = how(options, shapes.TerminalRunOptions)
     const stream = result(
       await call((id) => this.#native.exec(id, command, given), {
         convert: (handle) => new ExecStream(handle, options?.signal),
@@ -63,7 +63,7 @@ class TerminalBackend {
 
   async run(command, options) {
     text('command', command)
-    const given = how(options)
+    const given = how(options, shapes.TerminalStdinOptions)
     const stdin = options?.stdin == null ? undefined : bytes('stdin', options.stdin)
     return result(
       await call((id) => this.#native.run(id, command, given, stdin), {
@@ -74,12 +74,12 @@ class TerminalBackend {
   }
 
   async close(options) {
-    const seconds = limit(undefined, object('options', options))
+    const seconds = limit(undefined, options)
     result(await call((id) => this.#native.close(id, seconds), { signal: options?.signal }))
   }
 
   async destroy(options) {
-    const seconds = limit(undefined, object('options', options))
+    const seconds = limit(undefined, options)
     result(await call((id) => this.#native.destroy(id, seconds), { signal: options?.signal }))
   }
 

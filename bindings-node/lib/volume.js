@@ -1,7 +1,7 @@
 'use strict'
 
 const { Service } = require('./service')
-const { object, text } = require('./arguments')
+const { object, optionalFlag, text } = require('./arguments')
 
 class VolumeService extends Service {
   constructor(native) {
@@ -13,7 +13,7 @@ class VolumeService extends Service {
   }
 
   async get(name, create = false, options) {
-    return await this._call('get', { name: text('name', name), create: Boolean(create) }, options)
+    return await this._call('get', { name: text('name', name), create: optionalFlag('create', create) }, options)
   }
 
   async create(name, options) {

@@ -1,7 +1,8 @@
 'use strict'
 
 const { Service } = require('./service')
-const { integer, object, text } = require('./arguments')
+const { integer, members, text } = require('./arguments')
+const shapes = require('./shapes')
 
 class WarmPoolService extends Service {
   constructor(native) {
@@ -13,13 +14,13 @@ class WarmPoolService extends Service {
   }
 
   async create(params, options) {
-    const { snapshot, pool, target } = object('params', params)
+    const { snapshot, pool, target } = members('params', params, shapes.CreateWarmPool)
     const given = { snapshot: text('snapshot', snapshot), pool: integer('pool', pool), target }
     return await this._call('create', { params: given }, options)
   }
 
   async update(warmPoolId, params, options) {
-    const { pool } = object('params', params)
+    const { pool } = members('params', params, shapes.UpdateWarmPool)
     return await this._call('update', { id: text('warmPoolId', warmPoolId), pool: integer('pool', pool) }, options)
   }
 

@@ -68,6 +68,14 @@ pub(crate) fn json(error: &Error) -> String {
     serde_json::to_string(&fields).expect("names are strings")
 }
 
+/// What to say of a name that is not known.
+#[napi]
+#[expect(clippy::needless_pass_by_value, reason = "JavaScript hands its values over")]
+pub fn suggestion(name: String, known: Vec<String>) -> String {
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    daytona_core::suggestion(&name, &known)
+}
+
 /// One row of the core's table of error classes.
 #[napi(object)]
 pub struct ErrorClass {

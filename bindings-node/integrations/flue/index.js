@@ -1,5 +1,7 @@
 'use strict'
 
+const { optionalMembers } = require('../../lib/arguments')
+const { FlueOptions } = require('../../lib/shapes')
 const { DaytonaNotFoundError, DaytonaProcessExecutionTimeoutError, DaytonaSandboxDiedError } = require('daytona-native')
 
 /** What a command may write before it is ended, in UTF-16 units: as much as Flue's own `local()` takes. */
@@ -155,6 +157,7 @@ function daytona(sandbox, options) {
   if (typeof sandbox?.process?.executeCommandStream !== 'function') {
     throw new TypeError('daytona() takes a sandbox of daytona-native: what Daytona.create() or get() resolves to')
   }
+  optionalMembers('options', options, FlueOptions)
   const createSandbox = async () => {
     const [flue, cwd] = await Promise.all([options?.runtime ?? loadFlue(), sandbox.getWorkDir()])
     const wrap = flue.sandboxFromDriver ?? flue.createSandboxSessionEnv

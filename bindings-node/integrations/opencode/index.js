@@ -1,5 +1,7 @@
 'use strict'
 
+const { optionalMembers } = require('../../lib/arguments')
+const { DaytonaPluginOptions } = require('../../lib/shapes')
 const { manageTools } = require('./manage')
 const { loadDefine } = require('./schema')
 const { searchTools } = require('./search')
@@ -10,6 +12,7 @@ const { fileTools, shellTools } = require('./tools')
 const given = (args) => Object.fromEntries(Object.entries(args ?? {}).filter(([, value]) => value != null))
 
 async function DaytonaPlugin(host, options = {}) {
+  optionalMembers('options', options, DaytonaPluginOptions)
   const define = await loadDefine()
   const sessions = new Sessions(host, options)
   const sandboxed = options.sandboxed !== false
