@@ -70,7 +70,7 @@ pub(crate) fn json(error: &Error) -> String {
 
 /// What to say of a name that is not known.
 #[napi]
-#[expect(clippy::needless_pass_by_value, reason = "JavaScript hands its values over")]
+#[cfg_attr(test, expect(clippy::needless_pass_by_value, reason = "JavaScript hands its values over"))]
 pub fn suggestion(name: String, known: Vec<String>) -> String {
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     daytona_core::suggestion(&name, &known)

@@ -16,7 +16,7 @@ server that `daytona-native serve` runs on this machine; it needs no key.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 4 no or refused credentials, 5 not found, 6 conflict, 7 timed out, 8 the \
 server is out of reach, 130 interrupted. exec, shell and ssh exit as what they run does, with 255 if they could not run \
-it.";
+it; exec with 7 if it ran over its --timeout.";
 
 /// Ends the codes of errors that some servers call bad requests.
 const WRONG_STATE: &str = "_STATE_INVALID";
@@ -156,7 +156,13 @@ impl Failure {
 
     /// Says it, and gives the exit code.
     pub(crate) fn report(&self, json: bool, code: Option<u8>) -> ExitCode {
-        let code = code.filter(|_| !matches!(self, Self::Silent(_))).unwrap_or_else(|| self.code());
+        // A command that ran over its limit could be run: its code is that of all that timed out.
+        let own = match self {
+            Self::Silent(_) => true,
+            Self::Api(error) => error.kind().is(ErrorKind::ProcessExecutionTimeout),
+            Self::Own(..) => false,
+        };
+        let code = code.filter(|_| !own).unwrap_or_else(|| self.code());
         if matches!(self, Self::Silent(_)) {
             return ExitCode::from(code);
         }

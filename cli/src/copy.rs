@@ -137,6 +137,8 @@ fn transfer(bar: &ProgressBar, before: u64) -> Transfer {
 /// A path in a sandbox beneath another.
 fn join(folder: &str, name: &str) -> String {
     match folder {
+        // Alone, it would be the home.
+        "" | "." if name.starts_with('~') => format!("./{name}"),
         "" | "." => name.to_owned(),
         _ => format!("{}/{name}", folder.trim_end_matches('/')),
     }
@@ -160,5 +162,7 @@ mod tests {
         assert_eq!(join("/tmp/", "a"), "/tmp/a");
         assert_eq!(join(".", "a"), "a");
         assert_eq!(join("/", "a"), "/a");
+        assert_eq!(join(".", "~"), "./~");
+        assert_eq!(join("~/", "a"), "~/a");
     }
 }

@@ -16,8 +16,8 @@ const READ_SIZE: usize = 64 * 1024;
 /// What to run, and where.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Exits as the command does: 128 and the signal's number if one has ended it, 255 if it could not \
-be run. Ctrl-C is for the command; a second one kills it."
+    after_help = "Exits as the command does: 128 and the signal's number if one has ended it, 7 if it ran over its \
+--timeout, 255 if it could not be run. Ctrl-C is for the command; a second one kills it."
 )]
 pub(crate) struct Exec {
     /// Id or name of the sandbox.

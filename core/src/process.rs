@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use daytona_wire::environment::{LONGEST_TEXT, too_long};
 use daytona_wire::process::{CodeRunRequest, CodeRunResponse, ExecuteRequest, ExecuteResponse};
 
 use crate::error::{Error, Result};
@@ -70,6 +71,12 @@ impl Process {
     pub async fn code_run(&self, code: &str, language: Option<&str>, options: ExecOptions) -> Result<CodeRunResponse> {
         let work = async {
             options.env.as_ref().map_or(Ok(()), check_env)?;
+            if let Some(long) = options.argv.iter().flatten().position(|word| word.len() >= LONGEST_TEXT) {
+                return Err(Error::invalid(format!(
+                    "argv[{long}] is too long: Linux starts nothing with {LONGEST_TEXT} bytes (128 KiB) or more in one \
+                     argument. Write it to a file, and give the file's path"
+                )));
+            }
             let language = language.unwrap_or_else(|| self.sandbox.language());
             crate::daytona::check_language(language)?;
             let (timeout, limit) = self.limits(options.timeout)?;
@@ -122,6 +129,9 @@ pub(crate) fn check_env(env: &BTreeMap<String, String>) -> Result<()> {
             )));
         }
         refuse_nul("environment", value)?;
+        if let Some(why) = too_long(name, value) {
+            return Err(Error::invalid(why));
+        }
     }
     Ok(())
 }

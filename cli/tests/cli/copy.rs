@@ -50,6 +50,19 @@ async fn single_files_and_what_does_not_work() {
     run(&server, &["cp", file, &format!("{id}:")]).await.expect(0);
     run(&server, &["cp", file, &format!("{id}:two.txt")]).await.expect(0);
     assert_eq!(server.exec(&id, "cat one.txt two.txt").await, "oneone");
+    // The home, and a name that looks like it.
+    run(&server, &["cp", file, &format!("{id}:~/at-home")]).await.expect(0);
+    run(&server, &["cp", file, &format!("{id}:~")]).await.expect(0);
+    run(&server, &["cp", file, &format!("{id}:~/made/")]).await.expect(0);
+    let tilde = server.dir.join("~");
+    fs::write(&tilde, "tilde").unwrap();
+    run(&server, &["cp", tilde.to_str().unwrap(), &format!("{id}:")]).await.expect(0);
+    assert_eq!(server.exec(&id, "cat ~/at-home ~/one.txt ~/made/one.txt './~'").await, "oneoneonetilde");
+    let home = server.dir.join("from-home");
+    run(&server, &["cp", &format!("{id}:~/at-home"), home.to_str().unwrap()]).await.expect(0);
+    assert_eq!(fs::read_to_string(&home).unwrap(), "one");
+    run(&server, &["cp", &format!("{id}:~/made"), server.dir.join("from-made").to_str().unwrap()]).await.expect(0);
+    assert_eq!(fs::read_to_string(server.dir.join("from-made/one.txt")).unwrap(), "one");
     let folder = server.dir.join("some");
     fs::create_dir(&folder).unwrap();
     let both = [format!("{id}:one.txt"), format!("{id}:two.txt")];

@@ -82,10 +82,15 @@ async fn exec_is_as_if_it_ran_here() {
     // Words are words, whatever is in them.
     let ran = run(&server, &["exec", &id, "--", "printf", "%s|", "a b", "$HOME", "it's"]).await.expect(0);
     assert_eq!(ran.stdout, "a b|$HOME|it's|");
-    let ran = run(&server, &["exec", &id, "--cmd", "sleep 30", "--timeout", "1"]).await.expect(255);
+    let ran = run(&server, &["exec", &id, "--cmd", "sleep 30", "--timeout", "1"]).await.expect(7);
     assert!(ran.stderr.contains("time"), "{ran:?}");
     let nowhere = run(&server, &["exec", "--id", "nowhere", "--cmd", "true"]).await.expect(255);
     assert!(nowhere.stderr.starts_with("daytona-native: ") && nowhere.stderr.contains("nowhere"), "{nowhere:?}");
+    let missing = run(&server, &["exec", &id, "--cmd", "true", "--cwd", "/not/there"]).await.expect(255);
+    assert!(missing.stderr.contains("/not/there does not exist"), "{missing:?}");
+    let large = format!("BIG={}", "x".repeat(100_000));
+    let ran = run(&server, &["exec", &id, "--cmd", "echo ${#BIG}", "--env", &large]).await.expect(0);
+    assert_eq!(ran.stdout, "100000\n");
 
     let mut child =
         command(&server, &["exec", "-i", &id, "--cmd", "cat; echo done"]).stdin(Stdio::piped()).spawn().unwrap();

@@ -66,14 +66,32 @@ impl Parts {
     }
 }
 
+/// A local path that ends with a slash is that of a folder, where the file keeps its name.
+fn into_folder(file: &mut Download) -> Result<()> {
+    let DownloadTarget::File(path) = &mut file.target else { return Ok(()) };
+    if !path.as_os_str().to_string_lossy().ends_with('/') {
+        return Ok(());
+    }
+    let name = file.source.rsplit('/').next().unwrap_or_default();
+    if matches!(name, "" | "." | ".." | "~") {
+        let text = format!("{:?} has no name to keep in the folder {}", file.source, path.display());
+        return Err(
+            Error::new(ErrorKind::InvalidFilePath, text).with_hint("Give the whole path that the file is to have")
+        );
+    }
+    path.push(name);
+    Ok(())
+}
+
 /// Reads files from the sandbox, in one request; one that cannot be read does not stop the others.
 pub(crate) async fn download(
     sandbox: &Sandbox,
     operation: Operation,
-    files: Vec<Download>,
+    mut files: Vec<Download>,
     options: Transfer,
 ) -> Result<Vec<Downloaded>> {
     let idle = options.idle()?;
+    files.iter_mut().try_for_each(into_folder)?;
     if files.is_empty() {
         return Ok(Vec::new());
     }

@@ -99,16 +99,37 @@ impl http_body::Body for Body {
     }
 }
 
+/// A path that ends with a slash is that of a folder, where a local file keeps its name.
+fn into_folder(file: &mut Upload) -> Result<()> {
+    if !file.destination.ends_with('/') {
+        return Ok(());
+    }
+    let UploadSource::Path(path) = &file.source else {
+        let text = format!("{:?} is the path of a folder", file.destination);
+        return Err(Error::new(ErrorKind::InvalidFilePath, text)
+            .with_hint("Add the name that the file is to have: what is uploaded from memory or a stream has none"));
+    };
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        let text = format!("{} has no name to keep in the folder {:?}", path.display(), file.destination);
+        return Err(
+            Error::new(ErrorKind::InvalidFilePath, text).with_hint("Give the whole path that the file is to have")
+        );
+    };
+    file.destination.push_str(name);
+    Ok(())
+}
+
 /// Writes files in the sandbox, in one request.
 pub(crate) async fn upload(
     sandbox: &Sandbox,
     operation: Operation,
-    files: Vec<Upload>,
+    mut files: Vec<Upload>,
     options: Transfer,
 ) -> Result<()> {
     let idle = options.idle()?;
-    for file in &files {
+    for file in &mut files {
         crate::files::check_path(&file.destination)?;
+        into_folder(file)?;
     }
     if files.is_empty() {
         return Ok(());

@@ -41,9 +41,32 @@ pub fn is_name(name: &str) -> bool {
         && bytes.all(|byte| byte == b'_' || byte.is_ascii_alphanumeric())
 }
 
+/// The most that Linux takes in one argument, or one variable with its name, in bytes.
+pub const LONGEST_TEXT: usize = 128 << 10;
+
+/// Why no program could be started with this variable, if it is so long.
+pub fn too_long(name: &str, value: &str) -> Option<String> {
+    // With the sign between them and the zero at the end.
+    let length = name.len() + value.len() + 2;
+    (length > LONGEST_TEXT).then(|| {
+        format!(
+            "the environment variable {name} is too long: with its name it has {length} bytes, and Linux starts nothing \
+             with more than {LONGEST_TEXT} (128 KiB) in one. Write it to a file, and give the file's path"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_may_be_as_long_as_linux_takes_it() {
+        assert_eq!(too_long("AB", &"x".repeat(LONGEST_TEXT - 4)), None);
+        assert!(
+            too_long("AB", &"x".repeat(LONGEST_TEXT - 3)).is_some_and(|why| why.contains("variable AB is too long"))
+        );
+    }
 
     #[test]
     fn what_is_set_wins_over_what_is_removed() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use daytona_runtime::RuntimeKind;
-use daytona_wire::environment::is_name;
+use daytona_wire::environment::{is_name, too_long};
 use daytona_wire::sandbox::{CreateSandbox, Sandbox as Dto, SandboxState, is_unseen_name};
 
 use super::extract::{Base, Json, at_least};
@@ -301,6 +301,9 @@ fn env(env: BTreeMap<String, String>) -> ApiResult<BTreeMap<String, String>> {
         }
         if value.contains('\0') {
             return Err(ApiError::invalid(format!("env: the value of {name} has a NUL byte")));
+        }
+        if let Some(why) = too_long(name, value) {
+            return Err(ApiError::invalid(format!("env: {why}")));
         }
     }
     Ok(env)

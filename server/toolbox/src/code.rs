@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use axum::extract::State;
+use daytona_wire::environment::LONGEST_TEXT;
 use daytona_wire::process::{CodeRunRequest, CodeRunResponse};
 
 use crate::App;
@@ -28,6 +29,12 @@ pub(crate) async fn code_run(
         return Err(Error::bad_request(
             "the code or an argument holds a NUL byte; remove it, or write it as an escape",
         ));
+    }
+    if let Some(long) = argv.iter().position(|word| word.len() >= LONGEST_TEXT) {
+        return Err(Error::bad_request(format!(
+            "argv[{long}] is too long: Linux starts nothing with {LONGEST_TEXT} bytes (128 KiB) or more in one argument; \
+             write it to a file, and give the file's path"
+        )));
     }
     let mut env = process::environment(&app, request.envs)?;
     let language = request.language.to_ascii_lowercase();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::State;
-use daytona_wire::environment::{UpdateEnvRequest, is_name};
+use daytona_wire::environment::{UpdateEnvRequest, is_name, too_long};
 
 use crate::App;
 use crate::body::Json;
@@ -37,7 +37,10 @@ pub(crate) fn check(name: &str, value: &str) -> Result<()> {
             "the value of the environment variable {name} holds a NUL byte; remove it"
         )));
     }
-    Ok(())
+    match too_long(name, value) {
+        Some(why) => Err(Error::bad_request(why)),
+        None => Ok(()),
+    }
 }
 
 /// `POST /env`

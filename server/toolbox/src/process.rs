@@ -24,6 +24,7 @@ use crate::App;
 use crate::body::Json;
 use crate::environment;
 use crate::error::{Error, Result};
+use crate::files::path::expand;
 
 /// Output beyond this is read and dropped, and the result says so.
 const OUTPUT_LIMIT: usize = 64 << 20;
@@ -128,7 +129,7 @@ pub(crate) fn working_dir(app: &App, asked: Option<&str>) -> Result<PathBuf> {
     if asked.contains('\0') {
         return Err(Error::bad_path("the working directory holds a NUL byte; remove it"));
     }
-    Ok(app.config.work_dir.join(asked))
+    Ok(app.config.work_dir.join(expand(app, asked.as_ref())))
 }
 
 /// `text` in a file without a name, to be read from its start.
@@ -147,14 +148,9 @@ pub(crate) fn as_stdin(text: impl AsRef<[u8]>) -> Result<File> {
 ///
 /// Dropping the future kills the group.
 pub(crate) async fn run(program: Program) -> Result<Outcome> {
-    if let Some(why) = no_directory(&program.cwd) {
-        return Ok(Outcome::not_started(why));
-    }
+    check_directory(&program.cwd)?;
     let timeout = program.timeout;
-    let (mut group, mut output) = match start(program) {
-        Ok(started) => started,
-        Err(why) => return Ok(Outcome::not_started(why)),
-    };
+    let (mut group, mut output) = start(program)?;
     let Some(timeout) = timeout else {
         return finish(&mut group, &mut output).await;
     };
@@ -164,6 +160,25 @@ pub(crate) async fn run(program: Program) -> Result<Outcome> {
             Err(Error::new(StatusCode::REQUEST_TIMEOUT, code::PROCESS_EXECUTION_TIMEOUT, "command execution timeout"))
         }
     }
+}
+
+/// Refuses a `cwd` in which nothing can be started.
+pub(crate) fn check_directory(cwd: &Path) -> Result<()> {
+    match no_directory(cwd) {
+        Some(why) => Err(Error::bad_request(why)),
+        None => Ok(()),
+    }
+}
+
+/// A program that the kernel does not start.
+pub(crate) fn cannot_start(path: &Path, cwd: &Path, error: &io::Error) -> Error {
+    let (path, cwd) = (path.display(), cwd.display());
+    if error.kind() == io::ErrorKind::ArgumentListTooLong {
+        return Error::bad_request(format!(
+            "cannot start {path}: its environment and its arguments are too large together; write some of it to a file"
+        ));
+    }
+    Error::bad_request(format!("cannot start {path} in {cwd}: {error}"))
 }
 
 /// Why nothing can be started in `cwd`.
@@ -176,9 +191,10 @@ pub(crate) fn no_directory(cwd: &Path) -> Option<String> {
     })
 }
 
-fn start(program: Program) -> std::result::Result<(Group, Output), String> {
-    let (reader, writer) = io::pipe().map_err(|e| format!("cannot make a pipe: {e}"))?;
-    let stderr = writer.try_clone().map_err(|e| format!("cannot make a pipe: {e}"))?;
+fn start(program: Program) -> Result<(Group, Output)> {
+    let no_pipe = |error: io::Error| Error::internal(format!("cannot make a pipe: {error}"));
+    let (reader, writer) = io::pipe().map_err(no_pipe)?;
+    let stderr = writer.try_clone().map_err(no_pipe)?;
     let child = Command::new(&program.path)
         .args(&program.args)
         .env_clear()
@@ -189,10 +205,10 @@ fn start(program: Program) -> std::result::Result<(Group, Output), String> {
         .stderr(stderr)
         .process_group(0)
         .spawn()
-        .map_err(|error| format!("cannot start {} in {}: {error}", program.path.display(), program.cwd.display()))?;
+        .map_err(|error| cannot_start(&program.path, &program.cwd, &error))?;
     let group = Group::new(child);
-    let pipe =
-        Receiver::from_owned_fd(reader.into()).map_err(|error| format!("cannot read the command's output: {error}"))?;
+    let pipe = Receiver::from_owned_fd(reader.into())
+        .map_err(|error| Error::internal(format!("cannot read the command's output: {error}")))?;
     Ok((group, Output::new(pipe)))
 }
 

@@ -34,9 +34,7 @@ pub(super) fn start(app: &App, id: &str, request: ToServer) -> Result<Arc<Runnin
     process::check_command(&command)?;
     let env = process::environment(app, envs)?;
     let cwd = process::working_dir(app, cwd.as_deref())?;
-    if let Some(why) = process::no_directory(&cwd) {
-        return Err(Error::bad_request(why));
-    }
+    process::check_directory(&cwd)?;
     let shell = process::shell();
     let mut builder = Command::new(&shell);
     builder.args(["-c", "--"]);
@@ -58,9 +56,7 @@ pub(super) fn start(app: &App, id: &str, request: ToServer) -> Result<Arc<Runnin
         .process_group(0);
     // Nothing waits from here on: two starts with one id do not meet.
     app.streams.check_free(id)?;
-    let mut child = builder.spawn().map_err(|error| {
-        Error::bad_request(format!("cannot start {} in {}: {error}", shell.display(), cwd.display()))
-    })?;
+    let mut child = builder.spawn().map_err(|error| process::cannot_start(&shell, &cwd, &error))?;
     let stdin = child.stdin.take();
     let reader = Reader::new(&mut child);
     let running = Arc::new(Running::new(app.config.patience.reconnect));

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::blocking;
 use super::list::id_of;
-use super::path::{Last, resolve};
+use super::path::{Last, is_short_home, resolve};
 use crate::App;
 use crate::body::Query;
 use crate::error::{Error, Result};
@@ -44,6 +44,11 @@ pub(crate) async fn delete(
         if !recursive {
             return Err(Error::bad_path(format!(
                 "{asked} is a directory; pass recursive=true to delete it and all in it"
+            )));
+        }
+        if is_short_home(&asked) {
+            return Err(Error::bad_path(format!(
+                "{asked} is the home of the sandbox's user; delete what is in it. A folder of that name is ./~"
             )));
         }
         let real = path.canonicalize().map_err(failed)?;

@@ -76,6 +76,10 @@ fn under(asked: &str, root: &Path, entry: &Path) -> String {
         Path::new(asked).components().collect::<std::path::PathBuf>().join(rest)
     };
     let path = path.strip_prefix(".").unwrap_or(&path);
+    // Given back, it has to lead there again.
+    if path.starts_with("~") && !asked.starts_with('~') {
+        return names::show(&Path::new(".").join(path));
+    }
     names::show(path)
 }
 

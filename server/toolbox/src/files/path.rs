@@ -1,9 +1,11 @@
 //! From a path as it was asked for to a path of the file system.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use crate::App;
@@ -22,7 +24,26 @@ pub(crate) enum Last {
     Keep,
 }
 
-/// The absolute path for `asked`; relative ones start at the work dir. Names that are not UTF-8 are given as lists
+/// `~` alone, or before a slash, as the home of the sandbox's user. A file of that name is `./~`.
+pub(crate) fn expand<'a>(app: &App, asked: &'a OsStr) -> Cow<'a, Path> {
+    match asked.as_bytes().strip_prefix(b"~") {
+        Some(b"") => Cow::Owned(app.config.home.clone()),
+        Some([b'/', rest @ ..]) => {
+            // A second slash would make it absolute.
+            let rest = rest.iter().position(|&byte| byte != b'/').map_or(&b""[..], |begin| &rest[begin..]);
+            Cow::Owned(app.config.home.join(OsStr::from_bytes(rest)))
+        }
+        _ => Cow::Borrowed(Path::new(asked)),
+    }
+}
+
+/// Whether `asked` is the home of the sandbox's user by its short name.
+pub(crate) fn is_short_home(asked: &str) -> bool {
+    asked.strip_prefix('~').is_some_and(|rest| rest.split('/').all(|part| part.is_empty() || part == "."))
+        && (asked.len() == 1 || asked.starts_with("~/"))
+}
+
+/// The absolute path for `asked`; relative ones start at the work dir, `~/` is the home. Names that are not UTF-8 are given as lists
 /// show them.
 ///
 /// With [`confine`](crate::AgentConfig::confine) every link is resolved and the end has to lie in
@@ -40,7 +61,7 @@ pub(crate) fn resolve_os(app: &App, asked: &OsStr, last: Last) -> Result<PathBuf
         None if asked.as_encoded_bytes().contains(&0) => {
             Err(Error::bad_path(format!("the path {} holds a NUL byte; remove it", names::show(asked))))
         }
-        None => confine(app, app.config.work_dir.join(asked), &names::show(asked), last),
+        None => confine(app, app.config.work_dir.join(expand(app, asked)), &names::show(asked), last),
     }
 }
 
@@ -81,7 +102,7 @@ fn absolute(app: &App, asked: &str) -> Result<PathBuf> {
     if asked.contains('\0') {
         return Err(Error::bad_path(format!("the path {asked:?} holds a NUL byte; remove it")));
     }
-    Ok(names::find(&app.config.work_dir.join(asked)).into_owned())
+    Ok(names::find(&app.config.work_dir.join(expand(app, asked.as_ref()))).into_owned())
 }
 
 /// Follows every link of an absolute path, also where its end does not exist.

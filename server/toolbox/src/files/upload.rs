@@ -8,6 +8,7 @@
 //! disk would make a thousand files take seconds.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -192,6 +193,14 @@ enum Step {
     End,
 }
 
+/// Where a file goes; a path that can only be a folder's is none.
+fn file_at(app: &App, asked: &str) -> Result<PathBuf> {
+    if asked.ends_with('/') {
+        return Err(Error::bad_path(format!("{asked} is the path of a folder; add the name that the file is to have")));
+    }
+    resolve_real(app, asked)
+}
+
 /// Collects steps and has a [`Sink`] take them.
 struct Writer {
     sink: Option<Sink>,
@@ -281,7 +290,7 @@ impl Sink {
     fn take(&mut self, step: Step) {
         match step {
             Step::Begin(path) => {
-                let pending = resolve_real(&self.app, &path).and_then(|target| Pending::new(target, &path));
+                let pending = file_at(&self.app, &path).and_then(|target| Pending::new(target, &path));
                 match pending {
                     Ok(pending) => self.current = Some((path, pending)),
                     Err(error) => self.fail(error),

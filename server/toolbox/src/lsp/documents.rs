@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::server::Server;
 use crate::App;
 use crate::error::{Error, Result};
-use crate::files::path::{Last, resolve};
+use crate::files::path::{Last, expand, resolve};
 
 /// The largest file that is handed to a language server.
 const LARGEST: u64 = 16 << 20;
@@ -35,7 +35,7 @@ pub(super) fn file(app: &App, project: &Path, uri: &str) -> Result<PathBuf> {
     let mut found = None;
     for path in [path, &*decoded] {
         for folder in [project, &app.config.work_dir] {
-            let joined = folder.join(path);
+            let joined = folder.join(expand(app, path.as_ref()));
             let asked = joined.to_str().ok_or_else(|| Error::bad_path(format!("{uri:?} is no text")))?;
             let resolved = resolve(app, asked, Last::Follow)?;
             if resolved.exists() {

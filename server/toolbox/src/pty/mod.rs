@@ -104,9 +104,7 @@ fn prepare(app: &App, request: PtyCreateRequest) -> Result<Arc<Terminal>> {
         env.insert("TERM".to_owned(), "xterm-256color".to_owned());
     }
     let cwd: PathBuf = process::working_dir(app, request.cwd.as_deref())?.components().collect();
-    if let Some(why) = process::no_directory(&cwd) {
-        return Err(Error::bad_request(why));
-    }
+    process::check_directory(&cwd)?;
     let info = PtySessionInfo {
         id: request.id.clone(),
         active: false,

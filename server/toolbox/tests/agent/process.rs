@@ -52,9 +52,24 @@ fn commands_inherit_no_descriptors() {
 #[test]
 fn a_missing_working_directory_is_named() {
     let agent = Agent::start();
-    let (code, out) = agent.exec(&json!({"command": "true", "cwd": "/not/there"}));
-    assert_eq!(code, -1);
-    assert!(out.contains("/not/there"), "{out}");
+    let refused = agent.post("/process/execute", &json!({"command": "true", "cwd": "/not/there"}));
+    let message = refused.error(400, "BAD_REQUEST");
+    assert!(message.contains("/not/there does not exist"), "{message}");
+}
+
+#[test]
+fn an_environment_that_linux_does_not_take_is_named() {
+    let agent = Agent::start();
+    let refused = |envs: &serde_json::Value| {
+        agent.post("/process/execute", &json!({"command": "true", "envs": envs})).error(400, "BAD_REQUEST")
+    };
+    let message = refused(&json!({"BIG": "x".repeat(200 << 10)}));
+    assert!(message.contains("BIG is too long") && message.contains("128 KiB"), "{message}");
+    // Each fits, and all together do not.
+    let many: serde_json::Map<_, _> =
+        (0..100).map(|number| (format!("V{number}"), "x".repeat(100 << 10).into())).collect();
+    let message = refused(&many.into());
+    assert!(message.contains("too large together"), "{message}");
 }
 
 #[test]
