@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use daytona_wire::sandbox::{self as wire, SandboxState};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::build_log::{Build, BuildLog, Form};
 use crate::claim::{self, ByName, Claim, Made, Undo};
@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::daytona::{CreateOptions, CreateParams, Daytona, LIFECYCLE_LIMIT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::ImageSource;
-use crate::lifecycle::STARTED;
+use crate::lifecycle::{STARTED, in_time};
 use crate::object_storage;
 use crate::operation::Operation;
 use crate::sandbox::{Sandbox, unseen_name};
@@ -40,7 +40,7 @@ impl Deadline {
 
     async fn bound<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let Some((end, limit)) = self.0 else { return work.await };
-        timeout_at(end, work).await.unwrap_or_else(|_| {
+        in_time(end, work).await.unwrap_or_else(|| {
             let text = format!("Function 'create' exceeded timeout of {} seconds.", limit.as_secs_f64());
             Err(Error::new(ErrorKind::Timeout, text)
                 .with_hint("A sandbox that the server still makes of it is deleted"))

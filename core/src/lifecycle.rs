@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daytona_wire::sandbox::{self as wire, CreateSandboxSnapshot, ForkSandbox, ResizeSandbox, SandboxState};
 use http::Method;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::claim::{self, Claim, Made};
 use crate::create;
@@ -423,16 +423,32 @@ impl Sandbox {
 pub(crate) async fn bounded<T>(name: &str, limit: Option<f64>, work: impl Future<Output = Result<T>>) -> Result<T> {
     match seconds("timeout", limit)?.or(Some(LIFECYCLE_LIMIT)).filter(|limit| !limit.is_zero()) {
         None => work.await,
-        Some(limit) => timeout(limit, work).await.unwrap_or_else(|_| {
+        Some(limit) => in_time(Instant::now() + limit, work).await.unwrap_or_else(|| {
             let text = format!("Function '{name}' exceeded timeout of {} seconds.", limit.as_secs_f64());
             Err(Error::new(ErrorKind::Timeout, text))
         }),
     }
 }
 
+/// What comes of some work until `end`. What comes later is no result any more, also if it is there by the time that
+/// somebody looks.
+pub(crate) async fn in_time<T>(end: Instant, work: impl Future<Output = Result<T>>) -> Option<Result<T>> {
+    let done = timeout_at(end, work).await.ok()?;
+    (done.is_err() || Instant::now() < end).then_some(done)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_comes_late_is_no_result() {
+        // Ready at once, but the time was over before.
+        let over = Instant::now();
+        assert!(in_time(over, async { Ok(()) }).await.is_none());
+        assert!(in_time(over, async { Err::<(), _>(Error::invalid("no")) }).await.is_some_and(|done| done.is_err()));
+        assert!(in_time(over + LIFECYCLE_LIMIT, async { Ok(()) }).await.is_some());
+    }
 
     #[test]
     fn a_wait_to_leave_a_state_does_not_end_in_a_bad_one() {

@@ -62,7 +62,8 @@ const resources = { cpu: 1, memory: 1, disk: 1 }
 /** Every method that takes an object: how to call it with one, and one that is right. `daytona`, `sandbox`, ... are given. */
 const OBJECTS = {
   'Daytona.constructor.config': [(value) => new Daytona(value), config({ otelEnabled: false, _experimental: { any: 1 } })],
-  'Daytona.local.options': [(value) => Daytona.local(value), { dataDir: '/nonexistent', requestTimeoutMs: 5, target: 'eu' }],
+  'Daytona.local.options': [(value) => Daytona.local(value), { dataDir: '/nonexistent', requestTimeoutMs: 5, target: 'eu', runtime: 'ns' }],
+  'Daytona.runtime.options': [(value) => fake.daytona.runtime(value), signalOptions],
   'Daytona.create.params': [(value) => fake.daytona.create(value), create],
   'Daytona.create.options': [(value) => fake.daytona.create({}, value), createOptions],
   'Daytona.get.options': [(value) => fake.daytona.get('gone', value), callOptions],

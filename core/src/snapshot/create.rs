@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use daytona_wire::sandbox::CreateBuildInfo;
 use daytona_wire::snapshot::{CreateSnapshot, Snapshot, SnapshotState};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use super::SnapshotService;
 use crate::build_log::{self, Build, BuildLog, Form};
@@ -15,6 +15,7 @@ use crate::daytona::Resources;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Dialect, Image, ImageSource, Step};
 use crate::inbox::Inbox;
+use crate::lifecycle::in_time;
 use crate::object_storage;
 use crate::operation::Operation;
 use crate::transfer::Progress;
@@ -171,7 +172,7 @@ async fn within<T>(
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let Some((end, limit)) = deadline else { return work.await };
-    timeout_at(end, work).await.unwrap_or_else(|_| {
+    in_time(end, work).await.unwrap_or_else(|| {
         let text = format!("Function 'create' exceeded timeout of {} seconds.", limit.as_secs_f64());
         let error = Error::new(ErrorKind::Timeout, text);
         Err(if name.is_empty() {

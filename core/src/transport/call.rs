@@ -15,14 +15,15 @@ use crate::operation::Operation;
 /// A time limit: `None` is the default of the operation, zero is no limit.
 pub(crate) type Limit = Option<Duration>;
 
-/// Seconds as the languages give them: none is the default, 0 is no limit, less than one is one.
+/// Seconds as the languages give them: none is the default, 0 is no limit.
 pub(crate) fn seconds(name: &str, value: Option<f64>) -> Result<Limit> {
     let Some(value) = value else { return Ok(None) };
     if !value.is_finite() || value < 0.0 {
         return Err(Error::invalid(format!("{name} must be a non-negative number of seconds, not {value}")));
     }
-    let value = if value == 0.0 { 0.0 } else { value.max(1.0) };
-    Duration::try_from_secs_f64(value).map(Some).map_err(|error| Error::invalid(format!("{name}: {error}")))
+    let limit = Duration::try_from_secs_f64(value).map_err(|error| Error::invalid(format!("{name}: {error}")))?;
+    // A limit too small to count is no reason to have none.
+    Ok(Some(if value > 0.0 { limit.max(Duration::from_nanos(1)) } else { limit }))
 }
 
 /// The body of a request.
@@ -137,7 +138,8 @@ mod tests {
     fn limits_of_the_languages() {
         assert_eq!(seconds("timeout", None).unwrap(), None);
         assert_eq!(seconds("timeout", Some(0.0)).unwrap(), Some(Duration::ZERO));
-        assert_eq!(seconds("timeout", Some(0.2)).unwrap(), Some(Duration::from_secs(1)));
+        assert_eq!(seconds("timeout", Some(0.2)).unwrap(), Some(Duration::from_millis(200)));
+        assert_eq!(seconds("timeout", Some(1e-12)).unwrap(), Some(Duration::from_nanos(1)));
         for bad in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
             assert_eq!(seconds("timeout", Some(bad)).unwrap_err().kind(), ErrorKind::InvalidArgument);
         }
