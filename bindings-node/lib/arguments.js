@@ -6,7 +6,8 @@ const { invalid } = require('./errors')
 // What JavaScript calls a type where no declarations are checked. Everything else is the core's.
 
 /** Objects that have nothing to read a parameter from. */
-const OPAQUE = /^\[object (Date|Map|Set|WeakMap|WeakSet|Promise|RegExp|Error|AbortSignal|\w*ArrayBuffer|Blob|URL|String|Number|Boolean)\]$/
+const OPAQUE =
+  /^\[object (Date|Map|Set|WeakMap|WeakSet|Promise|RegExp|Error|AbortSignal|ArrayBuffer|Blob|URL|String|Number|Boolean)\]$/
 
 function kindOf(value) {
   if (value === null) return 'null'

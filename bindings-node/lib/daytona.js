@@ -52,7 +52,9 @@ function sandboxOf(options) {
 
 function sandboxGiven(sandbox) {
   // Of another copy of this package it may be, too.
-  if (typeof sandbox?.refreshData !== 'function') throw invalid('sandbox must be a Sandbox, as create, get and list give it')
+  if (typeof sandbox?.refreshData !== 'function') {
+    throw invalid('sandbox must be a Sandbox, as create, get and list give it')
+  }
   return sandbox
 }
 

@@ -158,8 +158,8 @@ export interface SearchFilesResponse {
 }
 
 /**
- * The files of one sandbox. Relative paths start from its work directory. The `timeout` of a transfer
- * is in seconds without progress, default 1800; 0 is no limit.
+ * The files of one sandbox. Relative paths start from its work directory, `~/` is the home of its user. The `timeout` of
+ * a transfer is in seconds without progress, default 1800; 0 is no limit.
  */
 export declare class FileSystem {
   private constructor()
@@ -252,7 +252,7 @@ export declare class FileSystem {
   uploadFile(file: Buffer | Uint8Array, remotePath: string, timeout?: number, options?: CallOptions): Promise<void>
 
   /**
-   * Writes a file from a local one, which is read as it is sent.
+   * Writes a file from a local one, which is read as it is sent and keeps its name in a folder: `dir/`.
    *
    * @throws {DaytonaInvalidArgumentError} if the local file cannot be read
    */

@@ -2,7 +2,17 @@
 
 const { call, cancelledError, result } = require('./call')
 const { invalid } = require('./errors')
-const { integer, json, limit, list, members, optionalFlag, optionalMembers, optionalNumber, text } = require('./arguments')
+const {
+  integer,
+  json,
+  limit,
+  list,
+  members,
+  optionalFlag,
+  optionalMembers,
+  optionalNumber,
+  text,
+} = require('./arguments')
 const shapes = require('./shapes')
 const { openDownload, uploadPieces } = require('./streams')
 

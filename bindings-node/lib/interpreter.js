@@ -52,7 +52,8 @@ class CodeInterpreter {
 
   async runCode(code, options) {
     if (text('code', code).trim() === '') throw invalid('the code is blank')
-    const { context, envs, onStdout, onStderr, onError, onResult, results, signal } = optionalMembers('options', options, shapes.RunCodeOptions)
+    const given = optionalMembers('options', options, shapes.RunCodeOptions)
+    const { context, envs, onStdout, onStderr, onError, onResult, results, signal } = given
     const callbacks = {
       stdout: onStdout,
       stderr: onStderr,

@@ -489,30 +489,30 @@ export declare class Sandbox {
   createLspServer(languageId: LspLanguageId | `${LspLanguageId}`, pathToProject: string): Promise<LspServer>
 
   /** The home directory of its user. */
-  getUserHomeDir(options?: CallOptions): Promise<string>
+  getUserHomeDir(options?: Pick<CallOptions, 'signal'>): Promise<string>
 
   /** @deprecated Use {@link Sandbox.getUserHomeDir}. */
-  getUserRootDir(options?: CallOptions): Promise<string>
+  getUserRootDir(options?: Pick<CallOptions, 'signal'>): Promise<string>
 
   /** The directory that relative paths and commands start from. */
-  getWorkDir(options?: CallOptions): Promise<string>
+  getWorkDir(options?: Pick<CallOptions, 'signal'>): Promise<string>
 
   /**
    * A URL to GET a file from, without the API key.
    *
    * @param ttlSeconds  how long it is good for, default 3600; 0 or less never expires
    */
-  downloadUrl(path: string, ttlSeconds?: number, options?: CallOptions): Promise<string>
+  downloadUrl(path: string, ttlSeconds?: number, options?: Pick<CallOptions, 'signal'>): Promise<string>
 
   /**
    * A URL to POST a file to, as the field `file` of a form, without the API key.
    *
    * @param ttlSeconds  how long it is good for, default 3600; 0 or less never expires
    */
-  uploadUrl(path: string, ttlSeconds?: number, options?: CallOptions): Promise<string>
+  uploadUrl(path: string, ttlSeconds?: number, options?: Pick<CallOptions, 'signal'>): Promise<string>
 
   /** Makes a new signing key: every URL signed so far stops working. */
-  rotateSigningKey(options?: CallOptions): Promise<void>
+  rotateSigningKey(options?: Pick<CallOptions, 'signal'>): Promise<void>
 
   /**
    * Where what listens on a port can be reached over HTTP.

@@ -6,7 +6,19 @@ const { Git } = require('./git')
 const { CodeInterpreter } = require('./interpreter')
 const { createLspServer } = require('./lsp')
 const { Process } = require('./process')
-const { flag, integer, json, limit, optionalFlag, optionalMembers, optionalText, text, texts, time } = require('./arguments')
+const {
+  flag,
+  integer,
+  json,
+  limit,
+  optionalFlag,
+  optionalMembers,
+  optionalText,
+  signalOptions,
+  text,
+  texts,
+  time,
+} = require('./arguments')
 const shapes = require('./shapes')
 
 const sample = (values) => ({ ...values, timestamp: new Date(values.timestamp) })
@@ -266,7 +278,7 @@ class Sandbox {
   }
 
   async getUserHomeDir(options) {
-    limit(undefined, options)
+    signalOptions(options)
     return result(await call((id) => this.#native.userHomeDir(id), { signal: options?.signal }))
   }
 
@@ -275,26 +287,26 @@ class Sandbox {
   }
 
   async getWorkDir(options) {
-    limit(undefined, options)
+    signalOptions(options)
     return result(await call((id) => this.#native.workDir(id), { signal: options?.signal }))
   }
 
   async downloadUrl(path, ttlSeconds, options) {
     text('path', path)
     const ttl = ttlSeconds == null ? undefined : integer('ttlSeconds', ttlSeconds)
-    limit(undefined, options)
+    signalOptions(options)
     return result(await call((id) => this.#native.downloadUrl(id, path, ttl), { signal: options?.signal }))
   }
 
   async uploadUrl(path, ttlSeconds, options) {
     text('path', path)
     const ttl = ttlSeconds == null ? undefined : integer('ttlSeconds', ttlSeconds)
-    limit(undefined, options)
+    signalOptions(options)
     return result(await call((id) => this.#native.uploadUrl(id, path, ttl), { signal: options?.signal }))
   }
 
   async rotateSigningKey(options) {
-    limit(undefined, options)
+    signalOptions(options)
     return result(await call((id) => this.#native.rotateSigningKey(id), { signal: options?.signal }))
   }
 

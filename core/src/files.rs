@@ -12,7 +12,7 @@ use crate::transfer::{self, Download, DownloadStream, DownloadTarget, Downloaded
 use crate::transport::{Call, Transport, seconds};
 use crate::watch;
 
-/// The files of one sandbox. Relative paths start from its work directory.
+/// The files of one sandbox. Relative paths start from its work directory, `~/` is the home of its user.
 #[derive(Clone)]
 pub struct FileSystem {
     sandbox: Sandbox,

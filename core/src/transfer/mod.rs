@@ -88,7 +88,7 @@ pub enum UploadSource {
 pub struct Upload {
     /// Its contents.
     pub source: UploadSource,
-    /// Its path there; missing folders are made.
+    /// Its path there; missing folders are made. A local file keeps its name in a folder, whose path ends with a slash.
     pub destination: String,
 }
 
@@ -106,7 +106,8 @@ pub struct Download {
 pub enum DownloadTarget {
     /// Memory.
     Memory,
-    /// A local file, replaced as a whole or not at all; missing folders are made.
+    /// A local file, replaced as a whole or not at all; missing folders are made. In a folder, whose path ends with a
+    /// slash, it has the name that it has in the sandbox.
     File(PathBuf),
 }
 

@@ -48,7 +48,7 @@ def _local(path: str | os.PathLike[str] | None) -> str | None:
 class FileSystem:
     """The files of one sandbox; get it as ``sandbox.fs``.
 
-    Relative paths start from the sandbox's work directory.
+    Relative paths start from the sandbox's work directory; ``~/`` is the home of its user.
     """
 
     def __init__(self, native: _native.FileSystem) -> None:
@@ -331,7 +331,7 @@ class FileSystem:
 
         Args:
             src: The contents as bytes, or the path of a local file.
-            dst: Path in the sandbox; missing folders are made.
+            dst: Path in the sandbox; missing folders are made. A local file keeps its name in a folder: ``"dir/"``.
             timeout: Seconds without progress after which it fails; 0 is no limit.
 
         Raises:
