@@ -32,12 +32,25 @@ pub(crate) fn json<T: serde::Serialize>(py: Python<'_>, value: T) -> PyResult<Py
     text.into_py_any(py)
 }
 
-/// Reads the attributes of a parameter object; one that it lacks is not set.
+/// Reads the fields of a parameter object. That is one of the package's own classes: the typed layer has read what the
+/// caller passed (`_given.py`), so one without a field is a mistake and never means that the field is not set.
 pub(crate) struct Fields<'a, 'py>(pub(crate) &'a Bound<'py, PyAny>);
 
 impl<'py> Fields<'_, 'py> {
     pub(crate) fn object(&self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let value = self.0.getattr(name).map_err(|_| self.refusal(&format!("there is no {name}")))?;
+        Ok(Some(value).filter(|value| !value.is_none()))
+    }
+
+    /// One that only some of the classes have.
+    pub(crate) fn perhaps(&self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         Ok(self.0.getattr_opt(name)?.filter(|value| !value.is_none()))
+    }
+
+    fn refusal(&self, why: &str) -> PyErr {
+        let kind = self.0.get_type();
+        let name = kind.name().map_or_else(|_| "the object".to_owned(), |name| name.to_string());
+        raise(self.0.py(), &Error::invalid(format!("{name}: {why}")))
     }
 
     pub(crate) fn get<T>(&self, name: &str) -> PyResult<Option<T>>
@@ -48,8 +61,7 @@ impl<'py> Fields<'_, 'py> {
         value.extract::<T>().map(Some).map_err(|error: <T as FromPyObject<'_, 'py>>::Error| {
             let py = self.0.py();
             let error: PyErr = error.into();
-            let kind = self.0.get_type();
-            raise(py, &Error::invalid(format!("{kind}.{name}: {}", error.value(py))))
+            self.refusal(&format!("{name}: {}", error.value(py)))
         })
     }
 }
@@ -77,7 +89,7 @@ pub(crate) fn resources(object: &Bound<'_, PyAny>) -> PyResult<Resources> {
 pub(crate) fn create_params(params: Option<&Bound<'_, PyAny>>) -> PyResult<CreateParams> {
     let Some(params) = params else { return Ok(CreateParams::default()) };
     let fields = Fields(params);
-    let resources = match fields.object("resources")? {
+    let resources = match fields.perhaps("resources")? {
         None => None,
         Some(given) => Some(resources(&given)?),
     };
@@ -110,8 +122,8 @@ pub(crate) fn create_params(params: Option<&Bound<'_, PyAny>>) -> PyResult<Creat
         spot: fields.get("spot")?,
         linked_sandbox: fields.get("linked_sandbox")?,
         target: fields.get("target")?,
-        snapshot: fields.get("snapshot")?,
-        image: match fields.object("image")? {
+        snapshot: fields.perhaps("snapshot")?.map(|name| name.extract()).transpose()?,
+        image: match fields.perhaps("image")? {
             None => None,
             Some(image) => Some(image_source(&image)?),
         },

@@ -29,7 +29,7 @@ pub(crate) fn image_source(object: &Bound<'_, PyAny>) -> PyResult<ImageSource> {
         return Ok(ImageSource::Name(name));
     }
     let fields = Fields(object);
-    let Some(dockerfile) = fields.get("_dockerfile")? else {
+    let Some(dockerfile) = fields.perhaps("_dockerfile")?.and_then(|text| text.extract().ok()) else {
         let text = format!("image must be the name of an image or an Image, not {}", object.get_type());
         return Err(raise(object.py(), &Error::invalid(text)));
     };
@@ -37,8 +37,9 @@ pub(crate) fn image_source(object: &Bound<'_, PyAny>) -> PyResult<ImageSource> {
     let context = |given: &Bound<'_, PyAny>| {
         let fields = Fields(given);
         let source_path: String = fields.get("source_path")?.unwrap_or_default();
+        let context_dir = fields.perhaps("context_dir")?.map(|path| path.extract()).transpose()?;
         let archive_path = fields.get("archive_path")?.unwrap_or_else(|| source_path.clone());
-        Ok(Context { source_path, archive_path, context_dir: fields.get("context_dir")? })
+        Ok(Context { source_path, archive_path, context_dir })
     };
     let context_list = contexts.iter().map(context).collect::<PyResult<_>>()?;
     Ok(ImageSource::Built(Image { dockerfile, context_list }))

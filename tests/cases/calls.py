@@ -70,22 +70,22 @@ class Call:
             return enums[name](value) if name in enums else value
 
         typed_query = {name: typed(name, value) for name, value in (query or {}).items()}
-        found = self._client().list(module.ListSandboxesQuery(**typed_query) if query else None)
+        found = self._client().list(self.session.given("ListSandboxesQuery", **typed_query) if query else None)
         return _collect(found) if hasattr(found, "__aiter__") else list(found)
 
     def sandbox_resize(self, resources: Json, **options: Any) -> Any:
-        return self.target.resize(self.session.module.Resources(**resources), **options)
+        return self.target.resize(self.session.given("Resources", **resources), **options)
 
     def snapshot_create(self, name: str, image: Any, entrypoint: list[str] | None = None, **options: Any) -> Any:
         image = self.session.image(image)
-        params = self.session.module.CreateSnapshotParams(name=name, image=image, entrypoint=entrypoint)
+        params = self.session.given("CreateSnapshotParams", name=name, image=image, entrypoint=entrypoint)
         return self._client().snapshot.create(params, **options)
 
     def secret_create(self, **params: Any) -> Any:
-        return self._client().secret.create(self.session.module.CreateSecretParams(**params))
+        return self._client().secret.create(self.session.given("CreateSecretParams", **params))
 
     def secret_update(self, secret_id: str, **params: Any) -> Any:
-        return self._client().secret.update(secret_id, self.session.module.UpdateSecretParams(**params))
+        return self._client().secret.update(secret_id, self.session.given("UpdateSecretParams", **params))
 
     def api_create_api_key(self, name: str, permissions: list[str], expires_at: str | None = None) -> Any:
         when = datetime.datetime.fromisoformat(expires_at) if expires_at else None
@@ -98,21 +98,21 @@ class Call:
     def process_code_run(
         self, code: str, argv: list[str] | None = None, env: dict[str, str] | None = None, timeout: int | None = None
     ) -> Any:
-        params = self.session.module.CodeRunParams(argv=argv, env=env) if argv or env else None
+        params = self.session.given("CodeRunParams", argv=argv, env=env) if argv or env else None
         return self.target.process.code_run(code, params, timeout)
 
     def fs_upload_file(self, source: Any, destination: str, **options: Any) -> Any:
         return self.target.fs.upload_file(source, destination, **options)
 
     def fs_upload_files(self, files: list[Json]) -> Any:
-        return self.target.fs.upload_files([self.session.module.FileUpload(**file) for file in files])
+        return self.target.fs.upload_files([self.session.given("FileUpload", **file) for file in files])
 
     def fs_download_file(self, remote_path: str, local_path: str | None = None, timeout: int = 1800) -> Any:
         paths = [remote_path] if local_path is None else [remote_path, local_path]
         return self.target.fs.download_file(*paths, timeout)
 
     def fs_download_files(self, files: list[Json]) -> Any:
-        return self.target.fs.download_files([self.session.module.FileDownloadRequest(**file) for file in files])
+        return self.target.fs.download_files([self.session.given("FileDownloadRequest", **file) for file in files])
 
     def fs_upload_file_stream(self, source: bytes, remote_path: str) -> Any:
         sent = [0]
@@ -142,7 +142,7 @@ class Call:
     def process_execute_session_command(
         self, session_id: str, command: str, timeout: int | None = None, **options: Any
     ) -> Any:
-        request = self.session.module.SessionExecuteRequest(command=command, **options)
+        request = self.session.given("SessionExecuteRequest", command=command, **options)
         return self.target.process.execute_session_command(session_id, request, timeout)
 
     def process_list_session_ids(self) -> Any:
@@ -210,7 +210,7 @@ class Call:
         return _then(self.target.code_interpreter.list_contexts(), lambda found: [one.id for one in found])
 
     def lsp_completions(self, path: str, line: int, character: int) -> Any:
-        position = self.session.module.LspCompletionPosition(line=line, character=character)
+        position = self.session.given("LspCompletionPosition", line=line, character=character)
         return self.target.completions(path, position)
 
     def terminal_new(self, config: Json | str | None = None) -> Any:

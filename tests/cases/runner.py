@@ -224,13 +224,18 @@ class Session:
         self._loop.close()
         self._pool.shutdown()
 
+    def given(self, kind: str, **values: Any) -> Any:
+        """A parameter object: a dict for our own asynchronous client, which takes either, so that cases try both."""
+        as_dict = self.is_async and self.module.__name__ == "daytona_native"
+        return values if as_dict else getattr(self.module, kind)(**values)
+
     def create(self, client: Any, params: Json, **options: Any) -> Any:
         if "volumes" in params:
-            params = {**params, "volumes": [self.module.VolumeMount(**volume) for volume in params["volumes"]]}
+            params = {**params, "volumes": [self.given("VolumeMount", **volume) for volume in params["volumes"]]}
         if "image" in params:
             params = {**params, "image": self.image(params["image"])}
         kind = "CreateSandboxFromImageParams" if "image" in params else "CreateSandboxFromSnapshotParams"
-        return client.create(getattr(self.module, kind)(**params), **options)
+        return client.create(self.given(kind, **params), **options)
 
     def image(self, given: Json) -> Any:
         """Gives an image by its name, or by the calls that build it."""
@@ -325,7 +330,7 @@ class Session:
     def _judge_error(self, at: str, step: Json, error: Exception, names: dict[str, Any]) -> None:
         want = dict(fill(step["error"], names, keep=True))
         kind = getattr(self.module, want.pop("class"))
-        got = {name: getattr(error, name, None) for name in ("code", "source", "request_id")}
+        got = {name: getattr(error, name, None) for name in ("code", "source", "request_id", "sandbox_id")}
         got |= {"message": str(error), "status": getattr(error, "status_code", None)}
         problem = None if isinstance(error, kind) else f"error is {type(error).__name__}, wanted {kind.__name__}"
         problem = problem or mismatch(want, got, "error")

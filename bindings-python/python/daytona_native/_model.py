@@ -20,7 +20,8 @@ else:
         return lambda cls: cls
 
 
-def _suggestion(name: str, known: Collection[str]) -> str:
+def suggestion(name: str, known: Collection[str]) -> str:
+    """Say which of the known names is the nearest one."""
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, 1)
@@ -71,6 +72,12 @@ class Model:
     _defaults: ClassVar[dict[str, Any]] = {}
     _positional: ClassVar[bool] = False
     _secret: ClassVar[frozenset[str]] = frozenset()
+    # Keys that the constructor takes besides the fields.
+    _also: ClassVar[frozenset[str]] = frozenset()
+    # Fields whose types are looked at elsewhere.
+    _unchecked: ClassVar[frozenset[str]] = frozenset()
+    # Fields by which an object of another package is known to be of this kind; the required ones where empty.
+    _known_by: ClassVar[tuple[str, ...]] = ()
     if TYPE_CHECKING:
         __signature__: ClassVar[Signature]
     else:
@@ -113,7 +120,7 @@ class Model:
         """Say which field is unknown or missing."""
         for name in values:
             if name not in cls._fields:
-                raise TypeError(f"{cls.__name__} has no field {name!r}{_suggestion(name, cls._fields)}")
+                raise TypeError(f"{cls.__name__} has no field {name!r}{suggestion(name, cls._fields)}")
         missing = next(name for name in cls._fields if name not in values and name not in cls._defaults)
         raise TypeError(f"{cls.__name__} needs {missing!r}")
 
@@ -125,6 +132,10 @@ class Model:
         return self
 
     @classmethod
+    def _marks(cls) -> tuple[str, ...]:
+        return cls._known_by or tuple(name for name in cls._fields if name not in cls._defaults)
+
+    @classmethod
     def _alias(cls, name: str) -> str:
         """Return the API's name of a field."""
         return _camel(name)
@@ -133,7 +144,7 @@ class Model:
 
         def __setattr__(self, name: str, value: object) -> None:
             if name not in self._fields:
-                raise AttributeError(f"{type(self).__name__} has no field {name!r}{_suggestion(name, self._fields)}")
+                raise AttributeError(f"{type(self).__name__} has no field {name!r}{suggestion(name, self._fields)}")
             self.__dict__[name] = value
 
     def __eq__(self, other: object) -> bool:

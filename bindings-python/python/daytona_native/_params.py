@@ -53,6 +53,8 @@ class DaytonaConfig(Model):
     request_timeout: float | None = None
 
     _secret = frozenset({"api_key", "jwt_token"})
+    _also = frozenset({"_experimental"})
+    _known_by = ("api_key", "api_url", "target")
 
     if not TYPE_CHECKING:
 
@@ -85,6 +87,8 @@ class Resources(Record):
     disk: int | None = None
     gpu: int | None = None
     gpu_type: GpuType | list[GpuType] | None = None
+
+    _known_by = ("cpu", "memory", "disk", "gpu")
 
 
 class VolumeMount(Model):
@@ -156,6 +160,8 @@ class CreateSandboxBaseParams(Model):
     linked_sandbox: str | None = None
     target: str | None = None
 
+    _known_by = ("language", "env_vars", "auto_stop_interval")
+
 
 class CreateSandboxFromSnapshotParams(CreateSandboxBaseParams):
     """A new sandbox from a snapshot.
@@ -213,9 +219,9 @@ class ListSandboxesQuery(Record):
     id: str | None = None
     name: str | None = None
     labels: dict[str, str] | None = None
-    states: list[SandboxState] | list[str] | None = None
-    snapshots: list[str] | None = None
-    targets: list[str] | None = None
+    states: list[SandboxState] | list[str] | str | None = None
+    snapshots: list[str] | str | None = None
+    targets: list[str] | str | None = None
     min_cpu: float | None = None
     max_cpu: float | None = None
     min_memory_gib: float | None = None
@@ -232,7 +238,9 @@ class ListSandboxesQuery(Record):
     auto_destroy_at_before: datetime | str | None = None
     sort: SandboxListSortField | str | None = None
     order: SandboxListSortDirection | str | None = None
-    sandbox_classes: list[SandboxClass] | list[str] | None = None
+    sandbox_classes: list[SandboxClass] | list[str] | str | None = None
+
+    _known_by = ("limit", "labels")
 
 
 class CodeRunParams(Record):
@@ -246,6 +254,8 @@ class CodeRunParams(Record):
     argv: list[str] | None = None
     env: dict[str, str] | None = None
 
+    _known_by = ("argv", "env")
+
 
 class FileUpload(Record):
     """One file to write in a sandbox.
@@ -257,6 +267,9 @@ class FileUpload(Record):
 
     source: bytes | str | os.PathLike[str]
     destination: str
+
+    # A binary file or an iterable of bytes does as well.
+    _unchecked = frozenset({"source"})
 
     # Written out because programs make many of these.
     def __init__(self, source: bytes | str | os.PathLike[str], destination: str) -> None:

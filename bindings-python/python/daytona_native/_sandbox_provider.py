@@ -128,6 +128,10 @@ def region(values: dict[str, Any]) -> CapacityRegion:
 
 def plain(handle: SandboxHandle | Mapping[str, Any]) -> dict[str, Any]:
     """Return a handle as the core reads it; a mapping may have either spelling."""
-    values = handle.model_dump(mode="json") if isinstance(handle, Model) else dict(handle)
+    from ._given import given_mapping, refuse
+
+    if handle is None:
+        refuse("handle must be a SandboxHandle or a dict with its fields, not None")
+    values = handle.model_dump(mode="json") if isinstance(handle, SandboxHandle) else given_mapping("handle", handle)
     names = {"external_id": "externalId", "provisioned_at": "provisionedAt"}
     return {names.get(name, name): of for name, of in values.items()}

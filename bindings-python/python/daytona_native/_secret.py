@@ -71,6 +71,7 @@ class UpdateSecretParams(Model):
     hosts: list[str] | None = None
 
     _secret = frozenset({"value"})
+    _known_by = ("value", "hosts")
 
 
 class ListSecretsResponse(Model):

@@ -25,6 +25,8 @@ class SessionExecuteRequest(Model):
     var_async: bool | None = None
     suppress_input_echo: bool | None = None
 
+    _known_by = ("command", "run_async")
+
     if not TYPE_CHECKING:
 
         def __init__(self, **values: Any) -> None:

@@ -7,7 +7,7 @@ from ._model import Model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from typing import Any
 
@@ -34,7 +34,9 @@ class CreateSnapshotParams(Model):
     resources: Resources | None = None
     entrypoint: list[str] | None = None
     region_id: str | None = None
-    sandbox_class: SandboxClass | None = None
+    sandbox_class: SandboxClass | str | None = None
+
+    _known_by = ("name", "image", "entrypoint")
 
 
 class Snapshot(Model):
@@ -90,6 +92,8 @@ class Snapshot(Model):
     source_sandbox_id: str | None
     sandbox_class: SandboxClass | None = None
 
+    _known_by = ("id", "name", "size", "entrypoint")
+
 
 class PaginatedSnapshots(Model):
     """One page of a list of snapshots.
@@ -139,6 +143,10 @@ def page(values: tuple[list[dict[str, Any]], int, int, int]) -> PaginatedSnapsho
     return PaginatedSnapshots(items=[snapshot(item) for item in items], total=total, page=number, total_pages=pages)
 
 
-def name_of(given: Snapshot | str) -> str:
+def name_of(given: Snapshot | Mapping[str, Any] | str) -> str:
     """Return what a snapshot is called in a request."""
-    return given if isinstance(given, str) else given.id
+    if isinstance(given, str):
+        return given
+    from ._given import given_id
+
+    return given_id("snapshot", given, Snapshot, "Its id or name does as well")

@@ -80,10 +80,13 @@ def configured(config: str | Mapping[str, Any] | None, task_id: str | None) -> t
         from ._errors import DaytonaInvalidArgumentError
 
         raise DaytonaInvalidArgumentError("task_id and YAML exclude each other: write terminal.daytona.task_id")
-    values: dict[str, Any] = dict(config or {})
+    from ._given import given_mapping
+
+    values = given_mapping("config", config)
     if task_id is not None:
-        terminal: dict[str, Any] = dict(values.get("terminal") or {})
-        terminal["daytona"] = {**(terminal.get("daytona") or {}), "task_id": task_id}
+        terminal = given_mapping("config.terminal", values.get("terminal"))
+        daytona = given_mapping("config.terminal.daytona", terminal.get("daytona"))
+        terminal["daytona"] = {**daytona, "task_id": task_id}
         values["terminal"] = terminal
     return arguments(values), False
 

@@ -27,3 +27,5 @@ class Volume(Model):
     updated_at: str
     last_used_at: str | None = None
     error_reason: str | None = None
+
+    _known_by = ("id", "name", "organization_id", "last_used_at")

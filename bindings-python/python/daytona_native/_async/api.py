@@ -16,6 +16,7 @@ from .._admin import (
     WebhookPortal,
     WebhookStatus,
 )
+from .._given import given, given_mapping, refuse
 from .._service import fields, snake
 from .service import AsyncService
 
@@ -61,7 +62,7 @@ class AsyncApi(AsyncService):
         """
         pairs = [
             [name, one if isinstance(one, str) else str(one).lower() if isinstance(one, bool) else str(one)]
-            for name, value in (query or {}).items()
+            for name, value in given_mapping("query", query).items()
             if value is not None
             for one in (value if isinstance(value, (list, tuple)) else [value])
         ]
@@ -99,6 +100,8 @@ class AsyncApi(AsyncService):
         """
         from .._time import text
 
+        if isinstance(permissions, str):
+            refuse("permissions must be a list of texts, not one text")
         params = {"name": name, "permissions": list(permissions), "expiresAt": text("expires_at", expires_at)}
         return CreatedApiKey(**snake(await self._call("create_api_key", request_timeout, params=params)))
 
@@ -142,15 +145,19 @@ class AsyncApi(AsyncService):
         """Find a registry by its id."""
         return Registry(**snake(await self._call("get_registry", request_timeout, id=registry_id)))
 
-    async def create_registry(self, params: RegistryParams, request_timeout: float | None = None) -> Registry:
-        """Add a registry; needs a password."""
-        return Registry(**snake(await self._call("create_registry", request_timeout, params=fields(params))))
+    async def create_registry(
+        self, params: RegistryParams | Mapping[str, Any], request_timeout: float | None = None
+    ) -> Registry:
+        """Add a registry; needs a password. A dict with the fields of the parameters does as well."""
+        wanted = fields(given("params", params, RegistryParams))
+        return Registry(**snake(await self._call("create_registry", request_timeout, params=wanted)))
 
     async def update_registry(
-        self, registry_id: str, params: RegistryParams, request_timeout: float | None = None
+        self, registry_id: str, params: RegistryParams | Mapping[str, Any], request_timeout: float | None = None
     ) -> Registry:
         """Replace the settings of a registry; without a password the old one stays."""
-        answer = await self._call("update_registry", request_timeout, id=registry_id, params=fields(params))
+        wanted = fields(given("params", params, RegistryParams))
+        answer = await self._call("update_registry", request_timeout, id=registry_id, params=wanted)
         return Registry(**snake(answer))
 
     async def delete_registry(self, registry_id: str, request_timeout: float | None = None) -> None:

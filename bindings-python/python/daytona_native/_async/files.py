@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from os import fspath
 
+from .._given import given_list
 from .._progress import AsyncUploadReport, async_report_download
 from .._results import (
     FileDownloadErrorDetails,
@@ -18,7 +19,7 @@ from .._results import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
     from typing import IO, Any, overload
 
     from .. import _native
@@ -176,12 +177,12 @@ class AsyncFileSystem:
             stream.close()
 
     async def download_files(
-        self, files: list[FileDownloadRequest], timeout: float = _TRANSFER_LIMIT
+        self, files: Iterable[FileDownloadRequest | Mapping[str, Any]], timeout: float = _TRANSFER_LIMIT
     ) -> list[FileDownloadResponse]:
         """Read many files in one request, each with its own result.
 
         Args:
-            files: What to read, and where to.
+            files: What to read, and where to; objects or dicts with their fields.
             timeout: Seconds without progress after which it fails; 0 is no limit.
 
         Returns:
@@ -190,7 +191,10 @@ class AsyncFileSystem:
         Raises:
             DaytonaConnectionError: The request as a whole failed.
         """
-        wanted = [(file.source, _local(file.destination)) for file in files]
+        from .._params import FileDownloadRequest
+
+        requests = given_list("files", files, FileDownloadRequest)
+        wanted = [(file.source, _local(file.destination)) for file in requests]
         answers = await self._native.download_files(wanted, timeout)
         results = []
         for (source, destination), (_, contents, error) in zip(wanted, answers, strict=True):
@@ -340,18 +344,23 @@ class AsyncFileSystem:
         """
         await self._native.upload([(_upload_source(src), dst)], True, timeout)
 
-    async def upload_files(self, files: list[FileUpload], timeout: float = _TRANSFER_LIMIT) -> None:
+    async def upload_files(
+        self, files: Iterable[FileUpload | Mapping[str, Any]], timeout: float = _TRANSFER_LIMIT
+    ) -> None:
         """Write many files in one request.
 
         Args:
-            files: What to write, and where to.
+            files: What to write, and where to; objects or dicts with their fields.
             timeout: Seconds without progress after which it fails; 0 is no limit.
 
         Raises:
-            DaytonaInvalidArgumentError: A local file cannot be read; nothing was sent.
+            DaytonaInvalidArgumentError: What is no such file, or a local file that cannot be read; nothing was sent.
             DaytonaError: Some could not be written, each named; the others are.
         """
-        await self._native.upload([(_upload_source(file.source), file.destination) for file in files], False, timeout)
+        from .._params import FileUpload
+
+        uploads = given_list("files", files, FileUpload)
+        await self._native.upload([(_upload_source(file.source), file.destination) for file in uploads], False, timeout)
 
     async def upload_file_stream(
         self,

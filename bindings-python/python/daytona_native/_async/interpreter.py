@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from .. import _interpreter
 from .._callbacks import async_tell
-from .._interpreter import ExecutionError, ExecutionResult, OutputMessage
+from .._given import given_id
+from .._interpreter import ExecutionError, ExecutionResult, InterpreterContext, OutputMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from .. import _native
-    from .._interpreter import InterpreterContext, Result
+    from .._interpreter import Result
     from .._protocols import OutputHandler
+
+
+def _context_id(context: object) -> str:
+    return given_id("context", context, InterpreterContext, "create_context and list_contexts give one")
 
 
 class AsyncCodeInterpreter:
@@ -26,7 +31,7 @@ class AsyncCodeInterpreter:
         self,
         code: str,
         *,
-        context: InterpreterContext | None = None,
+        context: InterpreterContext | Mapping[str, Any] | None = None,
         on_stdout: OutputHandler[OutputMessage] | None = None,
         on_stderr: OutputHandler[OutputMessage] | None = None,
         on_error: OutputHandler[ExecutionError] | None = None,
@@ -56,16 +61,19 @@ class AsyncCodeInterpreter:
 
         Raises:
             DaytonaInvalidArgumentError: Empty code or a bad name in ``envs``; nothing was sent.
-            DaytonaTimeoutError: It ran over ``timeout`` and was interrupted.
+            DaytonaProcessExecutionTimeoutError: It ran over ``timeout``. The message says what became of the state of
+                its context: kept where the code ended when it was interrupted, else lost.
             DaytonaNotFoundError: No such context.
-            DaytonaConnectionError: The connection broke; a ``DaytonaSandboxDiedError`` if the sandbox went away.
+            DaytonaConnectionError: The connection broke, or the interpreter ended and the state with it; a
+                ``DaytonaSandboxDiedError`` if the sandbox went away.
         """
         wanted = results or on_result is not None
         stdout: list[str] = []
         stderr: list[str] = []
         found: list[Result] = []
         error = None
-        run = await self._native.run_code(code, context.id if context else None, envs, timeout, wanted)
+        context_id = None if context is None else _context_id(context)
+        run = await self._native.run_code(code, context_id, envs, timeout, wanted)
         try:
             while (batch := await run.next()) is not None:
                 for kind, *values in batch:
@@ -110,7 +118,9 @@ class AsyncCodeInterpreter:
         """
         return [_interpreter.context(one) for one in await self._native.list_contexts(request_timeout)]
 
-    async def delete_context(self, context: InterpreterContext, request_timeout: float | None = None) -> None:
+    async def delete_context(
+        self, context: InterpreterContext | Mapping[str, Any], request_timeout: float | None = None
+    ) -> None:
         """End a context and what runs in it.
 
         Args:
@@ -120,4 +130,4 @@ class AsyncCodeInterpreter:
         Raises:
             DaytonaNotFoundError: No such context.
         """
-        await self._native.delete_context(context.id, request_timeout)
+        await self._native.delete_context(_context_id(context), request_timeout)

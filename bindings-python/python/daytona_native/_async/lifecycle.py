@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from .._given import given
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from typing_extensions import Self
 
     from .._native import Sandbox as _NativeSandbox
@@ -60,13 +65,14 @@ class AsyncLifecycle:
         """
         await self._native.recover(timeout)
 
-    async def resize(self, resources: Resources, timeout: float = 60) -> None:
+    async def resize(self, resources: Resources | Mapping[str, Any], timeout: float = 60) -> None:
         """Give it more or fewer cores, memory or disk, and wait until it has them.
 
         While it runs it can get more cores and memory; a disk can grow while it is stopped.
 
         Args:
-            resources: Cores and GiB, at least 1 each; what is not given stays.
+            resources: Cores and GiB, at least 1 each, as an object or as a dict with its fields; what is not given
+                stays.
             timeout: Seconds for all of that; 0 is no limit.
 
         Raises:
@@ -75,7 +81,9 @@ class AsyncLifecycle:
             DaytonaUnsupportedError: The limit would not hold there.
             DaytonaTimeoutError: It took longer.
         """
-        await self._native.resize(resources, timeout)
+        from .._params import Resources
+
+        await self._native.resize(given("resources", resources, Resources), timeout)
 
     async def wait_for_resize_complete(self, timeout: float = 60) -> None:
         """Wait until it is no longer being resized.

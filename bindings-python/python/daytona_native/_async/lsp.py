@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from .. import _lsp
+from .._given import given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from .. import _native
     from .._lsp import CompletionList, LspCompletionPosition, LspSymbol
 
@@ -109,13 +113,16 @@ class AsyncLspServer:
         return _lsp.symbols(await self._native.sandbox_symbols(query, request_timeout))
 
     async def completions(
-        self, path: str, position: LspCompletionPosition, request_timeout: float | None = None
+        self,
+        path: str,
+        position: LspCompletionPosition | Mapping[str, Any],
+        request_timeout: float | None = None,
     ) -> CompletionList:
         """Tell what may come at a place in a file.
 
         Args:
             path: The file.
-            position: The place.
+            position: The place, as an object or as a dict with its fields.
             request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
 
         Returns:
@@ -125,5 +132,6 @@ class AsyncLspServer:
             DaytonaLspServerNotInitializedError: It does not run, or has ended: start it.
             DaytonaFileNotFoundError: No such file.
         """
-        found = await self._native.completions(path, position.line, position.character, request_timeout)
+        place = given("position", position, _lsp.LspCompletionPosition)
+        found = await self._native.completions(path, place.line, place.character, request_timeout)
         return _lsp.completions(found)

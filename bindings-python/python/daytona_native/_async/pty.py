@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from .. import _pty
 from .._callbacks import async_tell
-from .._pty import PtyResult
+from .._given import given, given_or_none
+from .._pty import PtyResult, PtySize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from types import TracebackType
     from typing import Any
 
     from typing_extensions import Self
 
     from .. import _native
-    from .._pty import PtySessionInfo, PtySize
+    from .._pty import PtySessionInfo
 
 
 class AsyncPtyHandle:
@@ -70,11 +71,11 @@ class AsyncPtyHandle:
         """
         await self._native.send_input(data.encode() if isinstance(data, str) else data)
 
-    async def resize(self, pty_size: PtySize) -> PtySessionInfo:
+    async def resize(self, pty_size: PtySize | Mapping[str, Any]) -> PtySessionInfo:
         """Change the terminal's size.
 
         Args:
-            pty_size: The new one.
+            pty_size: The new one, as an object or as a dict with its fields.
 
         Returns:
             The terminal as it is now.
@@ -82,7 +83,8 @@ class AsyncPtyHandle:
         Raises:
             DaytonaInvalidArgumentError: Rows or columns out of range; nothing was sent.
         """
-        return _pty.info(await self._native.resize(pty_size.cols, pty_size.rows))
+        size = given("pty_size", pty_size, PtySize)
+        return _pty.info(await self._native.resize(size.cols, size.rows))
 
     async def kill(self) -> None:
         """Kill the terminal's shell."""
@@ -152,7 +154,7 @@ class AsyncPtys:
         on_data: Callable[[bytes], Any] | None = None,  # async only
         cwd: str | None = None,
         envs: dict[str, str] | None = None,
-        pty_size: PtySize | None = None,
+        pty_size: PtySize | Mapping[str, Any] | None = None,
     ) -> AsyncPtyHandle:
         """Start a shell in a terminal and connect to it.
 
@@ -161,7 +163,8 @@ class AsyncPtys:
             on_data: Called with the output as it comes; what it returns is awaited.
             cwd: Directory to start in; the sandbox's work directory where ``None``.
             envs: Added to the sandbox's environment.
-            pty_size: The terminal's size; 80 columns and 24 rows where ``None``.
+            pty_size: The terminal's size, as an object or as a dict with its fields; 80 columns and 24 rows where
+                ``None``.
 
         Returns:
             The connected terminal.
@@ -171,7 +174,8 @@ class AsyncPtys:
             DaytonaConflictError: There is one of that name.
             DaytonaTimeoutError: It was not ready within 10 seconds.
         """
-        cols, rows = (pty_size.cols, pty_size.rows) if pty_size else (None, None)
+        size = given_or_none("pty_size", pty_size, PtySize)
+        cols, rows = (size.cols, size.rows) if size else (None, None)
         native = await self._native.create_pty_session(id, cwd, envs, cols, rows)
         if on_data:  # async only
             from .._delivery import DeliveredPty  # async only
@@ -240,13 +244,13 @@ class AsyncPtys:
         await self._native.kill_pty_session(session_id, request_timeout)
 
     async def resize_pty_session(
-        self, session_id: str, pty_size: PtySize, request_timeout: float | None = None
+        self, session_id: str, pty_size: PtySize | Mapping[str, Any], request_timeout: float | None = None
     ) -> PtySessionInfo:
         """Change a terminal's size.
 
         Args:
             session_id: Its name.
-            pty_size: The new size.
+            pty_size: The new size, as an object or as a dict with its fields.
             request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
 
         Returns:
@@ -256,5 +260,6 @@ class AsyncPtys:
             DaytonaInvalidArgumentError: Rows or columns out of range; nothing was sent.
             DaytonaNotFoundError: No such terminal.
         """
-        answer = await self._native.resize_pty_session(session_id, pty_size.cols, pty_size.rows, request_timeout)
+        size = given("pty_size", pty_size, PtySize)
+        answer = await self._native.resize_pty_session(session_id, size.cols, size.rows, request_timeout)
         return _pty.info(answer)

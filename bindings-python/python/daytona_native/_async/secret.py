@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from .._given import given
 from .._secret import CreateSecretParams, ListSecretsResponse, Secret, UpdateSecretParams
 from .._service import fields, snake
 from .service import AsyncService
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 
 class AsyncSecretService(AsyncService):
@@ -52,31 +58,37 @@ class AsyncSecretService(AsyncService):
         """
         return Secret._read(snake(await self._call("get", request_timeout, id=secret_id)))
 
-    async def create(self, params: CreateSecretParams, request_timeout: float | None = None) -> Secret:
+    async def create(
+        self, params: CreateSecretParams | Mapping[str, Any], request_timeout: float | None = None
+    ) -> Secret:
         """Create a secret; its value cannot be read back.
 
         Args:
-            params: Name, value and hosts.
+            params: Name, value and hosts, as an object or as a dict with its fields.
             request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
 
         Raises:
             DaytonaConflictError: The name is taken.
             DaytonaBadRequestError: A name, value or host that the server refuses.
         """
-        return Secret._read(snake(await self._call("create", request_timeout, params=fields(params))))
+        wanted = fields(given("params", params, CreateSecretParams))
+        return Secret._read(snake(await self._call("create", request_timeout, params=wanted)))
 
-    async def update(self, secret_id: str, params: UpdateSecretParams, request_timeout: float | None = None) -> Secret:
+    async def update(
+        self, secret_id: str, params: UpdateSecretParams | Mapping[str, Any], request_timeout: float | None = None
+    ) -> Secret:
         """Change a secret; what is not given stays.
 
         Args:
             secret_id: Its id.
-            params: The changes.
+            params: The changes, as an object or as a dict with its fields.
             request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
 
         Raises:
             DaytonaNotFoundError: There is none.
         """
-        return Secret._read(snake(await self._call("update", request_timeout, id=secret_id, params=fields(params))))
+        wanted = fields(given("params", params, UpdateSecretParams))
+        return Secret._read(snake(await self._call("update", request_timeout, id=secret_id, params=wanted)))
 
     async def delete(self, secret_id: str, request_timeout: float | None = None) -> None:
         """Delete a secret; its placeholder stands for nothing from then on.

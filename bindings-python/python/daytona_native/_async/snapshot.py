@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from .. import _snapshot
 from .._callbacks import async_tell
+from .._given import given
 from .._progress import AsyncUploadReport, of_contexts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from types import TracebackType
+    from typing import Any
 
     from typing_extensions import Self
 
@@ -108,7 +110,7 @@ class AsyncSnapshotService:
 
     async def create(
         self,
-        params: CreateSnapshotParams,
+        params: CreateSnapshotParams | Mapping[str, Any],
         *,
         on_logs: Callable[[str], object] | None = None,
         timeout: float | None = 0,
@@ -117,7 +119,7 @@ class AsyncSnapshotService:
         """Make a snapshot from an image, which is pulled or built for it, and wait until it is active.
 
         Args:
-            params: What it is to be like.
+            params: What it is to be like, as an object or as a dict with its fields.
             on_logs: Called with each state and with lines of the build's log as they come; what it returns is awaited.
             timeout: Seconds until it must be there, uploads included. 0, the default, is no limit, as builds may
                 take long; every request within has one.
@@ -131,9 +133,10 @@ class AsyncSnapshotService:
             DaytonaBuildFailedError: The image could not be built, with the reason and the end of the log.
             DaytonaTimeoutError: It took longer; it may still be being made.
         """
+        wanted = given("params", params, _snapshot.CreateSnapshotParams)
         report = AsyncUploadReport(on_upload_progress, of_contexts)
         creation = await self._native.begin(
-            params, on_logs is not None, timeout, report if on_upload_progress else None
+            wanted, on_logs is not None, timeout, report if on_upload_progress else None
         )
         try:
             await report.finish()
@@ -145,7 +148,7 @@ class AsyncSnapshotService:
         finally:
             creation.close()
 
-    async def build_logs(self, snapshot: Snapshot | str) -> AsyncBuildLog:
+    async def build_logs(self, snapshot: Snapshot | Mapping[str, Any] | str) -> AsyncBuildLog:
         """Follow the log of a snapshot's build from its beginning to its end.
 
         Args:
@@ -159,7 +162,9 @@ class AsyncSnapshotService:
         """
         return AsyncBuildLog(await self._native.build_logs(_snapshot.name_of(snapshot)))
 
-    async def deactivate(self, snapshot: Snapshot | str, request_timeout: float | None = None) -> None:
+    async def deactivate(
+        self, snapshot: Snapshot | Mapping[str, Any] | str, request_timeout: float | None = None
+    ) -> None:
         """Take a snapshot out of use; ``activate`` brings it back.
 
         Args:
@@ -172,7 +177,7 @@ class AsyncSnapshotService:
         """
         await self._native.deactivate(_snapshot.name_of(snapshot), request_timeout)
 
-    async def delete(self, snapshot: Snapshot | str, request_timeout: float | None = None) -> None:
+    async def delete(self, snapshot: Snapshot | Mapping[str, Any] | str, request_timeout: float | None = None) -> None:
         """Delete a snapshot; sandboxes that were made from it live on.
 
         Args:
@@ -185,7 +190,9 @@ class AsyncSnapshotService:
         """
         await self._native.delete(_snapshot.name_of(snapshot), request_timeout)
 
-    async def activate(self, snapshot: Snapshot | str, request_timeout: float | None = None) -> Snapshot:
+    async def activate(
+        self, snapshot: Snapshot | Mapping[str, Any] | str, request_timeout: float | None = None
+    ) -> Snapshot:
         """Make an inactive snapshot usable again.
 
         Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import _native
+from .._given import refuse
 from .._terminal_backend import TerminalConfig, TerminalImage, TerminalResult, configured, images, in_force
 from .daytona import _ASYNCHRONOUS, _SERVER_BINARY
 from .exec_stream import AsyncExecStream
@@ -47,7 +48,13 @@ class AsyncTerminalBackend:
         task_id: str | None = None,
     ) -> None:
         text, is_yaml = configured(config, task_id)
-        client = None if daytona is None else daytona._client()
+        client = None
+        if daytona is not None:
+            from .daytona import AsyncDaytona
+
+            if not isinstance(daytona, AsyncDaytona):
+                refuse(f"daytona must be an {AsyncDaytona.__name__}, not {type(daytona).__name__}")
+            client = daytona._client()
         self._native = _native.TerminalBackend(_ASYNCHRONOUS, text, is_yaml, client, _SERVER_BINARY)
 
     @staticmethod

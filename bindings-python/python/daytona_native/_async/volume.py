@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from .._given import given_id
 from .._service import snake
 from .._volume import Volume
 from .service import AsyncService
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 
 class AsyncVolumeService(AsyncService):
@@ -45,7 +51,7 @@ class AsyncVolumeService(AsyncService):
         """
         return Volume(**snake(await self._call("create", request_timeout, name=name)))
 
-    async def delete(self, volume: Volume, request_timeout: float | None = None) -> None:
+    async def delete(self, volume: Volume | Mapping[str, Any], request_timeout: float | None = None) -> None:
         """Delete a volume and all in it.
 
         Args:
@@ -56,4 +62,5 @@ class AsyncVolumeService(AsyncService):
             DaytonaConflictError: A sandbox has it, perhaps a stopped one.
             DaytonaNotFoundError: It is gone.
         """
-        await self._call("delete", request_timeout, id=volume.id)
+        volume_id = given_id("volume", volume, Volume, "get(name) finds it")
+        await self._call("delete", request_timeout, id=volume_id)

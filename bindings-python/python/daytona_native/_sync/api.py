@@ -17,6 +17,7 @@ from .._admin import (
     WebhookPortal,
     WebhookStatus,
 )
+from .._given import given, given_mapping, refuse
 from .._service import fields, snake
 from .service import Service
 
@@ -62,7 +63,7 @@ class Api(Service):
         """
         pairs = [
             [name, one if isinstance(one, str) else str(one).lower() if isinstance(one, bool) else str(one)]
-            for name, value in (query or {}).items()
+            for name, value in given_mapping("query", query).items()
             if value is not None
             for one in (value if isinstance(value, (list, tuple)) else [value])
         ]
@@ -100,6 +101,8 @@ class Api(Service):
         """
         from .._time import text
 
+        if isinstance(permissions, str):
+            refuse("permissions must be a list of texts, not one text")
         params = {"name": name, "permissions": list(permissions), "expiresAt": text("expires_at", expires_at)}
         return CreatedApiKey(**snake(self._call("create_api_key", request_timeout, params=params)))
 
@@ -143,15 +146,19 @@ class Api(Service):
         """Find a registry by its id."""
         return Registry(**snake(self._call("get_registry", request_timeout, id=registry_id)))
 
-    def create_registry(self, params: RegistryParams, request_timeout: float | None = None) -> Registry:
-        """Add a registry; needs a password."""
-        return Registry(**snake(self._call("create_registry", request_timeout, params=fields(params))))
+    def create_registry(
+        self, params: RegistryParams | Mapping[str, Any], request_timeout: float | None = None
+    ) -> Registry:
+        """Add a registry; needs a password. A dict with the fields of the parameters does as well."""
+        wanted = fields(given("params", params, RegistryParams))
+        return Registry(**snake(self._call("create_registry", request_timeout, params=wanted)))
 
     def update_registry(
-        self, registry_id: str, params: RegistryParams, request_timeout: float | None = None
+        self, registry_id: str, params: RegistryParams | Mapping[str, Any], request_timeout: float | None = None
     ) -> Registry:
         """Replace the settings of a registry; without a password the old one stays."""
-        answer = self._call("update_registry", request_timeout, id=registry_id, params=fields(params))
+        wanted = fields(given("params", params, RegistryParams))
+        answer = self._call("update_registry", request_timeout, id=registry_id, params=wanted)
         return Registry(**snake(answer))
 
     def delete_registry(self, registry_id: str, request_timeout: float | None = None) -> None:

@@ -7,12 +7,14 @@ import os
 
 from .. import _native
 from .._callbacks import tell
+from .._given import given_or_none, given_sandbox, given_sandbox_params
 from .sandbox import Sandbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
+    from typing import Any
 
     from typing_extensions import Self
 
@@ -38,14 +40,19 @@ class Daytona:
     """A client of one Daytona API. Making one sends nothing.
 
     Args:
-        config: How to reach it; what is not given is looked up (see ``DaytonaConfig``).
+        config: How to reach it, as an object or as a dict with its fields; what is not given is looked up (see
+            ``DaytonaConfig``).
 
     Raises:
         DaytonaAuthenticationError: No credentials found.
-        DaytonaInvalidArgumentError: A value out of range.
+        DaytonaInvalidArgumentError: A field that is not known, or a value of another type or out of range.
     """
 
-    def __init__(self, config: DaytonaConfig | None = None) -> None:
+    def __init__(self, config: DaytonaConfig | Mapping[str, Any] | None = None) -> None:
+        if config is not None:
+            from .._params import DaytonaConfig
+
+            config = given_or_none("config", config, DaytonaConfig)
         self._native: _native.Daytona | None = _native.Daytona(_ASYNCHRONOUS, config, _SERVER_BINARY)
 
     @classmethod
@@ -154,7 +161,11 @@ class Daytona:
 
     def create(
         self,
-        params: CreateSandboxFromSnapshotParams | CreateSandboxFromImageParams | CreateSandboxBaseParams | None = None,
+        params: CreateSandboxFromSnapshotParams
+        | CreateSandboxFromImageParams
+        | CreateSandboxBaseParams
+        | Mapping[str, Any]
+        | None = None,
         *,
         timeout: float = 60,
         on_snapshot_create_logs: Callable[[str], object] | None = None,
@@ -166,7 +177,8 @@ class Daytona:
         makes, is deleted.
 
         Args:
-            params: What it is to be like; the server's defaults where ``None``.
+            params: What it is to be like, as an object or as a dict with its fields; the server's defaults where
+                ``None``.
             timeout: Seconds until it must have started, uploads and builds included; 0 is no limit.
             on_snapshot_create_logs: Called with lines of the log of the image's build as they come, where there
                 is a build.
@@ -176,20 +188,21 @@ class Daytona:
             The sandbox.
 
         Raises:
-            DaytonaInvalidArgumentError: Parameters that cannot be right; nothing was sent.
+            DaytonaInvalidArgumentError: Parameters that cannot be right, or that are not known; nothing was sent.
             DaytonaTimeoutError: It took longer. ``sandbox_id`` names it if the server has told that by then: it stays,
                 and is yours to follow or delete. Otherwise it is deleted.
             DaytonaNotFoundError: A local file that the image copies is not there; nothing was sent.
             DaytonaBuildFailedError: The image could not be built, with the reason and the end of the log.
             DaytonaError: It could not be started, with the reason.
         """
+        wanted = given_sandbox_params(params)
         if on_snapshot_create_logs is None and on_upload_progress is None:
-            return Sandbox(self._client().create(params, timeout))
+            return Sandbox(self._client().create(wanted, timeout))
         from .._progress import UploadReport, of_contexts
 
         report = UploadReport(on_upload_progress, of_contexts)
         creation = self._client().begin_create(
-            params, on_snapshot_create_logs is not None, timeout, report if on_upload_progress else None
+            wanted, on_snapshot_create_logs is not None, timeout, report if on_upload_progress else None
         )
         try:
             report.finish()
@@ -216,18 +229,29 @@ class Daytona:
         return Sandbox(self._client().get(sandbox_id_or_name, request_timeout))
 
     def list(
-        self, query: ListSandboxesQuery | None = None, request_timeout: float | None = None
+        self, query: ListSandboxesQuery | Mapping[str, Any] | None = None, request_timeout: float | None = None
     ) -> Iterator[Sandbox]:
         """Yield the sandboxes that match, page after page.
 
         Args:
-            query: Which; all where ``None``. Its ``limit`` is the size of a page.
+            query: Which, as an object or as a dict with its fields; all where ``None``. Its ``limit`` is the size of
+                a page.
             request_timeout: Seconds to wait for each page; 0 is no limit, ``None`` the client's.
 
         Raises:
-            DaytonaInvalidArgumentError: A limit below 1; nothing was sent.
+            DaytonaInvalidArgumentError: A limit below 1, or what is no query; nothing was sent.
             DaytonaBadRequestError: A value that the server refuses.
         """
+        wanted = None
+        if query is not None:
+            from .._params import ListSandboxesQuery
+
+            wanted = given_or_none("query", query, ListSandboxesQuery)
+        return self._pages(wanted, request_timeout)
+
+    def _pages(
+        self, query: ListSandboxesQuery | None, request_timeout: float | None
+    ) -> Iterator[Sandbox]:
         client = self._client()
         cursor: str | None = None
         while True:
@@ -239,12 +263,12 @@ class Daytona:
 
     def start(self, sandbox: Sandbox, timeout: float = 60) -> None:
         """Start a sandbox; the same as ``sandbox.start``."""
-        sandbox.start(timeout)
+        given_sandbox(sandbox, Sandbox).start(timeout)
 
     def stop(self, sandbox: Sandbox, timeout: float = 60) -> None:
         """Stop a sandbox; the same as ``sandbox.stop``."""
-        sandbox.stop(timeout)
+        given_sandbox(sandbox, Sandbox).stop(timeout)
 
     def delete(self, sandbox: Sandbox, timeout: float = 60, wait: bool = False) -> None:
         """Delete a sandbox; the same as ``sandbox.delete``."""
-        sandbox.delete(timeout, wait)
+        given_sandbox(sandbox, Sandbox).delete(timeout, wait)

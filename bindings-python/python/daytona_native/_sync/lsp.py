@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 from .. import _lsp
+from .._given import given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from .. import _native
     from .._lsp import CompletionList, LspCompletionPosition, LspSymbol
 
@@ -110,13 +114,16 @@ class LspServer:
         return _lsp.symbols(self._native.sandbox_symbols(query, request_timeout))
 
     def completions(
-        self, path: str, position: LspCompletionPosition, request_timeout: float | None = None
+        self,
+        path: str,
+        position: LspCompletionPosition | Mapping[str, Any],
+        request_timeout: float | None = None,
     ) -> CompletionList:
         """Tell what may come at a place in a file.
 
         Args:
             path: The file.
-            position: The place.
+            position: The place, as an object or as a dict with its fields.
             request_timeout: Seconds to wait for the answer; 0 is no limit, ``None`` the client's.
 
         Returns:
@@ -126,5 +133,6 @@ class LspServer:
             DaytonaLspServerNotInitializedError: It does not run, or has ended: start it.
             DaytonaFileNotFoundError: No such file.
         """
-        found = self._native.completions(path, position.line, position.character, request_timeout)
+        place = given("position", position, _lsp.LspCompletionPosition)
+        found = self._native.completions(path, place.line, place.character, request_timeout)
         return _lsp.completions(found)

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from .._given import given
 from .._results import executed, ran
 from .pty import Ptys
 from .session import Sessions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from .. import _native
     from .._params import CodeRunParams
     from .._results import ExecuteResponse
@@ -66,13 +70,13 @@ class Process(Sessions, Ptys):
         return ExecStream(self._native.exec_stream(command, cwd, env, timeout))
 
     def code_run(
-        self, code: str, params: CodeRunParams | None = None, timeout: float | None = None
+        self, code: str, params: CodeRunParams | Mapping[str, Any] | None = None, timeout: float | None = None
     ) -> ExecuteResponse:
         """Run a whole program in the sandbox's language and wait for its end.
 
         Args:
             code: The program.
-            params: Its arguments and environment.
+            params: Its arguments and environment, as an object or as a dict with its fields.
             timeout: As for ``exec``.
 
         Returns:
@@ -80,9 +84,15 @@ class Process(Sessions, Ptys):
             showed with matplotlib.
 
         Raises:
-            DaytonaInvalidArgumentError: A bad name in ``params.env``; nothing was sent.
+            DaytonaInvalidArgumentError: A field of ``params`` that is not known, or a bad name in ``params.env``;
+                nothing was sent.
             DaytonaProcessExecutionTimeoutError: It ran over ``timeout``.
             DaytonaConnectionError: The sandbox went away meanwhile.
         """
-        argv, env = (params.argv, params.env) if params else (None, None)
+        argv = env = None
+        if params is not None:
+            from .._params import CodeRunParams
+
+            wanted = given("params", params, CodeRunParams)
+            argv, env = wanted.argv, wanted.env
         return ran(self._native.code_run(code, argv, env, timeout))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .. import _native
+from .._given import given_mapping
 from .._sandbox_provider import CapabilityProfile, CapacityRegion, PoolConfig, SandboxHandle, plain, region, snake
 from .._service import arguments
 from .daytona import _ASYNCHRONOUS, _SERVER_BINARY
@@ -31,7 +32,7 @@ class SandboxProvider:
     """
 
     def __init__(self, pool: Mapping[str, Any] | None = None, *, api_key: str | None = None) -> None:
-        pool_text = arguments(dict(pool or {}))
+        pool_text = arguments(given_mapping("pool", pool))
         self._native = _native.SandboxProvider(_ASYNCHRONOUS, pool_text, api_key, _SERVER_BINARY)
 
     @staticmethod
@@ -70,7 +71,9 @@ class SandboxProvider:
         """
         from json import loads
 
-        return SandboxHandle(**snake(loads(self._native.provision(arguments(dict(spec or {})), timeout))))
+        return SandboxHandle(
+            **snake(loads(self._native.provision(arguments(given_mapping("spec", spec)), timeout)))
+        )
 
     def status(self, handle: SandboxHandle | Mapping[str, Any], request_timeout: float | None = None) -> str:
         """Say where a sandbox is in its life.

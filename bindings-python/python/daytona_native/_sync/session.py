@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from .. import _session
 from .._callbacks import FollowedLogs
+from .._given import given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
+    from typing import Any
 
     from typing_extensions import Self
 
@@ -134,13 +136,13 @@ class Sessions(FollowedLogs):
         self._native.delete_session(session_id, request_timeout)
 
     def execute_session_command(
-        self, session_id: str, req: SessionExecuteRequest, timeout: float | None = None
+        self, session_id: str, req: SessionExecuteRequest | Mapping[str, Any], timeout: float | None = None
     ) -> SessionExecuteResponse:
         """Run a command in a session, which keeps its directory, variables and functions.
 
         Args:
             session_id: The session's name.
-            req: The command; with ``run_async`` this returns at once.
+            req: The command, as an object or as a dict with its fields; with ``run_async`` this returns at once.
             timeout: Seconds to wait for its end; 0 is no limit, ``None`` is up to an hour. The command
                 itself runs on.
 
@@ -148,14 +150,15 @@ class Sessions(FollowedLogs):
             The command's id, and its exit code and output unless it runs on.
 
         Raises:
-            DaytonaInvalidArgumentError: A blank command; nothing was sent.
+            DaytonaInvalidArgumentError: A blank command, or what is no such request; nothing was sent.
             DaytonaNotFoundError: No such session.
             DaytonaSessionEndedError: The session's shell has ended.
             DaytonaTimeoutError: It ran over ``timeout``.
         """
-        run_async = req.run_async if req.run_async is not None else req.var_async
+        wanted = given("req", req, _session.SessionExecuteRequest)
+        run_async = wanted.run_async if wanted.run_async is not None else wanted.var_async
         answer = self._native.execute_session_command(
-            session_id, req.command, run_async, req.suppress_input_echo, timeout
+            session_id, wanted.command, run_async, wanted.suppress_input_echo, timeout
         )
         return _session.execute_response(answer)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from .. import _snapshot
 from .._callbacks import tell
+from .._given import given
 from .._progress import UploadReport, of_contexts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
+    from typing import Any
 
     from typing_extensions import Self
 
@@ -109,7 +111,7 @@ class SnapshotService:
 
     def create(
         self,
-        params: CreateSnapshotParams,
+        params: CreateSnapshotParams | Mapping[str, Any],
         *,
         on_logs: Callable[[str], object] | None = None,
         timeout: float | None = 0,
@@ -118,7 +120,7 @@ class SnapshotService:
         """Make a snapshot from an image, which is pulled or built for it, and wait until it is active.
 
         Args:
-            params: What it is to be like.
+            params: What it is to be like, as an object or as a dict with its fields.
             on_logs: Called with each state and with lines of the build's log as they come.
             timeout: Seconds until it must be there, uploads included. 0, the default, is no limit, as builds may
                 take long; every request within has one.
@@ -131,9 +133,10 @@ class SnapshotService:
             DaytonaBuildFailedError: The image could not be built, with the reason and the end of the log.
             DaytonaTimeoutError: It took longer; it may still be being made.
         """
+        wanted = given("params", params, _snapshot.CreateSnapshotParams)
         report = UploadReport(on_upload_progress, of_contexts)
         creation = self._native.begin(
-            params, on_logs is not None, timeout, report if on_upload_progress else None
+            wanted, on_logs is not None, timeout, report if on_upload_progress else None
         )
         try:
             report.finish()
@@ -145,7 +148,7 @@ class SnapshotService:
         finally:
             creation.close()
 
-    def build_logs(self, snapshot: Snapshot | str) -> BuildLog:
+    def build_logs(self, snapshot: Snapshot | Mapping[str, Any] | str) -> BuildLog:
         """Follow the log of a snapshot's build from its beginning to its end.
 
         Args:
@@ -159,7 +162,9 @@ class SnapshotService:
         """
         return BuildLog(self._native.build_logs(_snapshot.name_of(snapshot)))
 
-    def deactivate(self, snapshot: Snapshot | str, request_timeout: float | None = None) -> None:
+    def deactivate(
+        self, snapshot: Snapshot | Mapping[str, Any] | str, request_timeout: float | None = None
+    ) -> None:
         """Take a snapshot out of use; ``activate`` brings it back.
 
         Args:
@@ -172,7 +177,7 @@ class SnapshotService:
         """
         self._native.deactivate(_snapshot.name_of(snapshot), request_timeout)
 
-    def delete(self, snapshot: Snapshot | str, request_timeout: float | None = None) -> None:
+    def delete(self, snapshot: Snapshot | Mapping[str, Any] | str, request_timeout: float | None = None) -> None:
         """Delete a snapshot; sandboxes that were made from it live on.
 
         Args:
@@ -185,7 +190,9 @@ class SnapshotService:
         """
         self._native.delete(_snapshot.name_of(snapshot), request_timeout)
 
-    def activate(self, snapshot: Snapshot | str, request_timeout: float | None = None) -> Snapshot:
+    def activate(
+        self, snapshot: Snapshot | Mapping[str, Any] | str, request_timeout: float | None = None
+    ) -> Snapshot:
         """Make an inactive snapshot usable again.
 
         Args:

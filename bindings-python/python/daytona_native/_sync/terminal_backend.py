@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .. import _native
+from .._given import refuse
 from .._terminal_backend import TerminalConfig, TerminalImage, TerminalResult, configured, images, in_force
 from .daytona import _ASYNCHRONOUS, _SERVER_BINARY
 from .exec_stream import ExecStream
@@ -48,7 +49,13 @@ class TerminalBackend:
         task_id: str | None = None,
     ) -> None:
         text, is_yaml = configured(config, task_id)
-        client = None if daytona is None else daytona._client()
+        client = None
+        if daytona is not None:
+            from .daytona import Daytona
+
+            if not isinstance(daytona, Daytona):
+                refuse(f"daytona must be an {Daytona.__name__}, not {type(daytona).__name__}")
+            client = daytona._client()
         self._native = _native.TerminalBackend(_ASYNCHRONOUS, text, is_yaml, client, _SERVER_BINARY)
 
     @staticmethod

@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+from .._given import given_id
 from .._service import snake
 from .._volume import Volume
 from .service import Service
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 
 class VolumeService(Service):
@@ -46,7 +52,7 @@ class VolumeService(Service):
         """
         return Volume(**snake(self._call("create", request_timeout, name=name)))
 
-    def delete(self, volume: Volume, request_timeout: float | None = None) -> None:
+    def delete(self, volume: Volume | Mapping[str, Any], request_timeout: float | None = None) -> None:
         """Delete a volume and all in it.
 
         Args:
@@ -57,4 +63,5 @@ class VolumeService(Service):
             DaytonaConflictError: A sandbox has it, perhaps a stopped one.
             DaytonaNotFoundError: It is gone.
         """
-        self._call("delete", request_timeout, id=volume.id)
+        volume_id = given_id("volume", volume, Volume, "get(name) finds it")
+        self._call("delete", request_timeout, id=volume_id)
