@@ -95,7 +95,8 @@ export declare class CodeInterpreter {
    * Runs code. An exception of the code is no error: see {@link ExecutionResult.error}.
    *
    * @throws {DaytonaInvalidArgumentError} for blank code
-   * @throws {DaytonaTimeoutError} when it ran over its limit
+   * @throws {DaytonaProcessExecutionTimeoutError} when it ran over its limit; the message says whether the state of its
+   * context is kept or lost
    * @throws {DaytonaConnectionError} when the connection broke
    *
    * @example

@@ -283,6 +283,12 @@ impl Error {
         self.0.is_unsent
     }
 
+    /// Names the sandbox of the call, unless another one is named already.
+    pub(crate) fn of_sandbox(mut self, id: &str) -> Self {
+        self.0.sandbox_id.get_or_insert_with(|| id.to_owned());
+        self
+    }
+
     pub(crate) fn with_cause(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.0.cause = Some(std::sync::Arc::new(cause));
         self

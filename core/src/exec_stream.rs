@@ -61,6 +61,7 @@ impl Process {
             let (opened, is_open) = oneshot::channel();
             let mut fallback = Fallback::new(self.sandbox.clone(), Arc::clone(&transport), &url, &id, &start)?;
             let mut client = Client::new(self.sandbox.clone(), transport, &url, &id, &start)?;
+            let sandbox = self.sandbox.clone();
             background::spawn(async move {
                 let mut running = Running::new(shared, opened);
                 let result = match client.run(&mut running).await {
@@ -68,7 +69,7 @@ impl Process {
                     Ok(Ended::Done) => Ok(()),
                     Err(error) => Err(error),
                 };
-                running.finish(result.map_err(|error| error.with_operation(OPERATION)));
+                running.finish(result.map_err(|error| error.with_operation(OPERATION).of_sandbox(sandbox.id())));
             });
             let stream = ExecStream { id: id.into(), inner: Arc::new(Driven::new(owner)) };
             is_open.await.unwrap_or_else(|_| Err(background::stopped()))?;

@@ -185,6 +185,7 @@ async fn drive(mut socket: Socket, sandbox: &Sandbox, line: &Line, mut interrupt
         Late,
     }
     let _filling = line.messages.filling();
+    let fail = |error: Error| error.with_operation(Operation::RUN_CODE).of_sandbox(sandbox.id());
     let deadline = limit.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
     let mut died = std::pin::pin!(watch::ended(sandbox));
     let mut completed = false;
@@ -210,14 +211,14 @@ async fn drive(mut socket: Socket, sandbox: &Sandbox, line: &Line, mut interrupt
                 return socket.close().await;
             }
             Event::Late => {
-                line.messages.end(Err(late().with_operation(Operation::RUN_CODE)));
+                line.messages.end(Err(fail(late("the server did not say whether the context's state is kept"))));
                 socket.queue(interrupt);
                 return socket.close().await;
             }
             Event::Received(Err(end)) => {
                 let end = match ended(end, completed) {
                     Ok(()) => Ok(()),
-                    Err(error) => Err(watch::why(sandbox, error).await.with_operation(Operation::RUN_CODE)),
+                    Err(error) => Err(fail(watch::why(sandbox, error).await)),
                 };
                 return line.messages.end(end);
             }
@@ -236,7 +237,7 @@ async fn drive(mut socket: Socket, sandbox: &Sandbox, line: &Line, mut interrupt
                 Err(error) => error,
             },
         };
-        line.messages.end(Err(end.with_operation(Operation::RUN_CODE)));
+        line.messages.end(Err(fail(end)));
         return socket.close().await;
     }
 }
@@ -271,7 +272,7 @@ pub(crate) fn parse(message: &Message) -> Result<Option<RunMessage>> {
 
 fn ended(end: End, completed: bool) -> Result<()> {
     match end {
-        End::Closed { code: Some(CLOSE_TIMEOUT), .. } => Err(late()),
+        End::Closed { code: Some(CLOSE_TIMEOUT), reason } => Err(late(&reason)),
         _ if completed => Ok(()),
         End::Closed { code: Some(CLOSE_NORMAL) | None, .. } => Ok(()),
         End::Closed { code, reason } => Err(closed(code, &reason)),
@@ -279,9 +280,13 @@ fn ended(end: End, completed: bool) -> Result<()> {
     }
 }
 
-fn late() -> Error {
-    let what = "Execution timed out: operation exceeded the configured `timeout`. Provide a larger value if needed";
-    Error::new(ErrorKind::ProcessExecutionTimeout, what)
+/// `reason` is what the server says about it: what became of the code and of the context's state.
+fn late(reason: &str) -> Error {
+    let mut what = "Execution timed out: operation exceeded the configured `timeout`".to_owned();
+    if !reason.is_empty() {
+        what = format!("{what}: {reason}");
+    }
+    Error::new(ErrorKind::ProcessExecutionTimeout, what).with_hint("Provide a larger value if needed")
 }
 
 impl CodeRun {
@@ -289,7 +294,7 @@ impl CodeRun {
     /// An exception of the code is a message, [`RunMessage::Error`], not a failure.
     ///
     /// # Errors
-    /// `ProcessExecutionTimeout` when it was over its limit; `Connection` when the interpreter or the connection
+    /// `ProcessExecutionTimeout` when it was over its limit, with what became of the context's state; `Connection` when the interpreter or the connection
     /// ended before the code, `SandboxDied` when the sandbox did.
     pub async fn next(&self) -> Result<Option<Vec<RunMessage>>> {
         let messages = self.driven.get()?.line.messages.take().await?;

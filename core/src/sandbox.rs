@@ -94,9 +94,9 @@ impl Sandbox {
         Process::new(self.clone())
     }
 
-    /// See [`Client::observe`].
+    /// See [`Client::observe`]; its errors name this sandbox too.
     pub(crate) fn observe<T, F: Future<Output = Result<T>>>(&self, operation: Operation, work: F) -> Observed<F> {
-        self.inner.client.observe(operation, work)
+        self.inner.client.observe(operation, work).of(self.clone())
     }
 
     /// Keeps what the server said, and tells it to all who wait for it on any handle of this client.

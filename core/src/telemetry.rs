@@ -26,6 +26,7 @@ use self::export::Export;
 use crate::config::Source;
 use crate::error::{Error, Result};
 use crate::operation::Operation;
+use crate::sandbox::Sandbox;
 use crate::transport::Call;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -38,7 +39,15 @@ pin_project_lite::pin_project! {
         #[pin]
         work: F,
         operation: Operation,
+        sandbox: Option<Sandbox>,
         seen: Option<Box<Seen>>,
+    }
+}
+
+impl<F> Observed<F> {
+    /// Its errors name this sandbox too.
+    pub(crate) fn of(self, sandbox: Sandbox) -> Self {
+        Self { sandbox: Some(sandbox), ..self }
     }
 }
 
@@ -48,7 +57,7 @@ pub(crate) fn observe<T, F>(source: Option<Source>, operation: Operation, work: 
 where
     F: Future<Output = Result<T>>,
 {
-    Observed { work, operation, seen: source.and_then(|source| Seen::begin(source, operation)) }
+    Observed { work, operation, sandbox: None, seen: source.and_then(|source| Seen::begin(source, operation)) }
 }
 
 impl<T, F: Future<Output = Result<T>>> Future for Observed<F> {
@@ -59,7 +68,13 @@ impl<T, F: Future<Output = Result<T>>> Future for Observed<F> {
         let current = this.seen.as_ref().map(|seen| seen.context.clone().attach());
         let result = ready!(this.work.poll(waker));
         drop(current);
-        let result = result.map_err(|error| error.with_operation(*this.operation));
+        let result = result.map_err(|error| {
+            let error = error.with_operation(*this.operation);
+            match this.sandbox {
+                Some(sandbox) => error.of_sandbox(sandbox.id()),
+                None => error,
+            }
+        });
         if let Some(seen) = this.seen.take() {
             (*seen).end(result.as_ref().err());
         }

@@ -235,6 +235,7 @@ pub(crate) fn ended(sandbox: &Sandbox) -> impl Future<Output = Error> + Send + u
 /// The error of a stream that broke: that of its sandbox's end if that is the cause, else the one given. For tasks on
 /// the background runtime.
 pub(crate) async fn why(sandbox: &Sandbox, error: Error) -> Error {
+    let error = error.of_sandbox(sandbox.id());
     match sandbox.inner.client.link().await {
         Ok(link) if may_be_its_end(&error) => cause(sandbox, &link.background, error).await,
         _ => error,

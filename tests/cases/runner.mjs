@@ -535,7 +535,7 @@ export class Session {
       const { class: name, ...want } = fill(step.error, names, true)
       const kind = this.module[name]
       assert.equal(typeof kind, 'function', `${name} is not exported`)
-      const got = { message: error.message, status: error.statusCode, code: error.code, source: error.source, request_id: error.requestId }
+      const got = { message: error.message, status: error.statusCode, code: error.code, source: error.source, request_id: error.requestId, sandbox_id: error.sandboxId }
       const problem = error instanceof kind ? mismatch(want, got, 'error') : `error is ${error?.constructor?.name}, wanted ${name}`
       assert.equal(problem, undefined, `${at}: ${problem} (${error?.stack ?? error})`)
       return

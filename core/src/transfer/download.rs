@@ -286,6 +286,7 @@ pub struct DownloadStream {
     parts: Option<Parts>,
     options: Transfer,
     operation: Operation,
+    sandbox: Sandbox,
     total: Option<u64>,
     received: u64,
 }
@@ -310,7 +311,7 @@ impl DownloadStream {
             }
             return Err(part_error(&body));
         }
-        Ok(Self { parts: Some(parts), options, operation, total: part.length, received: 0 })
+        Ok(Self { parts: Some(parts), options, operation, sandbox: sandbox.clone(), total: part.length, received: 0 })
     }
 
     /// Bytes in all, where the server says.
@@ -342,7 +343,7 @@ impl DownloadStream {
             }
             end => {
                 self.parts = None;
-                end.map_err(|error| error.with_operation(self.operation))
+                end.map_err(|error| error.with_operation(self.operation).of_sandbox(self.sandbox.id()))
             }
         }
     }

@@ -258,6 +258,7 @@ fn judge(at: &str, step: &Value, result: Result<Outcome, Error>, names: &mut Nam
                 "code": error.code(),
                 "source": error.source_name(),
                 "request_id": error.request_id(),
+                "sandbox_id": error.sandbox_id(),
                 "message": error.to_string(),
             });
             let problem = if error.kind().is(kind) {

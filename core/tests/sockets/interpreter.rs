@@ -72,12 +72,17 @@ type Failing = (fn() -> Vec<Step>, ErrorKind, &'static str);
 
 #[tokio::test]
 async fn ways_to_fail() {
-    let cases: [Failing; 6] = [
+    let cases: [Failing; 7] = [
         (|| vec![Step::Close(4008, "")], ErrorKind::ProcessExecutionTimeout, "Execution timed out"),
         (
             || vec![Step::Text(r#"{"type":"control","text":"interrupted"}"#), Step::Close(4008, "")],
             ErrorKind::ProcessExecutionTimeout,
             "Execution timed out",
+        ),
+        (
+            || vec![Step::Close(4008, "killed; the state of the default context is lost")],
+            ErrorKind::ProcessExecutionTimeout,
+            "configured `timeout`: killed; the state of the default context is lost. Provide a larger value",
         ),
         (|| vec![Step::Close(1008, "no such context")], ErrorKind::Connection, "no such context (close code 1008)"),
         (|| vec![Step::Close(1001, "")], ErrorKind::Connection, "the server closed the connection (close code 1001)"),
@@ -89,6 +94,7 @@ async fn ways_to_fail() {
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.message().contains(message), "{error}");
         assert!(error.to_string().starts_with("Failed to run code: "), "{error}");
+        assert!(error.sandbox_id().is_some(), "{error:?}");
     }
     // Cut after the code has ended.
     assert!(run(|| vec![Step::Text(COMPLETED)]).await.unwrap().is_empty());
@@ -125,6 +131,8 @@ async fn a_server_that_forgets_the_limit_is_not_waited_for() {
     fake.heard().await;
     let error = run.next().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ProcessExecutionTimeout);
+    assert!(error.message().contains("did not say whether"), "{error}");
+    assert!(error.sandbox_id().is_some(), "{error:?}");
     assert_eq!(fake.heard().await, Message::text(r#"{"type":"interrupt"}"#));
 }
 

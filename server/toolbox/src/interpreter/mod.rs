@@ -89,7 +89,8 @@ impl Context {
         };
         let active = Arc::new(AtomicBool::new(worker.is_some()));
         let (queue, waiting) = mpsc::unbounded_channel();
-        let task = tokio::spawn(run::serve(settings, Arc::clone(&active), worker, waiting));
+        let name = if shown.id == DEFAULT { "the default context".to_owned() } else { format!("context {}", shown.id) };
+        let task = tokio::spawn(run::serve(name, settings, Arc::clone(&active), worker, waiting));
         Self { shown, active, queue, task }
     }
 

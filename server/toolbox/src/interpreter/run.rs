@@ -19,6 +19,8 @@ use crate::{process, websocket};
 const DEFAULT_LIMIT: u64 = 600;
 /// How long interrupted code may take to end before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
+/// After a time limit it is at most this part of the limit, so that a limit of a second does not become three.
+const GRACE_PART: f64 = 0.5;
 /// As good as for ever.
 const LONG: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -49,8 +51,9 @@ impl Settings {
     }
 }
 
-/// Does what is asked for until nobody can ask any more.
+/// Does what is asked for until nobody can ask any more. `name` is what messages call the context.
 pub(super) async fn serve(
+    name: String,
     settings: Settings,
     active: Arc<AtomicBool>,
     mut worker: Option<Worker>,
@@ -65,9 +68,7 @@ pub(super) async fn serve(
                 None => return,
             },
             how = ended(&mut worker) => {
-                lost = Some(format!(
-                    "[the interpreter of this context {how} after its last code; what that had defined is lost]\n"
-                ));
+                lost = Some(format!("the interpreter {how} after its last code"));
                 worker = None;
                 continue;
             }
@@ -80,11 +81,12 @@ pub(super) async fn serve(
             }
         };
         active.store(true, Ordering::Relaxed);
-        if let Some(text) = lost.take() {
-            run.tell(&RunMessage::Stderr { text });
+        if let Some(why) = lost.take() {
+            run.tell(&RunMessage::Stderr { text: format!("[the state of {name} is lost: {why}]\n") });
         }
-        if run.go(&mut process).await {
-            worker = Some(process);
+        match run.go(&mut process, &name).await {
+            Ok(()) => worker = Some(process),
+            Err(Lost(why)) => lost = Some(why),
         }
     }
 }
@@ -96,6 +98,9 @@ async fn ended(worker: &mut Option<Worker>) -> String {
     }
 }
 
+/// Why a worker, and with it the state of its context, is no more.
+struct Lost(String);
+
 /// Why code was interrupted.
 #[derive(Clone, Copy, PartialEq)]
 enum Stop {
@@ -104,18 +109,19 @@ enum Stop {
 }
 
 impl Run {
-    /// Runs it. True if the worker lives on.
-    async fn go(&mut self, worker: &mut Worker) -> bool {
+    /// Runs it in the context of this name.
+    async fn go(&mut self, worker: &mut Worker, name: &str) -> Result<(), Lost> {
         if self.interrupts.is_closed() {
-            return true;
+            return Ok(());
         }
         if self.interrupts.try_recv().is_ok() {
             self.tell(&RunMessage::Control { text: "interrupted".to_owned() });
             self.close(close_code::NORMAL, "");
-            return true;
+            return Ok(());
         }
         let limit = self.request.timeout.unwrap_or(DEFAULT_LIMIT);
-        let mut end = Instant::now() + if limit == 0 { LONG } else { Duration::from_secs(limit).min(LONG) };
+        let time = if limit == 0 { LONG } else { Duration::from_secs(limit).min(LONG) };
+        let mut end = Instant::now() + time;
         let mut stop = None;
         worker.run(&self.request);
         loop {
@@ -123,21 +129,20 @@ impl Run {
                 event = next(&self.client, worker, stop.is_none()) => match event {
                     Event::Message(RunMessage::Control { .. }) => {
                         match stop {
-                            Some(Stop::TimeOut) => self.close(CLOSE_TIMEOUT, &over(limit, true)),
+                            Some(Stop::TimeOut) => {
+                                let why = format!("the code ran over its {limit} s and was interrupted; the state of {name} is kept");
+                                self.close(CLOSE_TIMEOUT, &why);
+                            }
                             Some(Stop::ClientGone) => {}
                             None => self.close(close_code::NORMAL, ""),
                         }
-                        return true;
+                        return Ok(());
                     }
                     Event::Message(_) => {}
                     Event::Ended(how) => {
-                        if stop == Some(Stop::TimeOut) {
-                            self.close(CLOSE_TIMEOUT, &over(limit, false));
-                        } else {
-                            let why = format!("the interpreter {how}; the context starts afresh with the next code");
-                            self.close(close_code::AWAY, &why);
-                        }
-                        return false;
+                        let code = if stop == Some(Stop::TimeOut) { CLOSE_TIMEOUT } else { close_code::AWAY };
+                        self.close(code, &format!("the interpreter {how}; the state of {name} is lost"));
+                        return Err(Lost(format!("the interpreter {how} in the code before this")));
                     }
                 },
                 asked = self.interrupts.recv(), if stop != Some(Stop::ClientGone) => {
@@ -147,14 +152,21 @@ impl Run {
                         end = Instant::now() + GRACE;
                     }
                 }
-                () = sleep_until(end) => {
-                    if stop.is_some() {
-                        self.close(CLOSE_TIMEOUT, &over(limit, false));
-                        return false;
+                () = sleep_until(end) => match stop {
+                    None => {
+                        worker.interrupt();
+                        stop = Some(Stop::TimeOut);
+                        end = Instant::now() + time.mul_f64(GRACE_PART).min(GRACE);
                     }
-                    worker.interrupt();
-                    stop = Some(Stop::TimeOut);
-                    end = Instant::now() + GRACE;
+                    Some(Stop::TimeOut) => {
+                        let why = format!("the code did not end at its {limit} s and was killed; the state of {name} is lost");
+                        self.close(CLOSE_TIMEOUT, &why);
+                        return Err(Lost(format!("the code before this did not end at its {limit} s and was killed")));
+                    }
+                    Some(Stop::ClientGone) => {
+                        let why = "the code before this did not end when it was interrupted and was killed";
+                        return Err(Lost(why.to_owned()));
+                    }
                 }
             }
         }
@@ -187,9 +199,4 @@ async fn next(client: &mpsc::Sender<Message>, worker: &mut Worker, tell_end: boo
 
 fn as_frame(message: &RunMessage) -> Message {
     Message::text(serde_json::to_string(message).unwrap_or_default())
-}
-
-fn over(limit: u64, kept: bool) -> String {
-    let after = if kept { "its context lives on" } else { "it did not end, so its context starts afresh" };
-    format!("the code ran longer than its {limit} s and was interrupted; {after}")
 }
