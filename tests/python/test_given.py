@@ -305,3 +305,26 @@ def test_the_size_of_an_open_terminal() -> None:
     for wrong in (5, "x", [1], {"rows": 2}, {"rows": 2, "cols": 3, "depth": 1}, {"rows": "a", "cols": 1}):
         with pytest.raises(DaytonaInvalidArgumentError, match="pty_size"):
             handle.resize(wrong)  # type: ignore[arg-type]
+
+
+TEXTS = [
+    Row("exec", "env", Model, {}, lambda _, s, x: s.process.exec("true", env=x), optional=True),
+    Row("exec_stream", "env", Model, {}, lambda _, s, x: s.process.exec_stream("true", env=x), optional=True),
+    Row("pty", "envs", Model, {}, lambda _, s, x: s.process.create_pty_session("id", envs=x), optional=True),
+    Row("run_code", "envs", Model, {}, lambda _, s, x: s.code_interpreter.run_code("1", envs=x), optional=True),
+    Row("set_labels", "labels", Model, {}, lambda _, s, x: s.set_labels(x)),
+    Row("update_env", "env", Model, {}, lambda _, s, x: s.update_env(x)),
+    Row("update_secrets", "secrets", Model, {}, lambda _, s, x: s.update_secrets(x)),
+]
+
+
+@pytest.mark.parametrize("row", TEXTS, ids=[row.name for row in TEXTS])
+def test_names_with_texts(client: Client, row: Row) -> None:
+    if row.name != "exec_stream":  # it names its command by chance
+        assert client.sent(row, types.MappingProxyType({"A": "b"})) == client.sent(row, {"A": "b"})
+    for wrong in (5, 0, "A=b", "", ["A"], [("A", "b")], False, dn.Resources()):
+        assert f"{row.argument} must be a dict of texts" in client.refused(row, wrong)
+    assert f"{row.argument}['A'] must be text, not an int" in client.refused(row, {"A": 5})
+    assert f"{row.argument} has the key 5" in client.refused(row, {5: "b"})
+    if not row.optional:
+        assert f"{row.argument} must be a dict of texts" in client.refused(row, None)

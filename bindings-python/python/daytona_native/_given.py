@@ -134,6 +134,19 @@ def given_mapping(argument: str, value: object) -> dict[str, Any]:
     return dict(value)
 
 
+def given_texts(argument: str, value: object) -> dict[str, str] | None:
+    """Do as ``some_texts``, where ``None`` is fine too."""
+    return None if value is None else some_texts(argument, value)
+
+
+def some_texts(argument: str, value: object) -> dict[str, str]:
+    """Return names with texts, such as an environment."""
+    found: Any = _dict(argument, value, "dict[str, str]")
+    if found is _MISSING:
+        refuse(f"{argument} must be a dict of texts, not {_a(type(value).__name__)}")
+    return found  # type: ignore[no-any-return]
+
+
 def given_sandbox(value: object, kind: type[Any]) -> Any:
     """Return a sandbox to do something with: one of this client's kind, or what can do the same."""
     if isinstance(value, kind):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._given import given
+from .._given import given, given_texts
 from .._results import executed, ran
 from .pty import AsyncPtys
 from .session import AsyncSessions
@@ -25,7 +25,7 @@ class AsyncProcess(AsyncSessions, AsyncPtys):
         self._native = native
 
     async def exec(
-        self, command: str, cwd: str | None = None, env: dict[str, str] | None = None, timeout: float | None = None
+        self, command: str, cwd: str | None = None, env: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> ExecuteResponse:
         """Run a line in the sandbox's shell and wait for its end.
 
@@ -44,10 +44,10 @@ class AsyncProcess(AsyncSessions, AsyncPtys):
             DaytonaProcessExecutionTimeoutError: It ran over ``timeout``.
             DaytonaConnectionError: The sandbox went away meanwhile.
         """
-        return executed(await self._native.exec(command, cwd, env, timeout))
+        return executed(await self._native.exec(command, cwd, given_texts("env", env), timeout))
 
     async def exec_stream(
-        self, command: str, cwd: str | None = None, env: dict[str, str] | None = None, timeout: float | None = None
+        self, command: str, cwd: str | None = None, env: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> AsyncExecStream:
         """Start a line in the sandbox's shell; its output comes as it is written, its stdin is open.
 
@@ -66,7 +66,7 @@ class AsyncProcess(AsyncSessions, AsyncPtys):
         """
         from .exec_stream import AsyncExecStream
 
-        return AsyncExecStream(await self._native.exec_stream(command, cwd, env, timeout))
+        return AsyncExecStream(await self._native.exec_stream(command, cwd, given_texts("env", env), timeout))
 
     async def code_run(
         self, code: str, params: CodeRunParams | Mapping[str, Any] | None = None, timeout: float | None = None

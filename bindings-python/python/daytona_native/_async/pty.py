@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import _pty
 from .._callbacks import async_tell
-from .._given import given, given_or_none
+from .._given import given, given_or_none, given_texts
 from .._pty import PtyResult, PtySize
 
 TYPE_CHECKING = False
@@ -153,7 +153,7 @@ class AsyncPtys:
         id: str,
         on_data: Callable[[bytes], Any] | None = None,  # async only
         cwd: str | None = None,
-        envs: dict[str, str] | None = None,
+        envs: Mapping[str, str] | None = None,
         pty_size: PtySize | Mapping[str, Any] | None = None,
     ) -> AsyncPtyHandle:
         """Start a shell in a terminal and connect to it.
@@ -176,7 +176,7 @@ class AsyncPtys:
         """
         size = given_or_none("pty_size", pty_size, PtySize)
         cols, rows = (size.cols, size.rows) if size else (None, None)
-        native = await self._native.create_pty_session(id, cwd, envs, cols, rows)
+        native = await self._native.create_pty_session(id, cwd, given_texts("envs", envs), cols, rows)
         if on_data:  # async only
             from .._delivery import DeliveredPty  # async only
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from .. import _access
+from .._given import some_texts
 from .._sandbox_data import SandboxData
 from .files import AsyncFileSystem
 from .lifecycle import AsyncLifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from .. import _native
@@ -152,7 +154,7 @@ class AsyncSandbox(SandboxData, AsyncLifecycle):
         """
         await self._native.wait_until_stopped(timeout)
 
-    async def set_labels(self, labels: dict[str, str], request_timeout: float | None = None) -> dict[str, str]:
+    async def set_labels(self, labels: Mapping[str, str], request_timeout: float | None = None) -> dict[str, str]:
         """Replace all labels.
 
         Args:
@@ -162,7 +164,7 @@ class AsyncSandbox(SandboxData, AsyncLifecycle):
         Returns:
             The labels in force.
         """
-        in_force: dict[str, str] = await self._native.set_labels(labels, request_timeout)
+        in_force: dict[str, str] = await self._native.set_labels(some_texts("labels", labels), request_timeout)
         return in_force
 
     async def set_autostop_interval(self, interval: int, request_timeout: float | None = None) -> None:
@@ -267,7 +269,7 @@ class AsyncSandbox(SandboxData, AsyncLifecycle):
         await self._native.refresh_activity(request_timeout)
 
     async def update_env(
-        self, env: dict[str, str], *, unset: list[str] | None = None, request_timeout: float | None = None
+        self, env: Mapping[str, str], *, unset: list[str] | None = None, request_timeout: float | None = None
     ) -> None:
         """Change the environment of what starts from now on: commands, sessions, terminals and interpreters.
 
@@ -281,9 +283,9 @@ class AsyncSandbox(SandboxData, AsyncLifecycle):
         Raises:
             DaytonaInvalidArgumentError: What is no name of a variable; nothing was sent.
         """
-        await self._native.update_env(env, unset or [], request_timeout)
+        await self._native.update_env(some_texts("env", env), [] if unset is None else unset, request_timeout)
 
-    async def update_secrets(self, secrets: dict[str, str], request_timeout: float | None = None) -> None:
+    async def update_secrets(self, secrets: Mapping[str, str], request_timeout: float | None = None) -> None:
         """Replace the secrets it holds. What starts from now on sees their placeholders.
 
         Args:
@@ -293,7 +295,7 @@ class AsyncSandbox(SandboxData, AsyncLifecycle):
         Raises:
             DaytonaBadRequestError: There is no such secret.
         """
-        await self._native.update_secrets(secrets, request_timeout)
+        await self._native.update_secrets(some_texts("secrets", secrets), request_timeout)
 
     async def get_metrics_latest(self, request_timeout: float | None = None) -> SandboxMetrics:
         """Tell what it uses at present.

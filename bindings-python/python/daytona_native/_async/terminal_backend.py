@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import _native
-from .._given import refuse
+from .._given import given_texts, refuse
 from .._terminal_backend import TerminalConfig, TerminalImage, TerminalResult, configured, images, in_force
 from .daytona import _ASYNCHRONOUS, _SERVER_BINARY
 from .exec_stream import AsyncExecStream
@@ -71,7 +71,7 @@ class AsyncTerminalBackend:
         self,
         command: str,
         cwd: str | None = None,
-        env: dict[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> AsyncExecStream:
         """Start a line in the shell of a sandbox; its output comes while it runs.
@@ -89,13 +89,13 @@ class AsyncTerminalBackend:
             DaytonaInvalidArgumentError: A blank command or a bad name in ``env``; nothing was made.
             DaytonaError: ``Workspace creation failed``, with the reason and what to do.
         """
-        return AsyncExecStream(await self._native.exec(command, cwd, env, timeout))
+        return AsyncExecStream(await self._native.exec(command, cwd, given_texts("env", env), timeout))
 
     async def run(
         self,
         command: str,
         cwd: str | None = None,
-        env: dict[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
         timeout: float | None = None,
         stdin: str | bytes | None = None,
     ) -> TerminalResult:
@@ -114,7 +114,7 @@ class AsyncTerminalBackend:
             DaytonaError: As ``exec``.
         """
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        exit_code, stdout, stderr = await self._native.run(command, cwd, env, timeout, data)
+        exit_code, stdout, stderr = await self._native.run(command, cwd, given_texts("env", env), timeout, data)
         return TerminalResult(exit_code=exit_code, stdout=stdout, stderr=stderr)
 
     async def close(self, timeout: float | None = None) -> None:

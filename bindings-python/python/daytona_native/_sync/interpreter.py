@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from .. import _interpreter
 from .._callbacks import tell
-from .._given import given_id
+from .._given import given_id, given_texts
 from .._interpreter import ExecutionError, ExecutionResult, InterpreterContext, OutputMessage
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ class CodeInterpreter:
         on_stdout: OutputHandler[OutputMessage] | None = None,
         on_stderr: OutputHandler[OutputMessage] | None = None,
         on_error: OutputHandler[ExecutionError] | None = None,
-        envs: dict[str, str] | None = None,
+        envs: Mapping[str, str] | None = None,
         timeout: float | None = None,
         results: bool = False,
         on_result: Callable[[Result], Any] | None = None,
@@ -74,7 +74,7 @@ class CodeInterpreter:
         found: list[Result] = []
         error = None
         context_id = None if context is None else _context_id(context)
-        run = self._native.run_code(code, context_id, envs, timeout, wanted)
+        run = self._native.run_code(code, context_id, given_texts("envs", envs), timeout, wanted)
         try:
             while (batch := run.next()) is not None:
                 for kind, *values in batch:

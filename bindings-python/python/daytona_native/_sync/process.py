@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .._given import given
+from .._given import given, given_texts
 from .._results import executed, ran
 from .pty import Ptys
 from .session import Sessions
@@ -26,7 +26,7 @@ class Process(Sessions, Ptys):
         self._native = native
 
     def exec(
-        self, command: str, cwd: str | None = None, env: dict[str, str] | None = None, timeout: float | None = None
+        self, command: str, cwd: str | None = None, env: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> ExecuteResponse:
         """Run a line in the sandbox's shell and wait for its end.
 
@@ -45,10 +45,10 @@ class Process(Sessions, Ptys):
             DaytonaProcessExecutionTimeoutError: It ran over ``timeout``.
             DaytonaConnectionError: The sandbox went away meanwhile.
         """
-        return executed(self._native.exec(command, cwd, env, timeout))
+        return executed(self._native.exec(command, cwd, given_texts("env", env), timeout))
 
     def exec_stream(
-        self, command: str, cwd: str | None = None, env: dict[str, str] | None = None, timeout: float | None = None
+        self, command: str, cwd: str | None = None, env: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> ExecStream:
         """Start a line in the sandbox's shell; its output comes as it is written, its stdin is open.
 
@@ -67,7 +67,7 @@ class Process(Sessions, Ptys):
         """
         from .exec_stream import ExecStream
 
-        return ExecStream(self._native.exec_stream(command, cwd, env, timeout))
+        return ExecStream(self._native.exec_stream(command, cwd, given_texts("env", env), timeout))
 
     def code_run(
         self, code: str, params: CodeRunParams | Mapping[str, Any] | None = None, timeout: float | None = None

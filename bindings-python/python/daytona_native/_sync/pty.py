@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from .. import _pty
 from .._callbacks import tell
-from .._given import given, given_or_none
+from .._given import given, given_or_none, given_texts
 from .._pty import PtyResult, PtySize
 
 TYPE_CHECKING = False
@@ -153,7 +153,7 @@ class Ptys:
         self,
         id: str,
         cwd: str | None = None,
-        envs: dict[str, str] | None = None,
+        envs: Mapping[str, str] | None = None,
         pty_size: PtySize | Mapping[str, Any] | None = None,
     ) -> PtyHandle:
         """Start a shell in a terminal and connect to it.
@@ -175,7 +175,7 @@ class Ptys:
         """
         size = given_or_none("pty_size", pty_size, PtySize)
         cols, rows = (size.cols, size.rows) if size else (None, None)
-        native = self._native.create_pty_session(id, cwd, envs, cols, rows)
+        native = self._native.create_pty_session(id, cwd, given_texts("envs", envs), cols, rows)
         return PtyHandle(native)
 
     def connect_pty_session(

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from .. import _access
+from .._given import some_texts
 from .._sandbox_data import SandboxData
 from .files import FileSystem
 from .lifecycle import Lifecycle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from .. import _native
@@ -153,7 +155,7 @@ class Sandbox(SandboxData, Lifecycle):
         """
         self._native.wait_until_stopped(timeout)
 
-    def set_labels(self, labels: dict[str, str], request_timeout: float | None = None) -> dict[str, str]:
+    def set_labels(self, labels: Mapping[str, str], request_timeout: float | None = None) -> dict[str, str]:
         """Replace all labels.
 
         Args:
@@ -163,7 +165,7 @@ class Sandbox(SandboxData, Lifecycle):
         Returns:
             The labels in force.
         """
-        in_force: dict[str, str] = self._native.set_labels(labels, request_timeout)
+        in_force: dict[str, str] = self._native.set_labels(some_texts("labels", labels), request_timeout)
         return in_force
 
     def set_autostop_interval(self, interval: int, request_timeout: float | None = None) -> None:
@@ -268,7 +270,7 @@ class Sandbox(SandboxData, Lifecycle):
         self._native.refresh_activity(request_timeout)
 
     def update_env(
-        self, env: dict[str, str], *, unset: list[str] | None = None, request_timeout: float | None = None
+        self, env: Mapping[str, str], *, unset: list[str] | None = None, request_timeout: float | None = None
     ) -> None:
         """Change the environment of what starts from now on: commands, sessions, terminals and interpreters.
 
@@ -282,9 +284,9 @@ class Sandbox(SandboxData, Lifecycle):
         Raises:
             DaytonaInvalidArgumentError: What is no name of a variable; nothing was sent.
         """
-        self._native.update_env(env, unset or [], request_timeout)
+        self._native.update_env(some_texts("env", env), [] if unset is None else unset, request_timeout)
 
-    def update_secrets(self, secrets: dict[str, str], request_timeout: float | None = None) -> None:
+    def update_secrets(self, secrets: Mapping[str, str], request_timeout: float | None = None) -> None:
         """Replace the secrets it holds. What starts from now on sees their placeholders.
 
         Args:
@@ -294,7 +296,7 @@ class Sandbox(SandboxData, Lifecycle):
         Raises:
             DaytonaBadRequestError: There is no such secret.
         """
-        self._native.update_secrets(secrets, request_timeout)
+        self._native.update_secrets(some_texts("secrets", secrets), request_timeout)
 
     def get_metrics_latest(self, request_timeout: float | None = None) -> SandboxMetrics:
         """Tell what it uses at present.
