@@ -92,6 +92,7 @@ def test_what_is_no_such_object_is_refused(client: Client, row: Row) -> None:
             assert row.argument in client.refused(row, other)
 
 
+@pytest.mark.filterwarnings("ignore:var_async")
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row.name}-{row.kind.__name__}" for row in ROWS])
 def test_a_field_that_is_unknown_missing_or_of_another_type_is_refused(client: Client, row: Row) -> None:
     message = client.refused(row, wrapped(row, {**row.good, "nonsense_1": None}))
@@ -216,11 +217,15 @@ def test_sandboxes_as_arguments(client: Client, name: str) -> None:
 
 def test_mappings_and_lists_as_arguments(client: Client) -> None:
     api = client.client.api
+    wrong: Any
     for wrong in (5, 0, "a=b", "", [("a", "b")], [], False):
         row = Row("request", "query", Model, {}, lambda c, _s, x: c.api.request("GET", "/x", x))
         assert "query must be a dict" in client.refused(row, wrong)
     row = Row("keys", "permissions", Model, {}, lambda c, _s, x: c.api.create_api_key("k", x))
-    assert "permissions must be a list" in client.refused(row, "write:sandboxes")
+    for wrong in ("write:sandboxes", {"write:sandboxes": True}, 5, None):
+        assert "permissions must be a list" in client.refused(row, wrong)
+    assert "permissions[1] must be text" in client.refused(row, ["write:sandboxes", 5])
+    assert client.sent(row, ("write:sandboxes",)) == client.sent(row, ["write:sandboxes"])
     assert client.sent(Row("request", "", Model, {}, lambda _c, _s, x: api.request("GET", "/x", x)), {"a": "b"})
 
 

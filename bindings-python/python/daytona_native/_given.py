@@ -147,6 +147,12 @@ def some_texts(argument: str, value: object) -> dict[str, str]:
     return found  # type: ignore[no-any-return]
 
 
+def given_text_list(argument: str, value: object) -> list[str]:
+    """Return a list of texts, not the letters of one."""
+    found: list[str] = list(_fit(argument, value, "list[str]"))
+    return found
+
+
 def given_sandbox(value: object, kind: type[Any]) -> Any:
     """Return a sandbox to do something with: one of this client's kind, or what can do the same."""
     if isinstance(value, kind):

@@ -17,7 +17,7 @@ from .._admin import (
     WebhookPortal,
     WebhookStatus,
 )
-from .._given import given, given_mapping, refuse
+from .._given import given, given_mapping, given_text_list
 from .._service import fields, snake
 from .service import Service
 
@@ -101,9 +101,8 @@ class Api(Service):
         """
         from .._time import text
 
-        if isinstance(permissions, str):
-            refuse("permissions must be a list of texts, not one text")
-        params = {"name": name, "permissions": list(permissions), "expiresAt": text("expires_at", expires_at)}
+        wanted = given_text_list("permissions", permissions)
+        params = {"name": name, "permissions": wanted, "expiresAt": text("expires_at", expires_at)}
         return CreatedApiKey(**snake(self._call("create_api_key", request_timeout, params=params)))
 
     def delete_api_key(self, name: str, request_timeout: float | None = None) -> None:
