@@ -6,7 +6,7 @@ Anything else is refused, and so is a field that is not known or of another type
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from _collections_abc import Mapping  # loaded already, which collections is not
 
 from ._model import Model, suggestion
 
