@@ -98,8 +98,9 @@ function optionalNumber(name, value) {
   return value == null ? undefined : number(name, value)
 }
 
-function optionalFlag(name, value, otherwise = false) {
-  return value == null ? otherwise : flag(name, value)
+/** False where nothing is said. */
+function optionalFlag(name, value) {
+  return value == null ? false : flag(name, value)
 }
 
 function integer(name, value) {

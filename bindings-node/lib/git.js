@@ -1,7 +1,7 @@
 'use strict'
 
 const { call, result } = require('./call')
-const { integer, json, limit, list, optionalFlag, optionalText, text } = require('./arguments')
+const { flag, integer, json, limit, list, optionalFlag, optionalText, text } = require('./arguments')
 
 const fromJson = (options) => ({ convert: (value) => JSON.parse(value), signal: options?.signal })
 const orUndefined = (options) => ({ convert: (value) => JSON.parse(value) ?? undefined, signal: options?.signal })
@@ -67,7 +67,7 @@ class Git {
       commit_id: optionalText('commitId', commitId),
       username: optionalText('username', username),
       password: optionalText('password', password),
-      insecure_skip_tls: optionalFlag('insecureSkipTls', insecureSkipTls, undefined),
+      insecure_skip_tls: insecureSkipTls == null ? undefined : flag('insecureSkipTls', insecureSkipTls),
       depth: depth == null ? undefined : integer('depth', depth),
     }
     return await this.#send('gitClone', request, options)
@@ -140,8 +140,8 @@ class Git {
     const request = {
       path: text('path', path),
       files: list('files', files),
-      staged: optionalFlag('staged', staged, undefined),
-      worktree: optionalFlag('worktree', worktree, undefined),
+      staged: staged == null ? undefined : flag('staged', staged),
+      worktree: worktree == null ? undefined : flag('worktree', worktree),
       source: optionalText('source', source),
     }
     return await this.#send('gitRestore', request, options)
