@@ -141,14 +141,15 @@ def test_no_argument_is_left_out_in_silence(server: Server) -> None:
         for tool in tools:
             assert tool.input_schema["additionalProperties"] is False, tool.name
             for unknown in ("sandbox_id", "workdir", "timeout_ms"):
-                arguments = {name: "x" for name in tool.input_schema.get("required", [])} | {unknown: "mcp-keep"}
+                arguments: dict[str, Any] = dict.fromkeys(tool.input_schema.get("required", []), "x")
+                arguments[unknown] = "mcp-keep"
                 text = await refused(client, tool.name, arguments)
                 assert f'{tool.name} has no argument "{unknown}"' in text
                 assert "It has: " in text
             if "id" in tool.input_schema["properties"]:
-                arguments = {name: "x" for name in tool.input_schema.get("required", [])} | {"id": ""}
-                if tool.name == "preview_link":
-                    arguments["port"] = 3000
+                good: dict[str, Any] = dict.fromkeys(tool.input_schema.get("required", []), "x")
+                arguments = {**good, "port": 3000} if "port" in good else good
+                arguments = {**arguments, "id": ""}
                 assert "id is empty" in await refused(client, tool.name, arguments)
         assert "Did you mean id?" in await refused(client, "destroy_sandbox", {"sandbox_id": "mcp-keep"})
         assert "Did you mean timeout?" in await refused(client, "execute_command", {"command": "x", "timeout_ms": 1})
