@@ -62,7 +62,7 @@ fn keep(record: &mut Record, change: &UpdateEnvRequest) {
 }
 
 /// Tells a running agent of a change that is the server's own.
-pub(crate) async fn tell(sandbox: &Sandbox, live: &Live, change: &UpdateEnvRequest) -> ApiResult<()> {
+pub(crate) async fn tell(sandbox: &Sandbox, live: &Arc<Live>, change: &UpdateEnvRequest) -> ApiResult<()> {
     let body = serde_json::to_vec(change).unwrap_or_default();
     let (status, answer) = ask(sandbox, live, body.into()).await?;
     if status.is_success() {
@@ -75,16 +75,18 @@ pub(crate) async fn tell(sandbox: &Sandbox, live: &Live, change: &UpdateEnvReque
     ))
 }
 
-async fn ask(sandbox: &Sandbox, live: &Live, body: Bytes) -> ApiResult<(StatusCode, Bytes)> {
-    tokio::select! {
-        biased;
-        answer = live.agent.post("/env", body) => answer.map_err(|error| ApiError::new(
+async fn ask(sandbox: &Sandbox, live: &Arc<Live>, body: Bytes) -> ApiResult<(StatusCode, Bytes)> {
+    let agent = Arc::clone(live);
+    let Some(answer) = live.while_running(async move { agent.agent.post("/env", body).await }).await else {
+        return Err(sandbox.ended_meanwhile());
+    };
+    answer.map_err(|error| {
+        ApiError::new(
             StatusCode::BAD_GATEWAY,
             code::AGENT_UNREACHABLE,
             format!("the agent of sandbox {} gave no answer: {error}", sandbox.id),
-        )),
-        () = live.ended() => Err(sandbox.ended_meanwhile()),
-    }
+        )
+    })
 }
 
 #[cfg(test)]

@@ -332,11 +332,12 @@ impl App {
         if sandbox.record().ephemeral() {
             return self.destroy(sandbox).await;
         }
-        sandbox.end_live();
+        let ending = sandbox.end_live();
         let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
         finish(async move {
             let _operation = sandbox.operation.lock().await;
             let result = app.runtime.stop(&sandbox.id, force).await;
+            drop(ending);
             let pending = match &result {
                 Ok(()) => app.stopped(&sandbox, SandboxState::Stopped, None),
                 Err(error) => {

@@ -195,10 +195,8 @@ pub(crate) async fn exchange(
     }
     *request.version_mut() = Version::HTTP_11;
 
-    let answer = tokio::select! {
-        biased;
-        answer = send(&live, request) => answer,
-        () = live.ended() => return Err(sandbox.ended_meanwhile()),
+    let Some(answer) = live.while_running(send(&live, request)).await else {
+        return Err(sandbox.ended_meanwhile());
     };
     let mut response = match answer {
         Ok(response) => response,
@@ -212,7 +210,7 @@ pub(crate) async fn exchange(
                 let copied = copy(client_side, agent_side);
                 tokio::select! {
                     () = copied => {}
-                    () = live.ended() => {}
+                    () = live.gone() => {}
                 }
                 drop(activity);
             });

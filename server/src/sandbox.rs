@@ -41,12 +41,53 @@ pub(crate) struct Live {
     pub(crate) socket: Arc<PathBuf>,
     network: Option<Gateway>,
     ended: watch::Sender<bool>,
+    gone: watch::Sender<bool>,
 }
 
 impl Live {
     /// Resolves when the sandbox is being stopped or is gone.
-    pub(crate) async fn ended(&self) {
+    async fn ended(&self) {
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    /// Resolves when nothing runs in it any more. Until then a connection to the agent may hold a program that has
+    /// its time to end.
+    pub(crate) async fn gone(&self) {
+        let _ = self.gone.subscribe().wait_for(|gone| *gone).await;
+    }
+
+    /// What a request to the agent gives; `None` once the sandbox is being stopped, when the request goes on for
+    /// nobody.
+    pub(crate) async fn while_running<F>(self: &Arc<Self>, request: F) -> Option<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let mut request = Box::pin(request);
+        tokio::select! {
+            biased;
+            answer = &mut request => return Some(answer),
+            () = self.ended() => {}
+        }
+        let live = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = request => {}
+                () = live.gone() => {}
+            }
+        });
+        None
+    }
+}
+
+/// The end of a running sandbox, from the first refused request to when nothing runs any more, which is when this is
+/// dropped.
+pub(crate) struct Ending(Option<Arc<Live>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(live) = &self.0 {
+            live.gone.send_replace(true);
+        }
     }
 }
 
@@ -104,6 +145,7 @@ impl Sandbox {
             socket,
             network,
             ended: watch::Sender::new(false),
+            gone: watch::Sender::new(false),
         };
         *self.live_slot() = Some(Arc::new(live));
     }
@@ -118,11 +160,14 @@ impl Sandbox {
         Ok(())
     }
 
-    /// No more requests; those under way end at once.
-    pub(crate) fn end_live(&self) {
-        if let Some(live) = self.live_slot().take() {
+    /// No more requests; those under way are answered at once.
+    #[must_use = "it is the end of the programs that requests wait for when this is dropped"]
+    pub(crate) fn end_live(&self) -> Ending {
+        let live = self.live_slot().take();
+        if let Some(live) = &live {
             live.ended.send_replace(true);
         }
+        Ending(live)
     }
 
     /// When something was last done with it.

@@ -6,14 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::hierarchy::{Mount, clean, v2_parent};
+use crate::hierarchy::{Mount, Owner, clean, v2_parent};
 use crate::{Enforcement, Limits, RuntimeError, SandboxSpec};
 
 /// Processes and threads a sandbox may have.
 const MAX_PIDS: u64 = 2048;
 /// The period of the CPU quota, in microseconds.
 const CPU_PERIOD: f64 = 100_000.0;
-/// The file in the data directory that remembers where groups were made.
+/// The file in the data directory that says where groups were made.
 pub(crate) const PARENTS: &str = "cgroups.json";
 
 /// Where this server's groups are made.
@@ -43,8 +43,8 @@ const INSIDE: &str = "inside";
 
 impl Cgroups {
     /// Finds and makes the parent groups, after removing what a killed server left.
-    pub(crate) fn probe(data_dir: &Path) -> Self {
-        clean(data_dir);
+    pub(crate) fn probe(data_dir: &Path, owner: &Owner) -> Self {
+        clean(data_dir, owner);
         let mut found = Self::default();
         let (Ok(mounts), Ok(own)) =
             (fs::read_to_string("/proc/self/mountinfo"), fs::read_to_string("/proc/self/cgroup"))
@@ -52,7 +52,7 @@ impl Cgroups {
             "this system has no cgroups".clone_into(&mut found.reason);
             return found;
         };
-        let name = format!("daytona-native-{}", crate::random_name());
+        let name = owner.name();
         let mut reasons = Vec::new();
         for mount in mounts.lines().filter_map(Mount::parse) {
             if mount.kind == "cgroup2" && found.v2.is_none() {

@@ -4,14 +4,16 @@ use std::ffi::CStr;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
+use daytona_toolbox::AgentConfig;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::init::{Agent, Variables};
 use crate::protocol::{Command, Failure, Inside, Report, Step, report};
-use crate::sys;
+use crate::sys::{self, Fork};
 
 /// Open files a process in a sandbox may have, where the server itself may have as many.
 const OPEN_FILES: u64 = 1 << 20;
@@ -73,23 +75,79 @@ fn prefer_to_end() {
     }
 }
 
+/// Both ends of the line between an agent and its parent; a command has none.
+pub(crate) fn line(inside: &Inside) -> Result<(Option<UnixStream>, Option<UnixStream>), Failure> {
+    match inside {
+        Inside::Agent(_) => UnixStream::pair().map(|(ours, theirs)| (Some(ours), Some(theirs))).step("make a socket"),
+        Inside::Nothing | Inside::Command(_) => Ok((None, None)),
+    }
+}
+
 /// Runs the agent in this process until it ends, or becomes the command; without either this was a trial.
-pub(crate) fn run_inside(inside: Inside, inherited: &Inherited) -> Result<u8, Failure> {
-    let agent = match inside {
-        Inside::Nothing => {
+pub(crate) fn run_inside(inside: &Inside, inherited: &Inherited, line: Option<UnixStream>) -> Result<u8, Failure> {
+    let (agent, line) = match (inside, line) {
+        (Inside::Command(command), _) => return run_command(command, inherited),
+        (Inside::Agent(agent), Some(line)) => (agent, line),
+        (Inside::Nothing | Inside::Agent(_), _) => {
             report(&inherited.report, &Report::Ready);
             return Ok(0);
         }
-        Inside::Command(command) => return run_command(&command, inherited),
-        Inside::Agent(agent) => *agent,
     };
-    sys::block_child_signal(false).step("unblock signals")?;
-    let _ = std::env::set_current_dir(&agent.work_dir);
     let listener = inherited.listener.try_clone().step("take the socket")?;
     report(&inherited.report, &Report::Ready);
-    sys::close_all_except(&[listener.as_raw_fd()]).step("close descriptors")?;
-    let code = daytona_toolbox::run(agent, UnixListener::from(listener));
+    run_agent((**agent).clone(), listener, line)
+}
+
+fn run_agent(config: AgentConfig, listener: OwnedFd, line: UnixStream) -> Result<u8, Failure> {
+    sys::block_child_signal(false).step("unblock signals")?;
+    let _ = std::env::set_current_dir(&config.work_dir);
+    sys::close_all_except(&[listener.as_raw_fd(), line.as_raw_fd()]).step("close descriptors")?;
+    let code = daytona_toolbox::run_on_line(config, UnixListener::from(listener), line);
     Ok(u8::from(code != ExitCode::SUCCESS))
+}
+
+/// What it takes to start another agent in the place of one that was killed.
+pub(crate) struct Again {
+    inside: Inside,
+    listener: OwnedFd,
+}
+
+/// Closes what a first process does not need once the agent runs; gives the launcher's orders.
+pub(crate) fn watch_over(agent: &Agent, inside: Inside, inherited: Inherited) -> (OwnedFd, Again) {
+    let Inherited { listener, report, log, control } = inherited;
+    drop((report, log));
+    let kept = [control.as_raw_fd(), listener.as_raw_fd(), agent.line().map_or(-1, AsRawFd::as_raw_fd)];
+    let _ = sys::close_all_except(&kept);
+    (control, Again { inside, listener })
+}
+
+impl Again {
+    /// Forks the next agent, whose commands get `variables`; `enter` is what it does first.
+    pub(crate) fn start(
+        &self,
+        variables: Option<&Variables>,
+        enter: impl FnOnce() -> Result<(), Failure>,
+    ) -> io::Result<Agent> {
+        let Inside::Agent(config) = &self.inside else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let mut config = (**config).clone();
+        if let Some(variables) = variables {
+            config.env.clone_from(variables);
+        }
+        let listener = self.listener.try_clone()?;
+        let (ours, theirs) = UnixStream::pair()?;
+        match sys::fork()? {
+            Fork::Parent(pid) => Ok(Agent::new(pid, Some(ours))),
+            Fork::Child => {
+                let code = enter().and_then(|()| run_agent(config, listener, theirs)).unwrap_or_else(|failure| {
+                    eprintln!("the agent was not started again: {}", failure.into_error());
+                    1
+                });
+                std::process::exit(code.into())
+            }
+        }
+    }
 }
 
 /// Becomes a command whose output goes to the log. What a shell says of a command that cannot be run is the exit code.

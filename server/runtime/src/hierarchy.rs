@@ -2,21 +2,65 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::cgroup::{PARENTS, remove_group, thaw};
+use crate::table;
 
 /// The controllers in use.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
-/// Removes the groups an earlier server on this data directory left, ending what runs in them.
-pub(crate) fn clean(data_dir: &Path) {
+/// How the groups of a server are named: after the folder that it serves, which no copy of the folder has in common
+/// with it, and after its launcher, with which all that is in the groups ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    device: u64,
+    inode: u64,
+    launcher: u32,
+    started: u64,
+}
+
+impl Owner {
+    pub(crate) fn new(data_dir: &Path, launcher: u32) -> io::Result<Self> {
+        let folder = fs::metadata(data_dir)?;
+        let started = table::started(launcher).unwrap_or_default();
+        Ok(Self { device: folder.dev(), inode: folder.ino(), launcher, started })
+    }
+
+    pub(crate) fn name(&self) -> String {
+        let Self { device, inode, launcher, started } = self;
+        format!("{PREFIX}{device:x}-{inode:x}-{launcher}-{started}")
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.strip_prefix(PREFIX)?.split('-');
+        let owner = Self {
+            device: u64::from_str_radix(parts.next()?, 16).ok()?,
+            inode: u64::from_str_radix(parts.next()?, 16).ok()?,
+            launcher: parts.next()?.parse().ok()?,
+            started: parts.next()?.parse().ok()?,
+        };
+        parts.next().is_none().then_some(owner)
+    }
+
+    /// Whether groups of this name were made for the same folder by a server that is gone.
+    fn is_followed_by(&self, next: &Self) -> bool {
+        (self.device, self.inode) == (next.device, next.inode) && table::started(self.launcher) != Some(self.started)
+    }
+}
+
+const PREFIX: &str = "daytona-native-";
+
+/// Removes the groups an earlier server on this data directory left, ending what runs in them. The file says where to
+/// look, and no more: it may be a copy of another server's.
+pub(crate) fn clean(data_dir: &Path, owner: &Owner) {
     let file = data_dir.join(PARENTS);
     let parents: Vec<PathBuf> =
         fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     for parent in parents {
-        let ours = |part: &str| part.starts_with("daytona-native-");
-        if !parent.file_name().and_then(|name| name.to_str()).is_some_and(ours) {
+        let made_by = parent.file_name().and_then(|name| Owner::parse(name.to_str()?));
+        if !made_by.is_some_and(|made_by| made_by.is_followed_by(owner)) || !is_group(&parent) {
             continue;
         }
         let children = fs::read_dir(&parent).into_iter().flatten().flatten();
@@ -28,6 +72,18 @@ pub(crate) fn clean(data_dir: &Path) {
         let _ = fs::remove_dir(&parent);
     }
     let _ = fs::remove_file(file);
+}
+
+/// Whether the kernel's groups are there, and not just any folder.
+#[cfg(target_os = "linux")]
+fn is_group(path: &Path) -> bool {
+    // CGROUP_SUPER_MAGIC and CGROUP2_SUPER_MAGIC.
+    rustix::fs::statfs(path).is_ok_and(|found| matches!(found.f_type, 0x0027_e0eb | 0x6367_7270))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_group(_: &Path) -> bool {
+    false
 }
 
 /// One line of mountinfo.
@@ -141,6 +197,22 @@ mod tests {
 
     const LINE: &str =
         "42 24 0:38 /docker/abc /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate";
+
+    #[test]
+    fn groups_are_known_by_folder_and_launcher() {
+        let (folder, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let own = Owner::new(folder.path(), std::process::id()).expect("an owner");
+        assert_eq!(Owner::parse(&own.name()), Some(own));
+        let gone = Owner { started: own.started + 1, ..own };
+        assert!(gone.is_followed_by(&own), "its launcher is gone");
+        assert!(!own.is_followed_by(&gone), "its launcher runs");
+        let copy = Owner::new(other.path(), std::process::id()).expect("an owner");
+        assert!(!gone.is_followed_by(&copy), "another folder");
+        for name in ["daytona-native-server", "daytona-native-0011223344556677", "daytona-native-1-2-3-4-5", "x"] {
+            assert_eq!(Owner::parse(name), None, "{name}");
+        }
+        assert!(!is_group(folder.path()));
+    }
 
     #[test]
     fn mounts_are_read() {

@@ -30,6 +30,7 @@ mod stats;
 mod step;
 mod stored;
 mod sys;
+mod table;
 mod types;
 mod volumes;
 

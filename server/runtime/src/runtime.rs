@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::cgroup::{Cgroups, Group};
+use crate::hierarchy::Owner;
 use crate::link::Link;
 use crate::outcome::Outcome;
 use crate::probe::{self, Mode};
@@ -82,13 +83,15 @@ impl Runtime {
         data_dir: &Path,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Exited>), RuntimeError> {
         let data_dir = fs::canonicalize(data_dir).map_err(|error| RuntimeError::io("open", data_dir, error))?;
+        let owner =
+            Owner::new(&data_dir, launcher.pid()).map_err(|error| RuntimeError::io("look at", &data_dir, error))?;
         let (link, replies) =
             Link::new(launcher).map_err(|error| RuntimeError::io("talk to the launcher of", &data_dir, error))?;
         let (cgroups, sockets) = blocking({
             let data_dir = data_dir.clone();
             move || {
                 let _ = crate::destroy::remove_tree(&data_dir.join("trash"));
-                let cgroups = Cgroups::probe(&data_dir);
+                let cgroups = Cgroups::probe(&data_dir, &owner);
                 Ok((cgroups, Sockets::new(&data_dir)?))
             }
         })

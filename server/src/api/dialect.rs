@@ -171,11 +171,11 @@ async fn ask(sandbox: &Arc<Sandbox>, path: &'static str, request: &impl Serializ
         return Err(sandbox.not_running());
     };
     let body = serde_json::to_vec(request).unwrap_or_default();
-    tokio::select! {
-        biased;
-        answer = live.agent.post(path, body.into()) => answer.map_err(|why| no_answer(sandbox, &why)),
-        () = live.ended() => Err(sandbox.ended_meanwhile()),
-    }
+    let agent = Arc::clone(&live);
+    let Some(answer) = live.while_running(async move { agent.agent.post(path, body.into()).await }).await else {
+        return Err(sandbox.ended_meanwhile());
+    };
+    answer.map_err(|why| no_answer(sandbox, &why))
 }
 
 fn no_answer(sandbox: &Sandbox, why: &str) -> ApiError {

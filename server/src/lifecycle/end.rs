@@ -49,7 +49,7 @@ impl App {
         if let Err(error) = pending.stored().await {
             tracing::warn!(sandbox = %sandbox.id, %error, "deleting without a record of it");
         }
-        sandbox.end_live();
+        drop(sandbox.end_live());
         self.builds.forget(&sandbox.id);
         let linked =
             self.sandboxes.all().into_iter().filter(|other| other.record().linked.as_ref() == Some(&sandbox.id));
@@ -129,7 +129,7 @@ impl App {
         let ephemeral = sandbox.record().ephemeral();
         let reason = format!("ended by itself: {reason}");
         let pending = self.stopped(sandbox, SandboxState::Stopped, Some(reason));
-        sandbox.end_live();
+        drop(sandbox.end_live());
         drop(operation);
         drop(pending);
         if ephemeral {
@@ -144,6 +144,7 @@ impl App {
         self.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
         let sandboxes = self.sandboxes.all();
         let mut ephemeral = tokio::task::JoinSet::new();
+        let mut endings = Vec::new();
         for sandbox in &sandboxes {
             let (is_ephemeral, runs) = {
                 let mut record = sandbox.record();
@@ -154,7 +155,7 @@ impl App {
                 }
                 (record.ephemeral(), runs)
             };
-            sandbox.end_live();
+            endings.push(sandbox.end_live());
             if is_ephemeral && runs {
                 let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
                 ephemeral.spawn(async move { app.destroy_anyway(&sandbox).await });
@@ -167,6 +168,7 @@ impl App {
         if tokio::time::timeout(LIMIT, done).await.is_err() {
             tracing::warn!("not all sandboxes ended in time; they end with the server");
         }
+        drop(endings);
         let stored: Vec<Pending> = sandboxes
             .iter()
             .filter(|sandbox| {

@@ -86,7 +86,7 @@ async fn an_upgraded_connection_passes_bytes_both_ways_until_the_sandbox_ends() 
     client.write_all(b"ping").await.unwrap();
     assert_eq!(read_until(&mut client, "ping").await, "ping");
     assert_eq!(sandbox.idle_since(), None, "an open connection is activity");
-    sandbox.end_live();
+    drop(sandbox.end_live());
     let mut rest = Vec::new();
     let end = client.read_to_end(&mut rest);
     tokio::time::timeout(Duration::from_secs(10), end).await.unwrap().unwrap();

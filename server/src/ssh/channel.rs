@@ -33,7 +33,7 @@ pub(super) async fn program(live: Result<Arc<Live>, String>, start: Start, outpu
             };
             tokio::select! {
                 end = run => end,
-                () = live.ended() => Err(io::Error::other("the sandbox has ended")),
+                () = live.gone() => Err(io::Error::other("the sandbox has ended")),
             }
         }
         Err(why) => Err(io::Error::other(why)),
@@ -127,7 +127,7 @@ pub(super) async fn files(live: Result<Arc<Live>, String>, output: Output, input
         let tunnel = tunnel::open(&live.socket, SFTP).await?;
         tokio::select! {
             () = pass(tunnel, &output, &input) => Ok(()),
-            () = live.ended() => Err(io::Error::other("the sandbox has ended")),
+            () = live.gone() => Err(io::Error::other("the sandbox has ended")),
         }
     };
     let moved: io::Result<()> = moved.await;
@@ -159,7 +159,7 @@ pub(super) async fn port(
     reply.accept().await;
     tokio::select! {
         () = pass(tunnel, &output, &input) => {}
-        () = live.ended() => {}
+        () = live.gone() => {}
     }
     let _ = output.close().await;
 }

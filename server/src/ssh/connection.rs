@@ -130,7 +130,7 @@ async fn look_after(
     };
     let ended = async {
         match live {
-            Some(live) => live.ended().await,
+            Some(live) => live.gone().await,
             None => std::future::pending().await,
         }
     };

@@ -5,6 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::extract::State;
 use daytona_wire::environment::{UpdateEnvRequest, is_name, too_long};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::unix::OwnedWriteHalf;
 
 use crate::App;
 use crate::body::Json;
@@ -12,15 +14,35 @@ use crate::error::{Error, Result};
 
 /// The variables as they are now; clones share them.
 #[derive(Clone)]
-pub(crate) struct Environment(Arc<RwLock<BTreeMap<String, String>>>);
+pub(crate) struct Environment {
+    variables: Arc<RwLock<BTreeMap<String, String>>>,
+    /// Who keeps them for the next agent. Locked for each change, so that the last one is told last.
+    keeper: Arc<tokio::sync::Mutex<Option<OwnedWriteHalf>>>,
+}
 
 impl Environment {
-    pub(crate) fn new(env: BTreeMap<String, String>) -> Self {
-        Self(Arc::new(RwLock::new(env)))
+    pub(crate) fn new(env: BTreeMap<String, String>, keeper: Option<OwnedWriteHalf>) -> Self {
+        Self { variables: Arc::new(RwLock::new(env)), keeper: Arc::new(tokio::sync::Mutex::new(keeper)) }
     }
 
     pub(crate) fn get(&self) -> BTreeMap<String, String> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.variables.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn change(&self, request: &UpdateEnvRequest) -> BTreeMap<String, String> {
+        let mut keeper = self.keeper.lock().await;
+        let now = {
+            let mut env = self.variables.write().unwrap_or_else(PoisonError::into_inner);
+            request.apply(&mut env);
+            env.clone()
+        };
+        if let Some(keeper) = keeper.as_mut() {
+            let text = serde_json::to_vec(&now).unwrap_or_default();
+            let length = u32::try_from(text.len()).unwrap_or_default().to_le_bytes();
+            // Where the keeper is gone there is no next agent.
+            let _ = keeper.write_all(&[&length[..], &text].concat()).await;
+        }
+        now
     }
 }
 
@@ -52,7 +74,5 @@ pub(crate) async fn update(
 ) -> Result<axum::Json<BTreeMap<String, String>>> {
     request.set.iter().try_for_each(|(name, value)| check(name, value))?;
     request.unset.iter().try_for_each(|name| check(name, ""))?;
-    let mut env = app.env.0.write().unwrap_or_else(PoisonError::into_inner);
-    request.apply(&mut env);
-    Ok(axum::Json(env.clone()))
+    Ok(axum::Json(app.env.change(&request).await))
 }

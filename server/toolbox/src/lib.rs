@@ -14,6 +14,7 @@ mod exec_stream;
 mod files;
 mod git;
 mod interpreter;
+pub mod line;
 mod lsp;
 mod names;
 mod port;
@@ -28,7 +29,7 @@ mod typescript;
 mod websocket;
 
 use std::collections::BTreeMap;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use axum::extract::State;
 use axum::routing::{any, get, post};
 use daytona_wire::Dir;
 use serde::{Deserialize, Serialize};
+use tokio::net::unix::OwnedWriteHalf;
 
 /// What the agent is told when it starts.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -102,7 +104,15 @@ pub(crate) struct App {
 /// Builds its own single-threaded runtime; call it where no other runtime runs.
 /// Idle connections are closed after two minutes.
 pub fn run(config: AgentConfig, listener: UnixListener) -> ExitCode {
-    match serve::run(config, listener) {
+    match serve::run(config, listener, None) {
+        Ok(never) => match never {},
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// The same for an agent with a [`line`] to its parent, who ends it. Signals that a program can take do not.
+pub fn run_on_line(config: AgentConfig, listener: UnixListener, line: UnixStream) -> ExitCode {
+    match serve::run(config, listener, Some(line)) {
         Ok(never) => match never {},
         Err(_) => ExitCode::FAILURE,
     }
@@ -112,7 +122,12 @@ pub fn run(config: AgentConfig, listener: UnixListener) -> ExitCode {
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn router(mut config: AgentConfig) -> Router {
+pub fn router(config: AgentConfig) -> Router {
+    routes(config, None)
+}
+
+/// The same; `keeper` is told of the variables of commands when they change.
+pub(crate) fn routes(mut config: AgentConfig, keeper: Option<OwnedWriteHalf>) -> Router {
     // Resolved once, so that resolved paths can be compared with it.
     if let Some(folder) = &mut config.confine
         && let Ok(real) = folder.canonicalize()
@@ -120,7 +135,7 @@ pub fn router(mut config: AgentConfig) -> Router {
         *folder = real;
     }
     let app = App {
-        env: environment::Environment::new(config.env.clone()),
+        env: environment::Environment::new(config.env.clone(), keeper),
         config: Arc::new(config),
         streams: exec_stream::Streams::default(),
         sessions: Arc::default(),

@@ -25,6 +25,7 @@ use crate::body::Json;
 use crate::environment;
 use crate::error::{Error, Result};
 use crate::files::path::expand;
+use crate::line;
 
 /// Output beyond this is read and dropped, and the result says so.
 const OUTPUT_LIMIT: usize = 64 << 20;
@@ -274,9 +275,18 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Ends all of it, unless all that runs is ending and has its time for that.
+    pub(crate) fn kill(&self) {
+        if !line::ending() {
+            self.signal(Signal::KILL);
+        }
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        self.kill();
         if self.running
             && let Some(child) = self.child.take()
         {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream as Line};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use tokio::time::Sleep;
 use tokio_io_timeout::TimeoutStream;
 
-use crate::{AgentConfig, router};
+use crate::{AgentConfig, line, routes};
 
 /// From the end of a request to the whole head of the next.
 const HEAD: Duration = Duration::from_secs(120);
@@ -33,7 +33,7 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Disk work at once. No thread waits for a client, so a few are enough.
 const DISK_THREADS: usize = 4;
 
-pub(crate) fn run(config: AgentConfig, listener: UnixListener) -> io::Result<Infallible> {
+pub(crate) fn run(config: AgentConfig, listener: UnixListener, line: Option<Line>) -> io::Result<Infallible> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(DISK_THREADS)
@@ -45,7 +45,7 @@ pub(crate) fn run(config: AgentConfig, listener: UnixListener) -> io::Result<Inf
         // It was made by another process, and commands are none of its users.
         rustix::io::fcntl_setfd(&listener, FdFlags::CLOEXEC)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
-        let router = router(config);
+        let router = routes(config, line.map(line::take).transpose()?);
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(256 << 10);
         loop {

@@ -16,17 +16,19 @@ pub(crate) use self::rename::Namespaces;
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::Network;
 use crate::child::{self, Inherited};
-use crate::init;
+use crate::init::{self, Agent};
 use crate::protocol::{self, Failure, Inside, Report, Step, report};
 use crate::sys::{self, Fork};
+use crate::table::{self, Process};
 
 /// How one sandbox is made. Paths are the host's.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,32 +83,40 @@ pub(crate) fn fork(plan: &Plan) -> Result<Fork, Failure> {
 
 /// The life of a sandbox's PID 1.
 pub(crate) fn run(plan: &Plan, inside: Inside, inherited: Inherited) -> u8 {
-    let agent = match start(plan, inside, &inherited) {
-        Ok(Some(agent)) => agent,
-        Ok(None) => return 0,
+    let agent = match start(plan, &inside, &inherited) {
+        Ok(agent) => agent,
         Err(failure) => {
             report(&inherited.report, &Report::Failed(failure));
             return 1;
         }
     };
-    let Inherited { control, .. } = inherited;
-    let _ = sys::close_all_except(&[control.as_raw_fd()]);
-    init::run(agent, &control, &Namespace)
+    let (control, again) = child::watch_over(&agent, inside, inherited);
+    // This process has given up what the next agent may not have.
+    init::run(agent, &control, &Namespace, |variables| again.start(variables, enter))
 }
 
 /// The PID namespace of PID 1.
 struct Namespace;
 
 impl init::Processes for Namespace {
-    fn signal(&self, signal: i32) {
-        sys::kill_all(signal);
+    fn signal(&self, signal: Signal) {
+        sys::kill_all(signal.as_raw());
+    }
+
+    fn alive(&self) -> Vec<Process> {
+        table::read().into_iter().filter(|process| !process.dead && process.pid != Pid::INIT).collect()
     }
 
     // The kernel ends and reaps the whole namespace when PID 1 exits.
     fn finish(&self) {}
+
+    fn kill(&self) {
+        sys::kill_all(libc::SIGKILL);
+        init::reap_all();
+    }
 }
 
-fn start(plan: &Plan, inside: Inside, inherited: &Inherited) -> Result<Option<rustix::process::Pid>, Failure> {
+fn start(plan: &Plan, inside: &Inside, inherited: &Inherited) -> Result<Agent, Failure> {
     die_with_parent()?;
     for procs in &plan.cgroup_procs {
         fs::write(procs, "0").step_with(|| format!("enter cgroup {}", procs.display()))?;
@@ -127,31 +137,38 @@ fn start(plan: &Plan, inside: Inside, inherited: &Inherited) -> Result<Option<ru
     rustix::system::sethostname(plan.hostname.as_bytes()).step("set the host name")?;
     child::standard_streams(&inherited.log).step("open /dev/null")?;
     child::limit_resources().step("set resource limits")?;
+    let (ours, theirs) = child::line(inside)?;
     match sys::fork().step("fork the agent")? {
-        Fork::Child => match run_inside(plan, inside, inherited) {
+        Fork::Child => match run_inside(plan, inside, inherited, theirs) {
             Ok(code) => std::process::exit(code.into()),
             Err(failure) => {
                 report(&inherited.report, &Report::Failed(failure));
                 std::process::exit(1);
             }
         },
-        Fork::Parent(agent) => {
+        Fork::Parent(pid) => {
             privileges::give_up(plan)?;
             // A change of user clears it.
             die_with_parent()?;
             child::set_name(c"sandbox-init");
-            Ok(Some(agent))
+            Ok(Agent::new(pid, ours))
         }
     }
 }
 
-fn run_inside(plan: &Plan, inside: Inside, inherited: &Inherited) -> Result<u8, Failure> {
-    rustix::process::setsid().step("start a session")?;
+fn run_inside(plan: &Plan, inside: &Inside, inherited: &Inherited, line: Option<UnixStream>) -> Result<u8, Failure> {
     privileges::give_up(plan)?;
+    enter()?;
+    child::run_inside(inside, inherited, line)
+}
+
+/// What an agent does first, as the sandbox's user.
+fn enter() -> Result<(), Failure> {
+    rustix::process::setsid().step("start a session")?;
     // Older kernels have no such thing; a network of its own does the same.
     let _ = sys::leave_abstract_sockets();
     child::set_name(c"sandbox-agent");
-    child::run_inside(inside, inherited)
+    Ok(())
 }
 
 fn die_with_parent() -> Result<(), Failure> {

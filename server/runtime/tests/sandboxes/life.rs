@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use daytona_runtime::{Network, RuntimeError, RuntimeKind};
 
-use crate::support::spec;
+use crate::support::{request, spec};
 use crate::world::{Outcome, World, children, daemon, eventually, mounts, processes};
 
 fn signal(pid: u32, name: &str) -> Outcome {
@@ -85,20 +85,88 @@ pub(crate) async fn stop_kills_the_stubborn(kind: RuntimeKind) -> Outcome {
     Ok(())
 }
 
-pub(crate) async fn a_dead_agent_is_told(kind: RuntimeKind) -> Outcome {
+pub(crate) async fn a_killed_agent_starts_again(kind: RuntimeKind) -> Outcome {
     let mut world = World::new(kind).await?;
     let sandbox = world.start("a").await?;
-    let (marker, command) = daemon(&format!("agent-{kind}"));
-    sandbox.run(&command).await?;
-    // The agent is the parent of what it runs, or its grandparent.
-    let killed = sandbox.try_run("kill -9 $PPID; sleep 5").await;
-    assert!(killed.is_err(), "{killed:?}");
-    let exit = world.exit().await?;
-    assert_eq!(exit.id, "a");
-    assert!(exit.reason.contains("signal 9"), "{}", exit.reason);
-    no_process(&marker).await?;
-    assert!(world.runtime.running().is_empty());
-    world.start("a").await?.run("true").await?;
+    sandbox.run("echo kept > file").await?;
+    let change = r#"{"set": {"CHANGED": "kept"}, "unset": ["GREETING"]}"#;
+    request(&sandbox.started.socket, "POST", "/env", change).await?;
+    // Without processes of its own these would end this machine's.
+    let all: &[&str] = if world.isolated() {
+        &["kill -9 -1", "pkill -9 .", "pkill -9 -u $(id -u)", "kill -9 1; kill -9 $PPID; sleep 5"]
+    } else {
+        &["kill -9 $PPID; sleep 5"]
+    };
+    for kill in all {
+        let (marker, command) = daemon(&format!("agent-{kind}"));
+        sandbox.run(&command).await?;
+        eventually(|| "no daemon".to_owned(), || !processes(&marker).is_empty()).await?;
+        // The agent is the parent of what it runs, or its grandparent.
+        let killed = sandbox.try_run(kill).await;
+        assert!(killed.is_err(), "{kill}: {killed:?}");
+        let seen = sandbox.run("cat file; echo $CHANGED${GREETING-, unset}").await?;
+        assert_eq!(seen, "kept\nkept, unset", "{kill}");
+        no_process(&marker).await?;
+    }
+    assert_eq!(world.runtime.running(), ["a"]);
+    assert!(world.exits.try_recv().is_err(), "it has not ended");
+    world.runtime.stop("a", false).await?;
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn gentler_signals_are_for_the_programs(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    let sandbox = world.start("a").await?;
+    if world.isolated() {
+        for name in ["TERM", "INT", "HUP", "USR1", "ALRM"] {
+            // What runs this ignores it; the agent is not ended, and so the answer comes.
+            let command = format!("trap '' {name}; sleep 100 & kill -{name} -1; echo sent");
+            assert_eq!(sandbox.run(&command).await?, "sent", "{name}");
+        }
+        // A stopped agent goes on; what runs this would be stopped too.
+        sandbox.run("setsid sh -c 'kill -STOP -1' </dev/null >/dev/null 2>&1 &").await?;
+        assert_eq!(sandbox.run("echo goes on").await?, "goes on");
+    } else {
+        assert_eq!(sandbox.run("kill -TERM $PPID; echo sent").await?, "sent");
+        assert_eq!(sandbox.run("kill -STOP $PPID; echo sent").await?, "sent");
+    }
+    // Programs begin with the defaults.
+    assert_eq!(sandbox.try_run("kill -TERM $$").await?.0, 143);
+    world.runtime.stop("a", false).await?;
+    world.end().await;
+    Ok(())
+}
+
+/// What writes while it shuts down: to its pipe, then to a file, later to another.
+const WRITER: &str = "trap 'echo one; echo one > one; sleep 0.5; echo two; echo two > two; exit 0' TERM; echo > ready; \
+                      while :; do sleep 0.01; done";
+
+pub(crate) async fn programs_have_their_grace_with_open_pipes(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    let sandbox = world.start("a").await?;
+    let socket = sandbox.started.socket.clone();
+    let home = world.home("a");
+    let body = serde_json::json!({ "command": format!("mkdir exec; cd exec; {WRITER}") }).to_string();
+    let exec = tokio::spawn({
+        let socket = socket.clone();
+        async move { request(&socket, "POST", "/process/execute", &body).await }
+    });
+    request(&socket, "POST", "/process/session", r#"{"sessionId": "s"}"#).await?;
+    let command = format!("mkdir session; cd session; sh -c \"{WRITER}\"");
+    let body = serde_json::json!({ "command": command, "runAsync": true }).to_string();
+    request(&socket, "POST", "/process/session/s/exec", &body).await?;
+    for place in ["exec", "session"] {
+        eventually(|| format!("{place} is not ready"), || home.join(place).join("ready").exists()).await?;
+    }
+    let begun = Instant::now();
+    world.runtime.stop("a", false).await?;
+    for (place, file) in [("exec", "one"), ("exec", "two"), ("session", "one"), ("session", "two")] {
+        let text = fs::read_to_string(home.join(place).join(file));
+        assert_eq!(text.unwrap_or_default(), format!("{file}\n"), "{place}/{file}");
+    }
+    assert!(begun.elapsed() < Duration::from_millis(1700), "{:?}: they ended by themselves", begun.elapsed());
+    drop(exec.await?);
     world.end().await;
     Ok(())
 }
@@ -192,6 +260,89 @@ pub(crate) async fn a_killed_server_takes_all_along(kind: RuntimeKind) -> Outcom
     fs::rename(data, taken.path())?;
     let world = World::at(kind, taken).await?;
     assert_eq!(world.start("a").await?.run("cat file").await?, "kept");
+    world.end().await;
+    Ok(())
+}
+
+/// Where the groups of a server are.
+fn groups(data: &Path) -> Vec<std::path::PathBuf> {
+    let text = fs::read(data.join("cgroups.json")).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+pub(crate) async fn a_copy_touches_nothing_of_the_original(kind: RuntimeKind) -> Outcome {
+    let world = World::new(kind).await?;
+    let sandbox = world.start("a").await?;
+    let (marker, command) = daemon(&format!("original-{kind}"));
+    sandbox.run(&command).await?;
+    eventually(|| "no daemon".to_owned(), || !processes(&marker).is_empty()).await?;
+    let freezes = world.runtime.probe().limits.freeze.holds();
+    if freezes {
+        world.runtime.freeze("a", true).await?;
+    }
+    let copy = tempfile::tempdir()?;
+    fs::remove_dir(copy.path())?;
+    // All but what a mounted overlay keeps from this user.
+    Command::new("cp").arg("-a").arg(world.data.path()).arg(copy.path()).stderr(Stdio::null()).status()?;
+    assert!(copy.path().join("cgroups.json").exists());
+    let other = World::at(kind, copy).await?;
+    assert!(!processes(&marker).is_empty(), "it still runs");
+    for group in groups(world.data.path()) {
+        assert!(group.join("a").exists(), "{}", group.display());
+    }
+    if freezes {
+        let early = tokio::time::timeout(Duration::from_millis(100), sandbox.try_run("true")).await;
+        assert!(early.is_err(), "it was thawed");
+        world.runtime.freeze("a", false).await?;
+    }
+    sandbox.run("true").await?;
+    other.start("a").await?.run("true").await?;
+    other.end().await;
+    sandbox.run("true").await?;
+    world.end().await;
+    Ok(())
+}
+
+pub(crate) async fn groups_of_killed_servers_are_removed(kind: RuntimeKind) -> Outcome {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let world = World::new(kind).await?;
+    let Some(group) = groups(world.data.path()).into_iter().next() else {
+        println!("skipped: this user cannot make cgroups");
+        world.end().await;
+        return Ok(());
+    };
+    world.runtime.shutdown().await;
+    // A process that has ended: nobody has its id and its time.
+    let folder = world.data.path().metadata()?;
+    let named = |inode: u64| format!("daytona-native-{:x}-{inode:x}-{}-1", folder.dev(), world.launcher);
+    let [ours, foreign] = [folder.ino(), folder.ino() + 1].map(|inode| group.with_file_name(named(inode)));
+    let mut sleeping = Vec::new();
+    for parent in [&ours, &foreign] {
+        fs::create_dir_all(parent.join("a"))?;
+        let process = Command::new("sleep").arg("1000").spawn()?;
+        fs::write(parent.join("a/cgroup.procs"), process.id().to_string())?;
+        sleeping.push(process);
+    }
+    fs::write(world.data.path().join("cgroups.json"), serde_json::to_vec(&[&ours, &foreign, &ours.join("a")])?)?;
+    // Only cgroup v2 can end what is inside; elsewhere it is empty as a rule.
+    let ends = ours.join("a/cgroup.kill").exists();
+    if !ends {
+        sleeping[0].kill()?;
+        sleeping[0].wait()?;
+    }
+    let World { data, .. } = world;
+    let world = World::at(kind, data).await?;
+    if ends {
+        sleeping[0].wait()?;
+    }
+    assert!(!ours.exists());
+    assert_eq!(sleeping[1].try_wait()?, None, "of another folder");
+    sleeping[1].kill()?;
+    sleeping[1].wait()?;
+    for dir in [foreign.join("a"), foreign] {
+        eventually(|| format!("{} is busy", dir.display()), || fs::remove_dir(&dir).is_ok()).await?;
+    }
     world.end().await;
     Ok(())
 }

@@ -90,7 +90,8 @@ fn all(kind: RuntimeKind) -> Vec<Trial> {
     let mut trials = trials!(kind,
         inside: sees_its_own_user_and_environment;
         life: stop_ends_daemons stop_is_gentle stop_force_is_not stop_kills_the_stubborn
-            a_dead_agent_is_told a_killed_first_process_is_told a_killed_launcher_takes_all_along
+            a_killed_agent_starts_again gentler_signals_are_for_the_programs
+            programs_have_their_grace_with_open_pipes a_killed_first_process_is_told a_killed_launcher_takes_all_along
             a_killed_server_takes_all_along many_at_once a_long_data_directory
             the_launcher_survives_nonsense the_launcher_does_not_grow bad_requests_are_refused;
         state: files_survive_a_restart snapshot_copies_what_is_stored archives_and_copies_keep_everything
@@ -103,7 +104,8 @@ fn all(kind: RuntimeKind) -> Vec<Trial> {
             inside: has_its_own_processes_and_name sees_no_secrets leaves_the_host_alone
                 has_its_own_tmp has_few_rights cannot_reach_the_host_without_network cannot_reach_abstract_sockets
                 root_can_install_files hides_a_data_directory_among_programs;
-            life: a_failed_step_is_named;
+            life: a_failed_step_is_named a_copy_touches_nothing_of_the_original
+                groups_of_killed_servers_are_removed;
             escape: proc_leads_nowhere mounts_stay_as_they_are devices_are_not_made others_are_out_of_reach
                 nothing_is_traced the_network_is_its_own limits_are_not_lifted new_users_have_no_rights;
             limits: memory_is_limited pids_are_limited cpu_is_limited freezes_and_thaws;

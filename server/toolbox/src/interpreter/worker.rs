@@ -178,7 +178,7 @@ impl Worker {
                 Some(text) = self.stderr.read() => return Event::Message(RunMessage::Stderr { text }),
                 read = self.from.read_buf(&mut self.incoming) => if !matches!(read, Ok(1..)) {
                     // It is about to end, or can no longer be talked to.
-                    self.group.signal(Signal::KILL);
+                    self.group.kill();
                     let status = self.group.wait().await;
                     self.ended(status);
                 },
