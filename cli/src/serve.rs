@@ -40,6 +40,10 @@ pub(crate) struct Serve {
     /// ~/.local/share/daytona-native].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Take a data directory that is a copy of another, or was restored by copying, for one of its own: it gets a new
+    /// identifier. Needed once.
+    #[arg(long)]
+    adopt_copy: bool,
     /// File that holds the API key.
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
@@ -147,6 +151,7 @@ pub(crate) fn run(serve: Serve, json: bool) -> ExitCode {
         port: serve.port,
         ssh_port: serve.ssh_port,
         data_dir: serve.data_dir,
+        adopt_copy: serve.adopt_copy,
         api_key,
         runtime: match serve.runtime {
             RuntimeName::Auto => RuntimeChoice::Auto,
@@ -231,6 +236,8 @@ fn detach(serve: &Serve, json: bool) -> Result<ExitCode, String> {
     let dir = dir.ok_or("neither XDG_DATA_HOME nor HOME is set: pass --data-dir")?;
     let cannot = |what: &str, error: io::Error| format!("{what}: {error}");
     let shown = dir.display().to_string();
+    // Before anything is made in it.
+    daytona_server::check_data_dir(&dir, serve.adopt_copy).map_err(|error| error.to_string())?;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| cannot(&shown, error))?;
     let log = dir.join("server.log");
     // Appended to: the server that runs already, if one does, writes there too.

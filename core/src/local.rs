@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use daytona_wire::data_dir;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
@@ -99,7 +100,7 @@ pub(crate) async fn lease(binary: Option<Option<&Path>>, wanted: Wanted<'_>) -> 
         Some(path) => std::path::absolute(path).map_err(|error| failed("find", path, &error))?,
         None => default_data_dir()?,
     };
-    let log = directory.join("server.log");
+    let log = directory.join(data_dir::LOG);
     let runtime = wanted.runtime.map(str::to_owned);
     let work = tokio::task::spawn_blocking(move || {
         let lease = match binary {
@@ -155,6 +156,7 @@ fn running(directory: &Path) -> Result<Lease> {
 }
 
 fn start(binary: &Path, directory: &Path, runtime: Option<&str>) -> Result<Lease> {
+    refuse_foreign(directory)?;
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -166,7 +168,7 @@ fn start(binary: &Path, directory: &Path, runtime: Option<&str>) -> Result<Lease
         return Ok(lease);
     }
     // One client starts the server, the others wait for it here.
-    let lock_path = directory.join("start.lock");
+    let lock_path = directory.join(data_dir::START_LOCK);
     let lock = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -178,7 +180,7 @@ fn start(binary: &Path, directory: &Path, runtime: Option<&str>) -> Result<Lease
     if let Some(lease) = connect(&socket)? {
         return Ok(lease);
     }
-    let log_path = directory.join("server.log");
+    let log_path = directory.join(data_dir::LOG);
     let mut server = spawn(binary, &directory, &log_path, runtime)?;
     let mut line = String::new();
     let output = server.stdout.take().expect("stdout is piped");
@@ -219,6 +221,41 @@ fn spawn(binary: &Path, directory: &Path, log_path: &Path, runtime: Option<&str>
         .process_group(0)
         .spawn()
         .map_err(|error| failed("start", binary, &error))
+}
+
+/// Makes nothing in a folder that the server will not take for a data directory: one that holds other files.
+fn refuse_foreign(directory: &Path) -> Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|error| failed("read", directory, &error))?,
+    };
+    let entries: Vec<(String, bool)> = entries
+        .flatten()
+        .map(|entry| {
+            // A link could lead to a file of somebody else.
+            let plain = entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_dir());
+            (entry.file_name().to_string_lossy().into_owned(), plain)
+        })
+        .collect();
+    let has = |name: &str| entries.iter().any(|(other, plain)| other == name && *plain);
+    let lock = std::fs::read(directory.join(data_dir::LOCK)).unwrap_or_default();
+    let was_served = has(data_dir::LOCK) && serde_json::from_slice::<data_dir::Holder>(&lock).is_ok();
+    if has(data_dir::MARKER) || was_served {
+        return Ok(());
+    }
+    let precedes = |name: &str| data_dir::may_precede(name) || (name == data_dir::LOCK && lock.is_empty());
+    let other = entries.iter().find(|(name, plain)| !(*plain && precedes(name)));
+    let Some((other, _)) = other else { return Ok(()) };
+    Err(Error::new(
+        ErrorKind::Other,
+        format!(
+            "{} is no data directory of {BINARY}: it bears no {} and holds other files, such as {other}; nothing in it \
+             was touched",
+            directory.display(),
+            data_dir::MARKER
+        ),
+    )
+    .with_hint("Pass a data directory that is new or empty"))
 }
 
 /// The server may end while this process goes on: without a wait it would stay as a zombie.
@@ -287,6 +324,20 @@ mod tests {
             assert!(error.message().contains("/nowhere/bin/daytona-native"));
             assert!(error.message().contains("PATH"));
         }
+    }
+
+    #[test]
+    fn nothing_is_made_in_a_folder_of_something_else() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path();
+        assert!(refuse_foreign(base).is_ok(), "an empty one can be used");
+        assert!(refuse_foreign(&base.join("new")).is_ok());
+        std::fs::write(base.join("README.md"), "text").unwrap();
+        let error = start(Path::new("/nowhere"), base).err().unwrap();
+        assert!(error.message().contains("README.md") && error.message().contains("nothing"), "{}", error.message());
+        assert_eq!(std::fs::read_dir(base).unwrap().count(), 1);
+        std::fs::write(base.join(data_dir::MARKER), "{}").unwrap();
+        assert!(refuse_foreign(base).is_ok());
     }
 
     #[test]

@@ -1,20 +1,16 @@
-//! What the server is started with: options, data directory, API key.
+//! What the server is started with, and why it does not start.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use daytona_docker::Settings as DockerSettings;
 use daytona_runtime::{RuntimeChoice, RuntimeError};
-use rustix::fs::{FlockOperation, flock};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Serialize};
 
+use crate::data_dir::DataDir;
 use crate::image::RegistryCredentials;
 
 /// The port where none is given.
@@ -31,6 +27,8 @@ pub struct Options {
     pub ssh_port: Option<u16>,
     /// Where everything is kept; the user's own directory if absent.
     pub data_dir: Option<PathBuf>,
+    /// Take a data directory that is a copy of another for one of its own.
+    pub adopt_copy: bool,
     /// The key clients have to send; one made for the data directory if absent.
     pub api_key: Option<SecretString>,
     /// How sandboxes are made.
@@ -96,6 +94,36 @@ pub enum ServeError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The data directory is a copy of another one.
+    #[error(
+        "the data directory {} is a copy of {original}, or was moved or restored from there by copying: served as it \
+         is, it would take what the original runs for its own. If this one is to be used, start the server on it once \
+         with --adopt-copy, which gives it an identifier of its own", dir.display()
+    )]
+    Copied {
+        /// The data directory.
+        dir: PathBuf,
+        /// Where the original was when it was last served.
+        original: String,
+    },
+    /// The store was lost or damaged.
+    #[error(
+        "the store {} {reason}. Nothing was changed: {} holds {holdings}. Either restore the file, {restore}; or let \
+         `daytona-native store rebuild {}` make a new one of what lies there",
+        path.display(), dir.display(), dir.display()
+    )]
+    StoreLost {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// What lies in the data directory.
+        holdings: String,
+        /// Where a copy of it is.
+        restore: String,
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}; choose another with --host and --port")]
     Listen {
@@ -129,114 +157,6 @@ impl ServeError {
     }
 }
 
-/// Whom a lock file names.
-#[derive(Default, Deserialize, Serialize)]
-struct Holder {
-    pid: u32,
-    url: String,
-    /// The server is on its way out: wait for it.
-    stopping: bool,
-}
-
-/// The data directory, held alone.
-pub(crate) struct DataDir {
-    pub(crate) path: PathBuf,
-    lock: File,
-    url: String,
-}
-
-impl DataDir {
-    /// Makes the directory where it is missing and locks it.
-    pub(crate) fn open(path: Option<PathBuf>) -> Result<Self, ServeError> {
-        let path = match path {
-            Some(path) => path,
-            None => default_dir().ok_or_else(|| ServeError::DataDir {
-                dir: PathBuf::from("~/.local/share/daytona-native"),
-                reason: "neither XDG_DATA_HOME nor HOME is set".to_owned(),
-            })?,
-        };
-        let fail = |reason: String| ServeError::DataDir { dir: path.clone(), reason };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(|error| fail(format!("cannot be made: {error}")))?;
-        let path = path.canonicalize().map_err(|error| fail(error.to_string()))?;
-        let metadata = path.metadata().map_err(|error| fail(error.to_string()))?;
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(fail("belongs to another user".to_owned()));
-        }
-        if metadata.mode() & 0o077 != 0 {
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700))
-                .map_err(|error| fail(format!("cannot be closed to others: {error}")))?;
-        }
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path.join("server.lock"))
-            .map_err(|error| fail(format!("is not writable: {error}")))?;
-        acquire(&mut lock, &path)?;
-        let dir = Self { path, lock, url: String::new() };
-        dir.write_holder(false)?;
-        Ok(dir)
-    }
-
-    /// Names the server in the lock file.
-    pub(crate) fn announce(&mut self, url: &str) -> Result<(), ServeError> {
-        url.clone_into(&mut self.url);
-        self.write_holder(false)
-    }
-
-    /// Tells a successor that waiting pays.
-    pub(crate) fn announce_stopping(&self) {
-        if let Err(error) = self.write_holder(true) {
-            tracing::warn!(%error, "the lock file was not updated");
-        }
-    }
-
-    fn write_holder(&self, stopping: bool) -> Result<(), ServeError> {
-        let holder = Holder { pid: std::process::id(), url: self.url.clone(), stopping };
-        let write = || {
-            let text = serde_json::to_vec(&holder)?;
-            let mut file = &self.lock;
-            file.set_len(0)?;
-            file.rewind()?;
-            file.write_all(&text)
-        };
-        write().map_err(|error| ServeError::DataDir {
-            dir: self.path.clone(),
-            reason: format!("is not writable: {error}"),
-        })
-    }
-
-    /// The key of this directory, made at the first start.
-    pub(crate) fn api_key(&self) -> Result<SecretString, ServeError> {
-        let path = self.path.join("api-key");
-        let fail = |error: io::Error| ServeError::DataDir {
-            dir: self.path.clone(),
-            reason: format!("the API key cannot be kept in it: {error}"),
-        };
-        match fs::read_to_string(&path) {
-            Ok(text) => {
-                if let Ok(key) = check_key(text.trim()) {
-                    return Ok(key);
-                }
-                tracing::warn!("the stored API key is damaged: making a new one");
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(fail(error)),
-        }
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|error| fail(error.into()))?;
-        let key = format!("dtn_local_{}", URL_SAFE_NO_PAD.encode(bytes));
-        write_private(&path, key.as_bytes()).map_err(fail)?;
-        Ok(SecretString::from(key))
-    }
-}
-
 /// So many random bytes, made the first time and kept where only the owner reads them.
 pub(crate) fn private_bytes(path: &Path, length: usize) -> io::Result<Vec<u8>> {
     match fs::read(path) {
@@ -245,6 +165,9 @@ pub(crate) fn private_bytes(path: &Path, length: usize) -> io::Result<Vec<u8>> {
             getrandom::fill(&mut bytes)?;
             write_private(path, &bytes)?;
             Ok(bytes)
+        }
+        Ok(bytes) if bytes.len() != length => {
+            Err(io::Error::other(format!("{} is damaged: it does not have {length} bytes", path.display())))
         }
         read => read,
     }
@@ -258,33 +181,6 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)
-}
-
-fn acquire(lock: &mut File, dir: &Path) -> Result<(), ServeError> {
-    const PATIENCE: Duration = Duration::from_secs(10);
-    let begin = Instant::now();
-    loop {
-        match flock(&*lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(rustix::io::Errno::WOULDBLOCK) => {}
-            Err(error) => {
-                return Err(ServeError::DataDir { dir: dir.to_owned(), reason: format!("cannot be locked: {error}") });
-            }
-        }
-        let mut text = String::new();
-        let read = lock.rewind().and_then(|()| lock.read_to_string(&mut text));
-        let holder: Option<Holder> = read.ok().and_then(|_| serde_json::from_str(&text).ok());
-        if holder.as_ref().is_some_and(|holder| holder.stopping) && begin.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(20));
-            continue;
-        }
-        let holder = holder.map_or_else(String::new, |holder| {
-            let url = Some(holder.url).filter(|url| !url.is_empty());
-            let url = url.map_or_else(String::new, |url| format!(", {url}"));
-            format!(" (process {}{url})", holder.pid)
-        });
-        return Err(ServeError::InUse { dir: dir.to_owned(), holder });
-    }
 }
 
 /// A key that fits into a header.
@@ -338,34 +234,6 @@ impl Defaults {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_directory_is_held_alone_and_keeps_its_key() {
-        let base = tempfile::tempdir().unwrap();
-        let path = base.path().join("data");
-        let mut dir = DataDir::open(Some(path.clone())).unwrap();
-        dir.announce("http://127.0.0.1:1/api").unwrap();
-        let key = dir.api_key().unwrap();
-        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o700);
-        assert_eq!(path.join("api-key").metadata().unwrap().mode() & 0o777, 0o600);
-        let error = DataDir::open(Some(path.clone())).err().unwrap().to_string();
-        assert!(error.contains(&std::process::id().to_string()), "{error}");
-        assert!(error.contains("http://127.0.0.1:1/api"), "{error}");
-        drop(dir);
-        let again = DataDir::open(Some(path)).unwrap().api_key().unwrap();
-        assert_eq!(key.expose_secret(), again.expose_secret());
-    }
-
-    #[test]
-    fn a_stopping_server_is_waited_for() {
-        let base = tempfile::tempdir().unwrap();
-        let path = base.path().to_owned();
-        let dir = DataDir::open(Some(path.clone())).unwrap();
-        dir.announce_stopping();
-        let waiter = std::thread::spawn(move || DataDir::open(Some(path)).map(|_| ()));
-        drop(dir);
-        waiter.join().unwrap().unwrap();
-    }
 
     #[test]
     fn keys_fit_into_a_header() {

@@ -26,6 +26,7 @@ pub(crate) mod code {
     pub(crate) const VOLUME_IN_USE: &str = "VOLUME_IN_USE";
     pub(crate) const SECRET_NOT_FOUND: &str = "SECRET_NOT_FOUND";
     pub(crate) const SECRET_NAME_TAKEN: &str = "SECRET_NAME_TAKEN";
+    pub(crate) const SECRETS_UNREADABLE: &str = "SECRETS_UNREADABLE";
     pub(crate) const API_KEY_NAME_TAKEN: &str = "API_KEY_NAME_TAKEN";
     pub(crate) const WARM_POOL_EXISTS: &str = "WARM_POOL_EXISTS";
     pub(crate) const FORBIDDEN: &str = "FORBIDDEN";

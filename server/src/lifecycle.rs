@@ -241,7 +241,8 @@ impl App {
                 record.error_reason = Some(error.to_string());
                 if record.desired != Desired::Destroyed {
                     // What an earlier run stored is still there: it stays startable.
-                    record.state = if first { SandboxState::Error } else { otherwise };
+                    let lost = self.files_are_gone(&record);
+                    record.state = if first || lost { SandboxState::Error } else { otherwise };
                     if record.state == SandboxState::Error {
                         record.recoverable =
                             !matches!(error, RuntimeError::Unsupported { .. } | RuntimeError::Invalid(_));
@@ -261,6 +262,7 @@ impl App {
             return Err(sandbox_deleted(&record.id));
         }
         record.state = SandboxState::Started;
+        record.made = true;
         record.user = started.user;
         record.stopped_at = None;
         tracing::info!(sandbox = %record.id, name = %record.name, "started");
@@ -273,6 +275,11 @@ impl App {
         Ok(())
     }
 
+    /// Whether it has had files that are not there any more.
+    fn files_are_gone(&self, record: &Record) -> bool {
+        record.made && matches!(self.runtime, Backend::Own(_)) && !self.runtime.sandbox_dir(&record.id).is_dir()
+    }
+
     /// Runs a sandbox, with the files of its snapshot if it has none of its own yet.
     async fn make(
         &self,
@@ -282,7 +289,14 @@ impl App {
     ) -> Result<(Started, Option<Gateway>), RuntimeError> {
         self.use_volumes(&spec.volumes).await?;
         let snapshot = sandbox.record().snapshot_id.clone();
-        if let Some(id) = snapshot.filter(|_| !self.runtime.sandbox_dir(&sandbox.id).exists()) {
+        let dir = self.runtime.sandbox_dir(&sandbox.id);
+        if self.files_are_gone(&sandbox.record()) {
+            return Err(RuntimeError::Invalid(format!(
+                "its files are missing: {} was removed; restore it, or delete the sandbox",
+                dir.display()
+            )));
+        }
+        if let Some(id) = snapshot.filter(|_| !dir.exists()) {
             let gone = || RuntimeError::Invalid(format!("its snapshot {id} was deleted before its files were copied"));
             let snapshot = self.snapshots.find(&id).ok_or_else(gone)?;
             let _files = snapshot.files.read().await;
@@ -346,8 +360,11 @@ impl App {
                 }
             };
             app.timers.notify_one();
-            if let Some(pending) = pending {
-                pending.stored().await?;
+            // It has stopped all the same, and nothing runs when the next server starts.
+            if let Some(pending) = pending
+                && let Err(error) = pending.stored().await
+            {
+                tracing::warn!(sandbox = %sandbox.id, %error, "stopped without a record of it");
             }
             Ok(result?)
         })

@@ -93,6 +93,9 @@ pub(crate) struct Record {
     /// Trying again may help.
     #[serde(default)]
     pub(crate) recoverable: bool,
+    /// It has had files: nothing empty may take their place.
+    #[serde(default)]
+    pub(crate) made: bool,
     /// Minutes; 0 is off.
     pub(crate) auto_stop: i64,
     /// Minutes; 0 is off.
@@ -360,6 +363,7 @@ mod tests {
                 desired: Desired::Started,
                 error_reason: None,
                 recoverable: false,
+                made: false,
                 auto_stop: 15,
                 auto_pause: 0,
                 auto_archive: 10_080,

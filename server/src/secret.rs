@@ -4,7 +4,8 @@
 //! requests out, for the hosts they are meant for.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::http::StatusCode;
 use base64::Engine as _;
@@ -16,6 +17,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::App;
+use crate::config::private_bytes;
 use crate::error::{ApiError, ApiResult, code};
 use crate::record::Record;
 use crate::rows::Rows;
@@ -25,6 +27,7 @@ use crate::time::{Millis, now, rfc3339};
 /// What every placeholder begins with.
 pub(crate) const PLACEHOLDER: &str = "dtn_secret_";
 const VALUE_LIMIT: usize = 64 << 10;
+const KEY_FILE: &str = "secrets.key";
 const KEY_LENGTH: usize = 32;
 
 /// One secret as it is stored.
@@ -73,21 +76,45 @@ impl Stored for Secret {
 /// All secrets, and the key that their values are stored under.
 pub(crate) struct Secrets {
     pub(crate) rows: Rows<Secret>,
-    key: LessSafeKey,
+    path: PathBuf,
+    key: RwLock<Key>,
 }
 
+/// The key, or why the secrets that are there cannot be read. No other key is made while there are some.
+type Key = Result<Arc<LessSafeKey>, String>;
+
 impl Secrets {
-    pub(crate) fn new(rows: Vec<Secret>, data_dir: &Path) -> Result<Self, StoreError> {
-        let rows = Rows::new(rows);
-        let bytes = crate::config::private_bytes(&data_dir.join("secrets.key"), KEY_LENGTH)
-            .map_err(|error| StoreError::new(format!("secrets.key: {error}")))?;
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes)
-            .map_err(|_| StoreError::new("secrets.key: it does not have 32 bytes"))?;
-        Ok(Self { rows, key: LessSafeKey::new(key) })
+    pub(crate) fn new(rows: Vec<Secret>, data_dir: &Path) -> Self {
+        let path = data_dir.join(KEY_FILE);
+        let key = if rows.is_empty() && !path.exists() { new_key(&path) } else { stored_key(&path, &rows) };
+        if let Err(reason) = &key {
+            tracing::warn!("secrets cannot be used: {reason}");
+        }
+        Self { rows: Rows::new(rows), path, key: RwLock::new(key) }
+    }
+
+    fn key(&self) -> Key {
+        self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The key to encrypt a new value with: another one only if nothing is left that needs the lost one.
+    fn key_for_new(&self) -> ApiResult<Arc<LessSafeKey>> {
+        match self.key() {
+            Ok(key) => Ok(key),
+            Err(_) if self.rows.all().is_empty() => {
+                let set_aside = self.path.with_extension("key.unusable");
+                let _ = std::fs::rename(&self.path, set_aside);
+                let new = new_key(&self.path).map_err(StoreError::new)?;
+                *self.key.write().unwrap_or_else(PoisonError::into_inner) = Ok(Arc::clone(&new));
+                Ok(new)
+            }
+            Err(reason) => Err(unreadable("no secret can be stored", &reason)),
+        }
     }
 
     /// Encrypts a value; it can be opened for this secret only.
     fn seal(&self, id: &str, value: &str) -> ApiResult<String> {
+        let key = self.key_for_new()?;
         let failed = || {
             ApiError::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -98,19 +125,16 @@ impl Secrets {
         let mut nonce = [0; NONCE_LEN];
         getrandom::fill(&mut nonce).map_err(|_| failed())?;
         let mut sealed = value.as_bytes().to_vec();
-        self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(id), &mut sealed)
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(id), &mut sealed)
             .map_err(|_| failed())?;
         Ok(STANDARD_NO_PAD.encode([&nonce[..], &sealed].concat()))
     }
 
     fn open(&self, secret: &Secret) -> Option<SecretString> {
-        let bytes = STANDARD_NO_PAD.decode(&secret.sealed).ok()?;
-        let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut sealed = sealed.to_vec();
-        let value = self.key.open_in_place(nonce, Aad::from(secret.id.as_str()), &mut sealed).ok()?;
-        Some(SecretString::from(std::str::from_utf8(value).ok()?))
+        let opened = self.key().and_then(|key| {
+            opened(&key, secret).ok_or_else(|| format!("its value was stored under another key than {KEY_FILE}"))
+        });
+        opened.inspect_err(|reason| tracing::warn!(secret = secret.name, "a secret cannot be used: {reason}")).ok()
     }
 
     /// The secrets that a sandbox is to hold: from pairs of variable and name, to variable and id.
@@ -137,6 +161,9 @@ impl Secrets {
                     format!("secrets: there is no secret {name:?}; create it first"),
                 )
             })?;
+            if let Err(reason) = self.key() {
+                return Err(unreadable(&format!("secrets: {name:?} cannot be used"), &reason));
+            }
             if attached.insert(variable.clone(), secret.id).is_some() {
                 return Err(ApiError::invalid(format!("secrets: {variable} is given twice")));
             }
@@ -169,6 +196,45 @@ impl Secrets {
         let secrets = secrets.filter(|secret| hosts.iter().all(|host| secret.is_for(host)));
         secrets.filter_map(|secret| Some((secret.placeholder.clone(), self.open(&secret)?))).collect()
     }
+}
+
+/// The key in its file, if it opens at least one of the secrets.
+fn stored_key(path: &Path, rows: &[Secret]) -> Key {
+    let way_out = format!(
+        "restore {} from the backup that the data directory comes from, and start the server again; or delete all \
+         secrets ({}) and create them anew",
+        path.display(),
+        rows.len()
+    );
+    let bytes = std::fs::read(path).map_err(|error| format!("their key cannot be read ({error}): {way_out}"))?;
+    let key = key(&bytes).map_err(|error| format!("{error}: {way_out}"))?;
+    if !rows.is_empty() && rows.iter().all(|secret| opened(&key, secret).is_none()) {
+        return Err(format!("{KEY_FILE} is not the key that they were stored under: {way_out}"));
+    }
+    Ok(key)
+}
+
+fn new_key(path: &Path) -> Key {
+    key(&private_bytes(path, KEY_LENGTH).map_err(|error| format!("{KEY_FILE}: {error}"))?)
+}
+
+fn key(bytes: &[u8]) -> Key {
+    let key = UnboundKey::new(&CHACHA20_POLY1305, bytes);
+    let key = key.map_err(|_| format!("{KEY_FILE} is damaged: it does not have {KEY_LENGTH} bytes"))?;
+    Ok(Arc::new(LessSafeKey::new(key)))
+}
+
+fn opened(key: &LessSafeKey, secret: &Secret) -> Option<SecretString> {
+    let bytes = STANDARD_NO_PAD.decode(&secret.sealed).ok()?;
+    let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let mut sealed = sealed.to_vec();
+    let value = key.open_in_place(nonce, Aad::from(secret.id.as_str()), &mut sealed).ok()?;
+    Some(SecretString::from(std::str::from_utf8(value).ok()?))
+}
+
+fn unreadable(what: &str, reason: &str) -> ApiError {
+    ApiError::new(StatusCode::CONFLICT, code::SECRETS_UNREADABLE, format!("{what}: {reason}"))
 }
 
 /// Whether an entry of `hosts` stands for this host.
@@ -288,8 +354,8 @@ mod tests {
     use crate::store::Store;
 
     fn secrets(dir: &Path) -> (Store, Secrets) {
-        let (store, contents) = Store::open(&dir.join("state.redb")).unwrap();
-        let secrets = Secrets::new(contents.secrets, dir).unwrap();
+        let (store, contents) = Store::sample(&dir.join("state.redb"));
+        let secrets = Secrets::new(contents.secrets, dir);
         (store, secrets)
     }
 
@@ -322,6 +388,38 @@ mod tests {
         assert_eq!(all.environment(&record)["KEY"], "dtn_secret_1");
         let revealed = all.reveal(&["one".to_owned()], &["any"]);
         assert_eq!((revealed[0].0.as_str(), revealed[0].1.expose_secret()), ("dtn_secret_1", "the value"));
+    }
+
+    #[tokio::test]
+    async fn a_lost_key_is_not_replaced_while_a_secret_needs_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join(KEY_FILE);
+        let (store, all) = secrets(dir.path());
+        add(&store, &all, &[]).await;
+        let good = std::fs::read(&key).unwrap();
+        drop((store, all));
+        for lost in [None, Some(&b"short"[..]), Some(&[7; KEY_LENGTH][..])] {
+            match lost {
+                None => std::fs::remove_file(&key).unwrap(),
+                Some(bytes) => std::fs::write(&key, bytes).unwrap(),
+            }
+            let (_store, all) = secrets(dir.path());
+            assert_eq!(std::fs::read(&key).ok().as_deref(), lost);
+            assert!(all.reveal(&["one".to_owned()], &["any"]).is_empty());
+            let refused = all.seal("two", "value").unwrap_err();
+            assert!(refused.message.contains(KEY_FILE) && refused.message.contains("restore"), "{}", refused.message);
+            let asked = vec![BTreeMap::from([("KEY".to_owned(), "name".to_owned())])];
+            assert_eq!(all.attached(asked, &BTreeMap::new()).unwrap_err().code, code::SECRETS_UNREADABLE);
+        }
+        std::fs::write(&key, good).unwrap();
+        let (store, all) = secrets(dir.path());
+        assert_eq!(all.reveal(&["one".to_owned()], &["any"]).len(), 1);
+        drop(store);
+        std::fs::remove_file(&key).unwrap();
+        let (store, all) = secrets(dir.path());
+        all.rows.remove(&store, "one").await.unwrap();
+        all.seal("two", "value").unwrap();
+        assert_eq!(std::fs::read(&key).unwrap().len(), KEY_LENGTH);
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::http::Request;
 use daytona_docker::Settings as DockerSettings;
-use daytona_runtime::Launcher;
+use daytona_runtime::{Exited, Launcher, RuntimeKind};
 use futures_util::future::LocalBoxFuture;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
@@ -16,15 +16,15 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use secrecy::ExposeSecret as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::backend::Backend;
-use crate::config::{DataDir, choose_key};
+use crate::config::choose_key;
+use crate::data_dir::DataDir;
 use crate::lease::Leases;
 use crate::preview::Peer;
-use crate::store::Store;
-use crate::{Options, Ready, ServeError, VERSION, api, auth, settle, timers};
+use crate::signals::Signals;
+use crate::{App, Options, Ready, ServeError, VERSION, api, auth, settle, store, timers};
 
 /// How long a client may take to send a request's head; also how long an unused connection is kept.
 const HEAD_TIME: Duration = Duration::from_secs(120);
@@ -34,7 +34,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// Told once the server listens.
 pub type Announce = Box<dyn FnOnce(&Ready) -> io::Result<()>>;
 
-/// Runs a server until it is told to end: by SIGTERM or SIGINT, or, embedded, by its last client.
+/// Runs a server until it is told to end: by a signal such as SIGTERM or SIGINT, or, embedded, by its last client.
 ///
 /// `launcher` has to be started before threads are made and before the key is read. `announce` is
 /// called once the server listens.
@@ -49,10 +49,61 @@ pub fn serve(
 }
 
 async fn run(options: Options, launcher: Launcher, announce: Announce) -> Result<(), ServeError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::io("signals"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::io("signals"))?;
+    let mut signals = Signals::take().map_err(ServeError::io("signals"))?;
+    let embedded = options.embedded;
+    let begun = tokio::select! {
+        begun = begin(options, launcher) => begun?,
+        () = signals.end() => {
+            tracing::info!("stopped before it listened");
+            return Ok(());
+        }
+    };
+    let Begun { dir, app, exits, ready, listener } = begun;
+    let leases = Leases::bind(&dir.path).map_err(ServeError::io("the lease socket"))?;
+
+    announce(&ready).map_err(ServeError::Announce)?;
+    tracing::info!(url = ready.url, data_dir = %dir.path.display(), "listening");
+    tokio::spawn(Arc::clone(&app).watch_exits(exits));
+    let timers = tokio::spawn(timers::run(Arc::clone(&app)));
+    let metrics = tokio::spawn(crate::metrics::run(Arc::clone(&app)));
+    let pools = tokio::spawn(crate::warm_pool::run(Arc::clone(&app)));
+    let images = tokio::spawn(crate::image::collect(Arc::clone(&app)));
+    let (end, ended) = watch::channel(());
+    let connections = tokio::spawn(accept(listener, api::router(Arc::clone(&app)), ended));
+    tokio::select! {
+        () = signals.end() => {}
+        () = leases.serve(hello(&ready), embedded) => {}
+    }
+
+    tracing::info!("stopping");
+    dir.announce_stopping();
+    for task in [timers, metrics, pools, images] {
+        task.abort();
+    }
+    drop(end);
+    app.stop_all().await;
+    app.events.end().await;
+    let _ = tokio::time::timeout(LAST_ANSWERS, connections).await;
+    app.store.close();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A server that is about to listen.
+struct Begun {
+    dir: DataDir,
+    app: Arc<App>,
+    exits: mpsc::UnboundedReceiver<Exited>,
+    ready: Ready,
+    listener: TcpListener,
+}
+
+async fn begin(options: Options, launcher: Launcher) -> Result<Begun, ServeError> {
     allow_many_files();
-    let mut dir = DataDir::open(options.data_dir)?;
+    // Both may wait for a server that is ending.
+    let (data_dir, adopt_copy) = (options.data_dir, options.adopt_copy);
+    let mut dir = blocking(move || DataDir::open(data_dir, adopt_copy)).await??;
+    store::make_room(&dir.path);
     let key = choose_key(options.api_key.as_ref(), &dir)?;
     let listener = listen(options.host, options.port).await?;
     let address = listener.local_addr().map_err(ServeError::io("the address"))?;
@@ -61,14 +112,24 @@ async fn run(options: Options, launcher: Launcher, announce: Announce) -> Result
 
     // Its certificate goes into the sandboxes' files.
     let authority = crate::network::Authority::open(&dir.path).map_err(ServeError::io("the certificate authority"))?;
-    let path = dir.path.join("state.redb");
+    // Before anything else touches what lies there.
+    let (mut dir, opened) = blocking(move || {
+        let opened = store::open(&dir);
+        (dir, opened)
+    })
+    .await?;
+    let (store, contents) = opened?;
+    dir.record_store();
+    for record in &contents.sandboxes {
+        dir.record_runtime(record.runtime);
+    }
+    crate::missing::find_user(&dir.path);
     let docker = DockerSettings { logins: options.images.credentials.logins(), ..options.docker };
-    let (started, opened) = tokio::join!(
-        Backend::start(launcher, options.runtime, docker, &dir.path),
-        tokio::task::spawn_blocking(move || Store::open(&path)),
-    );
-    let (runtime, exits) = started?;
-    let opened = opened.map_err(|error| ServeError::io("the store")(error.into()))?;
+    let (runtime, exits) = Backend::start(launcher, options.runtime, docker, &dir.path).await?;
+    if let (RuntimeKind::Process, Some(isolated)) = (runtime.kind(), dir.marker().isolated()) {
+        tracing::warn!("this data directory has had the runtime {isolated}; now sandboxes run without isolation");
+    }
+    dir.record_runtime(runtime.kind());
     let probe = runtime.probe();
     tracing::info!(runtime = %probe.kind, "{}", probe.summary);
     for warning in &probe.warnings {
@@ -88,43 +149,17 @@ async fn run(options: Options, launcher: Launcher, announce: Announce) -> Result
         images: options.images,
         authority,
     };
-    let app = settle::load(&dir, opened, &runtime, auth::Key::new(&key), address, settings).await?;
+    let app = settle::load(&dir, (store, contents), &runtime, auth::Key::new(&key), address, settings).await?;
     if app.sandboxes.all().iter().any(|sandbox| sandbox.record().access.ssh.is_some())
         && let Err(error) = app.ssh.listen(&app).await
     {
         tracing::warn!("{}", error.message);
     }
-    let leases = Leases::bind(&dir.path).map_err(ServeError::io("the lease socket"))?;
+    Ok(Begun { dir, app, exits, ready, listener })
+}
 
-    announce(&ready).map_err(ServeError::Announce)?;
-    tracing::info!(url = ready.url, data_dir = %dir.path.display(), "listening");
-    tokio::spawn(Arc::clone(&app).watch_exits(exits));
-    let timers = tokio::spawn(timers::run(Arc::clone(&app)));
-    let metrics = tokio::spawn(crate::metrics::run(Arc::clone(&app)));
-    let pools = tokio::spawn(crate::warm_pool::run(Arc::clone(&app)));
-    let images = tokio::spawn(crate::image::collect(Arc::clone(&app)));
-    let (end, ended) = watch::channel(());
-    let connections = tokio::spawn(accept(listener, api::router(Arc::clone(&app)), ended));
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM"),
-        _ = interrupt.recv() => tracing::info!("SIGINT"),
-        () = leases.serve(hello(&ready), options.embedded) => {}
-    }
-
-    tracing::info!("stopping");
-    dir.announce_stopping();
-    for task in [timers, metrics, pools, images] {
-        task.abort();
-    }
-    drop(end);
-    app.stop_all().await;
-    app.events.end().await;
-    let _ = tokio::time::timeout(LAST_ANSWERS, connections).await;
-    if let Some(app) = Arc::into_inner(app) {
-        app.store.close();
-    }
-    tracing::info!("stopped");
-    Ok(())
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| ServeError::io("the data directory")(error.into()))
 }
 
 /// A thousand clients need more than the usual 1024 open files.

@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 
 use crate::backend::Backend;
 use crate::build::Builds;
-use crate::config::{DataDir, Defaults, ImageOptions};
+use crate::config::{Defaults, ImageOptions};
+use crate::data_dir::DataDir;
 use crate::events::Events;
 use crate::image::Images;
 use crate::metrics::Metrics;
@@ -23,9 +24,9 @@ use crate::sandbox::Registry;
 use crate::secret::Secrets;
 use crate::snapshot::{self, Snapshots};
 use crate::ssh::Ssh;
-use crate::store::{Contents, Store, StoreError};
+use crate::store::{Contents, Store, StoreError, Stored};
 use crate::warm_pool::WarmPools;
-use crate::{App, ServeError, api, auth, time};
+use crate::{App, ServeError, api, auth, missing, time};
 
 /// What the operator has chosen.
 pub(crate) struct Settings {
@@ -38,7 +39,7 @@ pub(crate) struct Settings {
 /// Brings what was stored in line with what is left after the last server.
 pub(crate) async fn load(
     dir: &DataDir,
-    opened: Result<(Store, Contents), StoreError>,
+    (store, contents): (Store, Contents),
     runtime: &Backend,
     key: auth::Key,
     address: SocketAddr,
@@ -48,13 +49,20 @@ pub(crate) async fn load(
         dir: dir.path.clone(),
         reason: format!("its state cannot be read or written: {error}"),
     };
-    let (store, contents) = opened.map_err(fail)?;
-    let Contents { sandboxes: mut records, snapshots, volumes, secrets, api_keys, warm_pools } = contents;
-    let changed: Vec<&Record> =
-        records.iter_mut().filter_map(|record| settle(record, runtime).then_some(&*record)).collect();
-    if !changed.is_empty() {
-        store.put_all(changed).stored().await.map_err(fail)?;
+    let Contents { sandboxes: mut records, mut snapshots, mut volumes, secrets, api_keys, warm_pools } = contents;
+    let settled = |record: &mut Record| {
+        let changed = settle(record, runtime);
+        missing::sandbox(record, runtime, &dir.path) || changed
+    };
+    let changed: Vec<&Record> = records.iter_mut().filter_map(|record| settled(record).then_some(&*record)).collect();
+    store_settled(&store, &changed).await;
+    let changed: Vec<&snapshot::Record> =
+        snapshots.iter_mut().filter_map(|record| missing::snapshot(record, &dir.path).then_some(&*record)).collect();
+    store_settled(&store, &changed).await;
+    for volume in &mut volumes {
+        missing::volume(volume, &dir.path, runtime);
     }
+    missing::tell(&records, &snapshots, &volumes);
     remove_leftovers(dir, runtime, &records, &snapshots).await;
     if let Backend::Docker(docker) = runtime {
         let images = records.iter().map(|record| &record.image).chain(snapshots.iter().map(|snapshot| &snapshot.image));
@@ -68,7 +76,7 @@ pub(crate) async fn load(
     let events = Events::new();
     let api_keys = Rows::new(api_keys);
     crate::api_key::accept(&api_keys, key.known());
-    let secrets = Arc::new(Secrets::new(secrets, &dir.path).map_err(fail)?);
+    let secrets = Arc::new(Secrets::new(secrets, &dir.path));
     let app = Arc::new(App {
         key,
         volumes: Rows::new(volumes),
@@ -115,6 +123,16 @@ pub(crate) async fn load(
     Ok(app)
 }
 
+/// On a full disk it is settled again by the next start.
+async fn store_settled<R: Stored>(store: &Store, changed: &[&R]) {
+    if changed.is_empty() {
+        return;
+    }
+    if let Err(error) = store.put_all(changed.iter().copied()).stored().await {
+        tracing::warn!(%error, "what this start has found out could not be stored");
+    }
+}
+
 /// Nothing runs when a server starts: what was running has stopped, what was changing is decided.
 /// True if that has changed the record.
 fn settle(record: &mut Record, runtime: &Backend) -> bool {
@@ -151,9 +169,13 @@ fn settle(record: &mut Record, runtime: &Backend) -> bool {
         }
         _ => {
             (record.state, record.desired) = (S::Error, Desired::Stopped);
-            record.recoverable = true;
-            record.error_reason =
-                Some("the server ended before the sandbox was made; recover it or delete it".to_owned());
+            // Made again it would be empty, whatever had been in it.
+            record.recoverable = false;
+            record.error_reason = Some(format!(
+                "its files are missing: {} is not there. Either the server ended before the sandbox was made: delete it \
+                 then; or restore them and start the server again",
+                runtime.sandbox_dir(&record.id).display()
+            ));
         }
     }
     true

@@ -1,11 +1,18 @@
 //! What outlives the server: a table of records for each resource, in redb.
 //!
 //! One thread writes. It takes everything that waits into one transaction, so that many requests
-//! share one fsync, and answers each only after its transaction is on disk.
+//! share one fsync, and answers each only after its transaction is on disk. While nothing waits it makes the daily
+//! copy, and keeps some room for the time when the disk is full.
 
-use std::path::Path;
-use std::sync::mpsc;
+mod copies;
+mod guard;
+mod reserve;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::Shared;
@@ -14,6 +21,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
+pub(crate) use self::guard::open;
+use self::reserve::Reserve;
+pub(crate) use self::reserve::{is_full, make_room};
 use crate::api_key::ApiKey;
 use crate::record::Record;
 use crate::secret::Secret;
@@ -56,18 +66,37 @@ pub(crate) struct Contents {
     pub(crate) warm_pools: Vec<WarmPool>,
 }
 
-const TABLES: [&str; 6] =
-    [Record::TABLE, snapshot::Record::TABLE, Volume::TABLE, Secret::TABLE, ApiKey::TABLE, WarmPool::TABLE];
+const TABLES: [&str; 7] =
+    [META, Record::TABLE, snapshot::Record::TABLE, Volume::TABLE, Secret::TABLE, ApiKey::TABLE, WarmPool::TABLE];
+/// What is known of the store itself.
+const META: &str = "meta";
+/// There: the identifier of the data directory that it belongs to.
+const OWNER: &str = "data_dir";
 const CACHE_BYTES: usize = 8 << 20;
+/// The store's file in the data directory.
+const FILE: &str = "state.redb";
+/// After so long without a change, copies and room are looked after, and again each time so much later.
+const QUIET: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(600);
 
 /// Why the store failed.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct StoreError(String);
+#[error("{text}")]
+pub(crate) struct StoreError {
+    text: String,
+    /// There was no room.
+    full: bool,
+}
 
 impl StoreError {
     pub(crate) fn new(error: impl std::fmt::Display) -> Self {
-        Self(error.to_string())
+        Self { text: error.to_string(), full: false }
+    }
+
+    fn of(error: impl Into<redb::Error>) -> Self {
+        let error = error.into();
+        let full = matches!(&error, redb::Error::Io(error) if is_full(error));
+        Self { text: error.to_string(), full }
     }
 }
 
@@ -94,7 +123,9 @@ struct Write {
 }
 
 /// The open store.
-pub(crate) struct Store {
+pub(crate) struct Store(Mutex<Option<Running>>);
+
+struct Running {
     queue: mpsc::Sender<Write>,
     writer: thread::JoinHandle<()>,
 }
@@ -105,14 +136,14 @@ pub(crate) struct Pending(Shared<oneshot::Receiver<Result<(), StoreError>>>);
 
 impl Pending {
     pub(crate) async fn stored(self) -> Result<(), StoreError> {
-        self.0.await.unwrap_or_else(|_| Err(StoreError("the store is closed".to_owned())))
+        self.0.await.unwrap_or_else(|_| Err(StoreError::new("the store is closed")))
     }
 }
 
 impl Store {
-    /// Opens or makes the store and reads all of it.
+    /// Opens the store and reads all of it.
     pub(crate) fn open(path: &Path) -> Result<(Self, Contents), StoreError> {
-        let database = open(path)?;
+        let database = open_database(path, true)?;
         let contents = Contents {
             sandboxes: read_all(&database)?,
             snapshots: read_all(&database)?,
@@ -127,7 +158,7 @@ impl Store {
             .name("store".to_owned())
             .spawn(move || write_all(&path, database, &waiting))
             .map_err(StoreError::new)?;
-        Ok((Self { queue, writer }, contents))
+        Ok((Self(Mutex::new(Some(Running { queue, writer }))), contents))
     }
 
     /// Stores the record's present value. Changes take effect in the order of the calls.
@@ -147,85 +178,185 @@ impl Store {
         self.send(changes)
     }
 
+    /// Notes which data directory it belongs to.
+    fn set_owner(&self, id: &str) {
+        let change = Change { table: META, key: OWNER.to_owned(), value: Some(id.as_bytes().to_vec()) };
+        drop(self.send(vec![change]));
+    }
+
     /// Removes a record.
     pub(crate) fn delete<R: Stored>(&self, id: &str) -> Pending {
         self.send(vec![Change::of::<R>(id, None)])
     }
 
+    fn running(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn send(&self, changes: Vec<Change>) -> Pending {
         let (done, pending) = oneshot::channel();
-        // A dead writer drops `done`: the caller learns it there.
-        let _ = self.queue.send(Write { changes, done });
+        // A dead writer, or none any more, drops `done`: the caller learns it there.
+        if let Some(running) = &*self.running() {
+            let _ = running.queue.send(Write { changes, done });
+        }
         Pending(pending.shared())
     }
 
     /// Writes what waits and closes the file.
-    pub(crate) fn close(self) {
-        drop(self.queue);
-        let _ = self.writer.join();
+    pub(crate) fn close(&self) {
+        let running = self.running().take();
+        if let Some(Running { queue, writer }) = running {
+            drop(queue);
+            let _ = writer.join();
+        }
     }
 }
 
-fn open(path: &Path) -> Result<Database, StoreError> {
-    Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .create(path)
-        .map_err(|error| StoreError(format!("{}: {error}", path.display())))
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Makes a store with nothing in it; whole or not at all.
+fn create(path: &Path) -> Result<(), StoreError> {
+    let new = path.with_extension("new");
+    let _ = std::fs::remove_file(&new);
+    let database = Database::builder().set_cache_size(CACHE_BYTES).create(&new).map_err(StoreError::of)?;
+    commit_to(&database, &[])?;
+    drop(database);
+    std::fs::rename(&new, path).map_err(StoreError::new)
+}
+
+fn open_database(path: &Path, check: bool) -> Result<Database, StoreError> {
+    let open = |check| Database::builder().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(check).open(path);
+    let opened = match open(check).map_err(StoreError::of) {
+        // The check writes too.
+        Err(error) if error.full && check => open(false).map_err(StoreError::of),
+        opened => opened,
+    };
+    opened.map_err(|error| StoreError { text: format!("{}: {error}", path.display()), ..error })
 }
 
 fn read_all<R: Stored>(database: &Database) -> Result<Vec<R>, StoreError> {
-    let transaction = database.begin_read().map_err(StoreError::new)?;
+    let transaction = database.begin_read().map_err(StoreError::of)?;
     let table = match transaction.open_table(definition(R::TABLE)) {
         Ok(table) => table,
         // Nothing was ever stored.
         Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-        Err(error) => return Err(StoreError::new(error)),
+        Err(error) => return Err(StoreError::of(error)),
     };
     let mut records = Vec::new();
-    for entry in table.iter().map_err(StoreError::new)? {
-        let (id, bytes) = entry.map_err(StoreError::new)?;
+    for entry in table.iter().map_err(StoreError::of)? {
+        let (id, bytes) = entry.map_err(StoreError::of)?;
         let record = serde_json::from_slice(bytes.value())
-            .map_err(|error| StoreError(format!("record {}: {error}", id.value())))?;
+            .map_err(|error| StoreError::new(format!("record {}: {error}", id.value())))?;
         records.push(record);
     }
     Ok(records)
 }
 
 fn write_all(path: &Path, database: Database, waiting: &mpsc::Receiver<Write>) {
-    let mut database = Some(database);
-    while let Ok(first) = waiting.recv() {
-        let mut batch = vec![first];
-        batch.extend(waiting.try_iter());
-        let result = commit(path, &mut database, &batch);
+    let dir = path.parent().unwrap_or(path);
+    let mut writer =
+        Writer { path: path.to_owned(), dir: dir.to_owned(), reserve: Reserve::of(dir), database: Some(database) };
+    let mut rest = Instant::now() + QUIET;
+    // Put off while much is written, but not for ever.
+    let mut latest = rest + AGAIN;
+    loop {
+        let first = match waiting.recv_timeout(rest.saturating_duration_since(Instant::now())) {
+            Ok(first) => Some(first),
+            Err(mpsc::RecvTimeoutError::Timeout) => None,
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        };
+        if let Some(first) = first {
+            let mut batch = vec![first];
+            batch.extend(waiting.try_iter());
+            let result = writer.write(&batch);
+            for write in batch {
+                let _ = write.done.send(result.clone());
+            }
+            rest = rest.max(Instant::now() + QUIET).min(latest);
+            if Instant::now() < latest {
+                continue;
+            }
+        }
+        writer.rest();
+        rest = Instant::now() + AGAIN;
+        latest = rest + AGAIN;
+    }
+    writer.rest();
+}
+
+/// What the thread works with.
+struct Writer {
+    path: PathBuf,
+    dir: PathBuf,
+    reserve: Reserve,
+    database: Option<Database>,
+}
+
+impl Writer {
+    fn write(&mut self, batch: &[Write]) -> Result<(), StoreError> {
+        let mut result = self.commit(batch);
+        if result.as_ref().is_err_and(|error| error.full) && self.reserve.release() {
+            result = self.commit(batch);
+        }
         if let Err(error) = &result {
             tracing::error!(%error, "the store could not be written");
-            // redb refuses to go on after an I/O error: open it anew for the next batch.
-            database = None;
         }
-        for write in batch {
-            let _ = write.done.send(result.clone());
+        result
+    }
+
+    fn commit(&mut self, batch: &[Write]) -> Result<(), StoreError> {
+        let database = match &self.database {
+            Some(database) => database,
+            None => self.database.insert(open_database(&self.path, false)?),
+        };
+        let result = commit_to(database, batch);
+        if result.is_err() {
+            // redb refuses to go on after an I/O error: it is opened anew for the next batch.
+            self.database = None;
+        }
+        result
+    }
+
+    /// What is done while nothing is to be written.
+    fn rest(&self) {
+        self.reserve.keep();
+        if let Some(database) = &self.database
+            && copies::due(&self.dir)
+        {
+            copies::daily(&self.dir, database);
         }
     }
 }
 
-fn commit(path: &Path, database: &mut Option<Database>, batch: &[Write]) -> Result<(), StoreError> {
-    let database = match database {
-        Some(database) => database,
-        None => database.insert(open(path)?),
-    };
-    let transaction = database.begin_write().map_err(StoreError::new)?;
+fn commit_to(database: &Database, batch: &[Write]) -> Result<(), StoreError> {
+    let transaction = database.begin_write().map_err(StoreError::of)?;
     for name in TABLES {
-        let mut table = transaction.open_table(definition(name)).map_err(StoreError::new)?;
+        let mut table = transaction.open_table(definition(name)).map_err(StoreError::of)?;
         let changes = batch.iter().flat_map(|write| &write.changes);
         for Change { key, value, .. } in changes.filter(|change| change.table == name) {
             match value {
                 Some(bytes) => table.insert(key.as_str(), bytes.as_slice()),
                 None => table.remove(key.as_str()),
             }
-            .map_err(StoreError::new)?;
+            .map_err(StoreError::of)?;
         }
     }
-    transaction.commit().map_err(StoreError::new)
+    transaction.commit().map_err(StoreError::of)
+}
+
+#[cfg(test)]
+impl Store {
+    /// The store at this place, made where there is none.
+    pub(crate) fn sample(path: &Path) -> (Self, Contents) {
+        if !path.exists() {
+            create(path).unwrap();
+        }
+        Self::open(path).unwrap()
+    }
 }
 
 #[cfg(test)]
@@ -236,7 +367,7 @@ mod tests {
     async fn what_is_stored_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.redb");
-        let (store, contents) = Store::open(&path).unwrap();
+        let (store, contents) = Store::sample(&path);
         assert!(contents.sandboxes.is_empty());
         let first = Record::sample("a");
         let second = Record::sample("b");

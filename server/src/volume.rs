@@ -34,6 +34,9 @@ pub(crate) struct Volume {
     /// No sandbox can be made with it any more.
     #[serde(default)]
     pub(crate) deleting: bool,
+    /// Why its files cannot be used; found out at each start.
+    #[serde(skip)]
+    pub(crate) missing: Option<String>,
 }
 
 impl Stored for Volume {
@@ -58,11 +61,16 @@ impl Volume {
             id: self.id.clone(),
             name: self.name.clone(),
             organization_id: ORGANIZATION.to_owned(),
-            state: if self.deleting { "deleting" } else { "ready" }.to_owned(),
+            state: match (self.deleting, &self.missing) {
+                (true, _) => "deleting",
+                (false, Some(_)) => "error",
+                (false, None) => "ready",
+            }
+            .to_owned(),
             created_at: rfc3339(self.created_at),
             updated_at: rfc3339(self.updated_at),
             last_used_at: self.last_used_at.map(rfc3339),
-            error_reason: None,
+            error_reason: self.missing.clone(),
         }
     }
 }
@@ -92,6 +100,9 @@ pub(crate) fn mounts(app: &App, asked: &[SandboxVolume]) -> ApiResult<Vec<Mount>
         let volume = find(&app.volumes, &one.volume_id).ok_or_else(|| not_found(&one.volume_id))?;
         if volume.deleting {
             return Err(ApiError::state(format!("Volume {} is being deleted", volume.name)));
+        }
+        if let Some(reason) = &volume.missing {
+            return Err(ApiError::state(format!("Volume {} cannot be used: {reason}", volume.name)));
         }
         let path = mount_path(&one.mount_path)?;
         if let Some(other) = mounts.iter().find(|other| beneath(&other.path, &path)) {
@@ -179,8 +190,15 @@ impl App {
         let name = name(given)?;
         let id = crate::api::new_id()?;
         let time = now();
-        let volume =
-            Volume { id: id.clone(), name, created_at: time, updated_at: time, last_used_at: None, deleting: false };
+        let volume = Volume {
+            id: id.clone(),
+            name,
+            created_at: time,
+            updated_at: time,
+            last_used_at: None,
+            deleting: false,
+            missing: None,
+        };
         // Files first: a record without them could not be used, and files without a record are cleaned up.
         self.runtime.create_volume(&id).await?;
         let added = self

@@ -30,7 +30,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 const LARGEST: i64 = 100;
 /// Fields in which a waiting sandbox may differ from the one that is asked for: they are changed when it is handed
 /// over, or belong to each sandbox alone.
-const CHANGEABLE: [&str; 27] = [
+const CHANGEABLE: [&str; 28] = [
     "id",
     "name",
     "env",
@@ -55,6 +55,7 @@ const CHANGEABLE: [&str; 27] = [
     "queue_timeout",
     "cloned",
     "recoverable",
+    "made",
     "archived_at",
     "access",
     "outbound_proxy_url",

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod chart;
+pub mod data_dir;
 pub mod environment;
 pub mod error;
 pub mod exec_stream;

@@ -97,6 +97,32 @@ pub fn launcher_main() -> ExitCode {
     }
 }
 
+/// Ignores, or no longer, what would end the launcher and with it all sandboxes: it is meant for the server, which ends
+/// in order.
+fn ignore_signals(ignore: bool) {
+    const SIGNALS: [i32; 12] = [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGALRM,
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGIO,
+        libc::SIGXCPU,
+        libc::SIGXFSZ,
+    ];
+    for signal in SIGNALS {
+        sys::ignore_signal(signal, ignore);
+    }
+    #[cfg(target_os = "linux")]
+    for signal in [libc::SIGPWR, libc::SIGSTKFLT].into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+        sys::ignore_signal(signal, ignore);
+    }
+}
+
 /// The launcher's state.
 struct Forks {
     server: UnixStream,
@@ -122,9 +148,8 @@ impl Forks {
     fn new() -> io::Result<Self> {
         let server = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE] {
-            sys::ignore_signal(signal, true);
-        }
+        sys::ignore_signal(libc::SIGPIPE, true);
+        ignore_signals(true);
         sys::block_child_signal(true)?;
         // One control pipe for each sandbox.
         let files = rustix::process::getrlimit(Resource::Nofile).maximum;
@@ -292,9 +317,7 @@ impl Forks {
                 Ok(pid)
             }
             Fork::Child => {
-                for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-                    sys::ignore_signal(signal, false);
-                }
+                ignore_signals(false);
                 let code = match inherited.keep_only() {
                     Err(_) => 1,
                     Ok(()) => match plan {

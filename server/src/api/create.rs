@@ -144,6 +144,7 @@ pub(crate) fn record(app: &App, body: CreateSandbox) -> ApiResult<Record> {
         archived_at: None,
         queue_timeout,
         queue_timed_out_at: None,
+        made: false,
         signing_key: new_signing_key()?,
         access: crate::access::Access::default(),
         volumes: volume::mounts(app, &body.volumes.unwrap_or_default())?,

@@ -39,8 +39,20 @@ impl Authority {
             Some(pem) => KeyPair::from_pem(pem),
             None => KeyPair::generate(),
         };
-        let key = key.map_err(io::Error::other)?;
+        let key = key.map_err(|error| {
+            let path = path.display();
+            io::Error::other(format!(
+                "{path} is damaged ({error}): restore it; or remove it and {}, to get a new one, which sandboxes trust \
+                 after their next start",
+                daytona_runtime::certificate_authority(data_dir).display()
+            ))
+        })?;
         if stored.is_none() {
+            if daytona_runtime::certificate_authority(data_dir).exists() {
+                tracing::warn!(
+                    "ca.key is missing: a new authority is made, which sandboxes trust after their next start"
+                );
+            }
             write_private(&path, key.serialize_pem().as_bytes())?;
         }
         let params = authority(&key);
