@@ -140,7 +140,7 @@ fn forms(other: Vec<u8>) -> Vec<(String, Damage)> {
     for tenth in [3, 5, 9] {
         forms.push(bytes(format!("cut to {tenth} tenths"), move |bytes| bytes.truncate(bytes.len() * tenth / 10)));
     }
-    forms.push(bytes("cut by a byte", |bytes| drop(bytes.pop())));
+    forms.push(bytes("cut by a byte", |bytes| bytes.truncate(bytes.len() - 1)));
     for number in [1, 2, 3] {
         forms.push(bytes(format!("used page {number} of zeroes"), move |bytes| {
             let used: Vec<usize> = used_pages(bytes);
