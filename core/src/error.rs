@@ -307,7 +307,7 @@ impl Error {
             let _ = write!(text, " (after {} attempts)", self.0.attempts);
         }
         if let Some(hint) = &self.0.hint {
-            text.push_str(". ");
+            text.push_str(if text.ends_with('.') { " " } else { ". " });
             text.push_str(hint);
         }
         text

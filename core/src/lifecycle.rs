@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use daytona_wire::sandbox::{self as wire, CreateSandboxSnapshot, ForkSandbox, ResizeSandbox, SandboxState};
+use futures_util::FutureExt as _;
 use http::Method;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -432,9 +433,12 @@ pub(crate) async fn bounded<T>(name: &str, limit: Option<f64>, work: impl Future
 
 /// What comes of some work until `end`. What comes later is no result any more, also if it is there by the time that
 /// somebody looks.
-pub(crate) async fn in_time<T>(end: Instant, work: impl Future<Output = Result<T>>) -> Option<Result<T>> {
-    let done = timeout_at(end, work).await.ok()?;
-    (done.is_err() || Instant::now() < end).then_some(done)
+pub(crate) fn in_time<T>(
+    end: Instant,
+    work: impl Future<Output = Result<T>>,
+) -> impl Future<Output = Option<Result<T>>> {
+    // Not an async function, which would hold the work twice.
+    timeout_at(end, work).map(move |done| done.ok().filter(|done| done.is_err() || Instant::now() < end))
 }
 
 #[cfg(test)]
