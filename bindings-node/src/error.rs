@@ -70,10 +70,9 @@ pub(crate) fn json(error: &Error) -> String {
 
 /// What to say of a name that is not known.
 #[napi]
-#[cfg_attr(test, expect(clippy::needless_pass_by_value, reason = "JavaScript hands its values over"))]
 pub fn suggestion(name: String, known: Vec<String>) -> String {
-    let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    daytona_core::suggestion(&name, &known)
+    let (name, known) = (name.into_boxed_str(), known.into_boxed_slice());
+    daytona_core::suggestion(&name, &known.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// One row of the core's table of error classes.
