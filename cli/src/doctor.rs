@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::context::{Context, Failure, Outcome};
-use crate::output::{Tone, printable};
+use crate::output::{Tone, ago, printable};
+use crate::prune::size;
 
 /// Seconds that a server may take to answer.
 const LIMIT: f64 = 10.0;
@@ -39,8 +40,21 @@ fn bad(name: &'static str, state: State, found: impl Into<String>, remedy: impl 
     Check { name, state, found: found.into(), remedy: Some(remedy.into()) }
 }
 
+/// What to look at.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Doctor {
+    /// Where a local server keeps its sandboxes [default: $XDG_DATA_HOME/daytona-native or
+    /// ~/.local/share/daytona-native].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
 /// `launcher` was started before anything else ran, as it has to be.
-pub(crate) async fn run(context: &Context, launcher: std::io::Result<daytona_runtime::Launcher>) -> Outcome {
+pub(crate) async fn run(
+    context: &Context,
+    args: &Doctor,
+    launcher: std::io::Result<daytona_runtime::Launcher>,
+) -> Outcome {
     let mut checks = vec![ok("version", format!("{}, protocol {PROTOCOL_VERSION}", env!("CARGO_PKG_VERSION")))];
     match Daytona::new(&context.config()) {
         Ok(client) => {
@@ -58,6 +72,7 @@ pub(crate) async fn run(context: &Context, launcher: std::io::Result<daytona_run
         }
     }
     checks.extend(probe(launcher).await);
+    checks.extend(args.data_dir.clone().or_else(daytona_server::default_dir).and_then(|dir| lost_found(&dir)));
     checks.extend(programs());
     report(context, &checks)
 }
@@ -159,6 +174,32 @@ async fn probe(launcher: std::io::Result<daytona_runtime::Launcher>) -> Vec<Chec
         }
         Err(error) => failed(error.to_string()),
     }
+}
+
+/// What a local server has found and nobody has asked for yet.
+fn lost_found(dir: &Path) -> Option<Check> {
+    if !dir.is_dir() {
+        return None;
+    }
+    let all = daytona_server::lost(dir);
+    let Some(oldest) = all.first() else {
+        return Some(ok("lost+found", format!("nothing in {}", dir.display())));
+    };
+    let bytes: u64 = all.iter().map(daytona_server::Lost::bytes).sum();
+    let things = if all.len() == 1 { "thing" } else { "things" };
+    let found = format!(
+        "{} {things} in {}, {}, the oldest from {}",
+        all.len(),
+        dir.join("lost+found").display(),
+        size(bytes),
+        ago(Some(&oldest.moved_at))
+    );
+    let days = daytona_server::LOST_KEPT.as_secs() / 86_400;
+    let remedy = format!(
+        "Look at them with `daytona-native prune {}`, delete them with --yes; what lies there for {days} days is deleted",
+        dir.display()
+    );
+    Some(bad("lost+found", State::Warning, found, remedy))
 }
 
 fn outcome(probe: &Probe) -> Vec<Check> {

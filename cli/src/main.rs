@@ -12,12 +12,14 @@ mod image;
 mod logs;
 mod mcp;
 mod output;
+mod prune;
 mod sandbox;
 mod secret;
 mod serve;
 mod shell;
 mod snapshot;
 mod spin;
+mod store;
 mod sync;
 mod volume;
 
@@ -99,7 +101,11 @@ enum Command {
     /// What sandboxes cost.
     Cost(cost::Cost),
     /// Look for what could be wrong, and say what to do about it.
-    Doctor,
+    Doctor(doctor::Doctor),
+    /// The store of a local server, when it is lost.
+    #[command(subcommand, arg_required_else_help = true)]
+    Store(store::Store),
+    Prune(prune::Prune),
     /// Run the local server.
     Serve(Box<serve::Serve>),
     /// Serve sandboxes to AI agents over the Model Context Protocol.
@@ -122,10 +128,10 @@ fn main() -> ExitCode {
         Command::Completions { shell } => completions(shell),
         Command::Shell(args) => shell::main(&args, &Context::new(global)),
         Command::Mcp(args) => mcp::main(&args, global),
-        Command::Doctor => {
+        Command::Doctor(args) => {
             // First of all, so that it has no threads and nothing secret.
             let launcher = std::env::current_exe().and_then(|exe| daytona_runtime::spawn_launcher(&exe));
-            run(global, async move |context: &Context| doctor::run(context, launcher).await.map(|()| 0), None)
+            run(global, async move |context: &Context| doctor::run(context, &args, launcher).await.map(|()| 0), None)
         }
         Command::Exec(args) => run(global, async |context: &Context| exec::run(context, &args).await, Some(NOT_RUN)),
         Command::Ssh(args) => run(global, async |context: &Context| access::ssh(context, &args).await, Some(NOT_RUN)),
@@ -155,12 +161,14 @@ async fn dispatch(context: &Context, command: &Command) -> Outcome {
         Command::Volumes(args) => interruptible(volume::run(context, args)).await,
         Command::Secrets(args) => interruptible(secret::run(context, args)).await,
         Command::Cost(args) => cost::run(context, args).await,
+        Command::Store(args) => store::run(context, args).await,
+        Command::Prune(args) => prune::run(context, args),
         Command::Launcher
         | Command::Serve(_)
         | Command::Completions { .. }
         | Command::Shell(_)
         | Command::Mcp(_)
-        | Command::Doctor
+        | Command::Doctor(_)
         | Command::Exec(_)
         | Command::Ssh(_)
         | Command::Spin(_) => unreachable!("run by main"),

@@ -103,17 +103,17 @@ impl Backend {
         }
     }
 
-    pub(crate) fn archives(&self) -> PathBuf {
-        match self {
-            Self::Own(runtime) => runtime.archives(),
-            Self::Docker(docker) => docker.archives(),
-        }
-    }
-
     pub(crate) fn archive_file(&self, id: &str) -> PathBuf {
         match self {
             Self::Own(runtime) => runtime.archive_file(id),
             Self::Docker(docker) => docker.archive_file(id),
+        }
+    }
+
+    pub(crate) fn archives(&self) -> PathBuf {
+        match self {
+            Self::Own(runtime) => runtime.archives(),
+            Self::Docker(docker) => docker.archives(),
         }
     }
 }

@@ -198,6 +198,7 @@ impl App {
         let mut keep: Vec<String> =
             self.sandboxes.all().iter().filter_map(|one| digest(one.record().image.as_ref())).collect();
         keep.extend(self.snapshots.all().iter().filter_map(|one| digest(one.image.as_ref())));
+        keep.extend(crate::lost_found::images(&self.data_dir).0);
         let mut options = GcOptions::default();
         if all {
             options.cache_age = Duration::ZERO;
@@ -215,7 +216,8 @@ impl App {
 const COLLECTION: Duration = Duration::from_secs(6 * 3600);
 const FIRST_COLLECTION: Duration = Duration::from_secs(60);
 
-/// Removes images and contexts that nothing needs any more, now and again; runs until it is dropped.
+/// Removes images and contexts that nothing needs any more, and what is in `lost+found` for long, now and again; runs
+/// until it is dropped.
 pub(crate) async fn collect(app: Arc<App>) {
     tokio::time::sleep(FIRST_COLLECTION).await;
     loop {
@@ -229,6 +231,8 @@ pub(crate) async fn collect(app: Arc<App>) {
             Ok(_) => {}
             Err(error) => tracing::warn!(error, "images that nothing needs could not be removed"),
         }
+        crate::leftovers::expire(&app).await;
+        crate::leftovers::empty_trash(&app).await;
         tokio::time::sleep(COLLECTION).await;
     }
 }

@@ -15,13 +15,17 @@ mod error;
 mod events;
 mod image;
 mod lease;
+mod leftovers;
 mod lifecycle;
+mod lost_found;
+mod manifest;
 mod metrics;
 mod missing;
 mod network;
 mod object_storage;
 mod preview;
 mod proxy;
+mod rebuild;
 mod record;
 mod rows;
 mod sandbox;
@@ -49,6 +53,8 @@ pub use config::{DEFAULT_PORT, ImageOptions, Options, Ready, ServeError, default
 pub use data_dir::check as check_data_dir;
 pub use daytona_docker::Settings as DockerSettings;
 pub use image::RegistryCredentials;
+pub use lost_found::{LOST_KEPT, Lost, lost};
+pub use rebuild::{Found, Rebuild, RebuildError, Rebuilt, rebuild};
 pub use serve::{Announce, serve};
 
 /// The server's version.
@@ -59,6 +65,8 @@ struct App {
     key: auth::Key,
     runtime: backend::Backend,
     store: store::Store,
+    data_dir: std::path::PathBuf,
+    manifests: manifest::Manifests,
     sandboxes: sandbox::Registry,
     snapshots: snapshot::Snapshots,
     volumes: rows::Rows<volume::Volume>,

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use crate::App;
 use crate::backend::Backend;
 use crate::error::{ApiError, ApiResult, code};
+use crate::manifest::Mark;
 use crate::network::{self, Gateway, Policy};
 use crate::record::{DAEMON_VERSION, Desired, Record};
 use crate::sandbox::Sandbox;
@@ -40,6 +41,7 @@ impl App {
         self.refuse_when_stopping()?;
         let sandbox = self.sandboxes.add(record)?;
         let unanswered = Unanswered::begin(self, &sandbox);
+        self.manifests.mark::<Record>(&sandbox.id, Mark::Creating);
         let pending = self.store.put(&*sandbox.record());
         let (app, new) = (Arc::clone(self), Arc::clone(&sandbox));
         let done = finish(async move {
@@ -59,6 +61,7 @@ impl App {
         self.refuse_when_stopping()?;
         let sandbox = self.sandboxes.add(record)?;
         let unanswered = Unanswered::begin(self, &sandbox);
+        self.manifests.mark::<Record>(&sandbox.id, Mark::Creating);
         let (stored, pending) = oneshot::channel();
         self.build_sandbox(&sandbox, Some(stored));
         let (app, new) = (Arc::clone(self), Arc::clone(&sandbox));
@@ -78,7 +81,9 @@ impl App {
         sandbox.record().desired = Desired::Destroyed;
         self.builds.forget(&sandbox.id);
         let _operation = sandbox.operation.lock().await;
-        let _ = self.runtime.destroy(&sandbox.id).await;
+        if self.runtime.destroy(&sandbox.id).await.is_ok() {
+            self.manifests.unmark::<Record>(&sandbox.id, Mark::Creating);
+        }
         sandbox.record().state = SandboxState::Destroyed;
         self.sandboxes.remove(sandbox);
     }

@@ -1,8 +1,6 @@
 //! What a server makes of what the one before it has left, however that one ended.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -15,6 +13,7 @@ use crate::config::{Defaults, ImageOptions};
 use crate::data_dir::DataDir;
 use crate::events::Events;
 use crate::image::Images;
+use crate::manifest::Manifests;
 use crate::metrics::Metrics;
 use crate::network::{Authority, Interceptor};
 use crate::object_storage::ObjectStorage;
@@ -26,7 +25,7 @@ use crate::snapshot::{self, Snapshots};
 use crate::ssh::Ssh;
 use crate::store::{Contents, Store, StoreError, Stored};
 use crate::warm_pool::WarmPools;
-use crate::{App, ServeError, api, auth, missing, time};
+use crate::{App, ServeError, api, auth, leftovers, missing, time};
 
 /// What the operator has chosen.
 pub(crate) struct Settings {
@@ -39,7 +38,7 @@ pub(crate) struct Settings {
 /// Brings what was stored in line with what is left after the last server.
 pub(crate) async fn load(
     dir: &DataDir,
-    (store, contents): (Store, Contents),
+    (store, mut contents): (Store, Contents),
     runtime: &Backend,
     key: auth::Key,
     address: SocketAddr,
@@ -49,24 +48,28 @@ pub(crate) async fn load(
         dir: dir.path.clone(),
         reason: format!("its state cannot be read or written: {error}"),
     };
-    let Contents { sandboxes: mut records, mut snapshots, mut volumes, secrets, api_keys, warm_pools } = contents;
     let settled = |record: &mut Record| {
         let changed = settle(record, runtime);
         missing::sandbox(record, runtime, &dir.path) || changed
     };
-    let changed: Vec<&Record> = records.iter_mut().filter_map(|record| settled(record).then_some(&*record)).collect();
+    let changed: Vec<&Record> =
+        contents.sandboxes.iter_mut().filter_map(|record| settled(record).then_some(&*record)).collect();
     store_settled(&store, &changed).await;
+    let snapshots = contents.snapshots.iter_mut();
     let changed: Vec<&snapshot::Record> =
-        snapshots.iter_mut().filter_map(|record| missing::snapshot(record, &dir.path).then_some(&*record)).collect();
+        snapshots.filter_map(|record| missing::snapshot(record, &dir.path).then_some(&*record)).collect();
     store_settled(&store, &changed).await;
-    for volume in &mut volumes {
+    for volume in &mut contents.volumes {
         missing::volume(volume, &dir.path, runtime);
     }
-    missing::tell(&records, &snapshots, &volumes);
-    remove_leftovers(dir, runtime, &records, &snapshots).await;
+    missing::tell(&contents.sandboxes, &contents.snapshots, &contents.volumes);
+    leftovers::sort_out(&dir.path, runtime, &contents).await;
+    let Contents { sandboxes: records, snapshots, volumes, secrets, api_keys, warm_pools } = contents;
     if let Backend::Docker(docker) = runtime {
         let images = records.iter().map(|record| &record.image).chain(snapshots.iter().map(|snapshot| &snapshot.image));
-        docker.keep_built(&images.flatten().filter_map(|image| image.docker.as_deref()).collect()).await;
+        let (_, lost) = crate::lost_found::images(&dir.path);
+        let images = images.flatten().filter_map(|image| image.docker.as_deref());
+        docker.keep_built(&images.chain(lost.iter().map(String::as_str)).collect()).await;
     }
     let images = {
         let (path, options, runtime) = (dir.path.clone(), settings.images, runtime.clone());
@@ -87,6 +90,8 @@ pub(crate) async fn load(
         metrics: Metrics::default(),
         runtime: runtime.clone(),
         store,
+        data_dir: dir.path.clone(),
+        manifests: Manifests::new(&dir.path),
         sandboxes: Registry::new(events.clone()),
         snapshots: Snapshots::new(&dir.path, snapshots),
         events,
@@ -110,6 +115,7 @@ pub(crate) async fn load(
         };
         if state == SandboxState::Destroying {
             let app = Arc::clone(&app);
+            app.builds.forget(&sandbox.id);
             tokio::spawn(async move { app.destroy_now(&sandbox).await });
         } else if state == SandboxState::PendingBuild {
             app.build_sandbox(&sandbox, None);
@@ -118,8 +124,8 @@ pub(crate) async fn load(
     for snapshot in app.snapshots.unbuilt() {
         app.build_snapshot(&snapshot);
     }
-    app.builds.logs.keep(|id| app.sandboxes.find(id).is_ok() || app.snapshots.find(id).is_some());
-    app.settle_volumes(&dir.path).await;
+    app.settle_volumes().await;
+    leftovers::tidy(&app);
     Ok(app)
 }
 
@@ -179,55 +185,4 @@ fn settle(record: &mut Record, runtime: &Backend) -> bool {
         }
     }
     true
-}
-
-/// Deletes what no record knows, which was never acknowledged, and what is no longer the truth.
-async fn remove_leftovers(dir: &DataDir, runtime: &Backend, sandboxes: &[Record], snapshots: &[snapshot::Record]) {
-    let archived = |record: &&Record| record.state == SandboxState::Archived;
-    let known: HashSet<&str> = sandboxes.iter().map(|record| record.id.as_str()).collect();
-    let packed: HashSet<String> =
-        sandboxes.iter().filter(archived).map(|record| file_name(&runtime.archive_file(&record.id))).collect();
-    for name in names_in(&dir.path.join("sandboxes")) {
-        if !known.contains(name.as_str()) {
-            removed(&name, runtime.destroy(&name).await);
-        }
-    }
-    for record in sandboxes.iter().filter(archived) {
-        if runtime.sandbox_dir(&record.id).exists() {
-            removed(&record.id, runtime.delete_stored(&record.id).await);
-        }
-    }
-    for name in names_in(&runtime.archives()) {
-        if !packed.contains(&name) {
-            removed(&name, runtime.delete_folder(&runtime.archives().join(&name)).await);
-        }
-    }
-    let known: HashSet<&str> = snapshots.iter().map(|record| record.id.as_str()).collect();
-    let folder = snapshot::folder(&dir.path);
-    for name in names_in(&folder) {
-        if !known.contains(name.as_str()) {
-            removed(&name, runtime.delete_folder(&folder.join(&name)).await);
-        }
-    }
-    // Of builds that were running.
-    let steps = dir.path.join("steps");
-    for name in names_in(&steps) {
-        removed(&name, runtime.delete_folder(&steps.join(&name)).await);
-    }
-}
-
-fn names_in(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn removed<E: std::fmt::Display>(name: &str, result: Result<(), E>) {
-    match result {
-        Ok(()) => tracing::info!(name, "removed a leftover"),
-        Err(error) => tracing::warn!(name, %error, "a leftover could not be removed"),
-    }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
 use crate::image::Root;
+use crate::manifest::Mark;
 use crate::record::{Build, CLASS, ORGANIZATION, REGION};
 use crate::time::{Millis, now, rfc3339};
 
@@ -62,7 +63,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// Being built, or copied.
-    fn unfinished(&self) -> bool {
+    pub(crate) fn unfinished(&self) -> bool {
         use SnapshotState as S;
         matches!(self.state, S::Snapshotting | S::Pending | S::Pulling | S::Building)
     }
@@ -311,11 +312,18 @@ impl App {
         self.builds.forget(&snapshot.id);
         // Those who are copying it get all of it.
         let _files = snapshot.files.write().await;
-        self.store.delete::<Record>(&snapshot.id).stored().await?;
+        // With this mark the next start removes what cannot be removed now.
+        self.manifests.mark::<Record>(&snapshot.id, Mark::Deleting);
+        if let Err(error) = self.store.delete::<Record>(&snapshot.id).stored().await {
+            self.manifests.unmark::<Record>(&snapshot.id, Mark::Deleting);
+            return Err(error.into());
+        }
         self.snapshots.remove(&snapshot.id);
-        // Without a record the next start removes what cannot be removed now.
-        if let Err(error) = self.runtime.delete_folder(&snapshot.dir).await {
-            tracing::warn!(snapshot = %snapshot.id, %error, "the files of a snapshot could not be deleted");
+        match self.runtime.delete_folder(&snapshot.dir).await {
+            Ok(()) => self.manifests.unmark::<Record>(&snapshot.id, Mark::Deleting),
+            Err(error) => {
+                tracing::warn!(snapshot = %snapshot.id, %error, "the files of a snapshot could not be deleted");
+            }
         }
         tracing::info!(snapshot = %snapshot.id, "deleted");
         Ok(())

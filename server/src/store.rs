@@ -25,6 +25,7 @@ pub(crate) use self::guard::open;
 use self::reserve::Reserve;
 pub(crate) use self::reserve::{is_full, make_room};
 use crate::api_key::ApiKey;
+use crate::manifest::Keeper;
 use crate::record::Record;
 use crate::secret::Secret;
 use crate::snapshot;
@@ -57,6 +58,7 @@ impl Stored for snapshot::Record {
 }
 
 /// All that was stored.
+#[derive(Default)]
 pub(crate) struct Contents {
     pub(crate) sandboxes: Vec<Record>,
     pub(crate) snapshots: Vec<snapshot::Record>,
@@ -64,6 +66,29 @@ pub(crate) struct Contents {
     pub(crate) secrets: Vec<Secret>,
     pub(crate) api_keys: Vec<ApiKey>,
     pub(crate) warm_pools: Vec<WarmPool>,
+}
+
+impl Contents {
+    fn read(database: &Database) -> Result<Self, StoreError> {
+        Ok(Self {
+            sandboxes: read_all(database)?,
+            snapshots: read_all(database)?,
+            volumes: read_all(database)?,
+            secrets: read_all(database)?,
+            api_keys: read_all(database)?,
+            warm_pools: read_all(database)?,
+        })
+    }
+
+    /// All that is in a store which nobody else needs: opening it may repair it.
+    pub(crate) fn read_file(path: &Path) -> Result<Self, StoreError> {
+        Self::read(&open_database(path, true)?)
+    }
+
+    /// Whether these bytes are those of a sound store in which something was stored.
+    pub(crate) fn are_sound(bytes: &[u8]) -> bool {
+        verify::verify(bytes).is_ok_and(|sound| !sound.blank)
+    }
 }
 
 const TABLES: [&str; 7] =
@@ -74,7 +99,7 @@ const META: &str = "meta";
 const OWNER: &str = "data_dir";
 const CACHE_BYTES: usize = 8 << 20;
 /// The store's file in the data directory.
-const FILE: &str = "state.redb";
+pub(crate) const FILE: &str = "state.redb";
 /// After so long without a change, copies and room are looked after, and again each time so much later.
 const QUIET: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(600);
@@ -141,22 +166,18 @@ impl Pending {
 }
 
 impl Store {
-    /// Opens the store and reads all of it.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Contents), StoreError> {
+    /// Opens the store and reads all of it. What is stored then is also noted in `manifests`.
+    pub(crate) fn open(path: &Path, manifests: Keeper) -> Result<(Self, Contents), StoreError> {
         let database = open_database(path, true)?;
-        let contents = Contents {
-            sandboxes: read_all(&database)?,
-            snapshots: read_all(&database)?,
-            volumes: read_all(&database)?,
-            secrets: read_all(&database)?,
-            api_keys: read_all(&database)?,
-            warm_pools: read_all(&database)?,
-        };
+        let contents = Contents::read(&database)?;
+        contents.sandboxes.iter().for_each(|record| manifests.note_stored(record));
+        contents.snapshots.iter().for_each(|record| manifests.note_stored(record));
+        contents.volumes.iter().for_each(|record| manifests.note_stored(record));
         let (queue, waiting) = mpsc::channel();
         let path = path.to_owned();
         let writer = thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || write_all(&path, database, &waiting))
+            .spawn(move || write_all(&path, database, &waiting, &manifests))
             .map_err(StoreError::new)?;
         Ok((Self(Mutex::new(Some(Running { queue, writer }))), contents))
     }
@@ -219,7 +240,7 @@ impl Drop for Store {
 }
 
 /// Makes a store with nothing in it; whole or not at all.
-fn create(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn create(path: &Path) -> Result<(), StoreError> {
     let new = path.with_extension("new");
     let _ = std::fs::remove_file(&new);
     let database = Database::builder().set_cache_size(CACHE_BYTES).create(&new).map_err(StoreError::of)?;
@@ -256,7 +277,7 @@ fn read_all<R: Stored>(database: &Database) -> Result<Vec<R>, StoreError> {
     Ok(records)
 }
 
-fn write_all(path: &Path, database: Database, waiting: &mpsc::Receiver<Write>) {
+fn write_all(path: &Path, database: Database, waiting: &mpsc::Receiver<Write>, manifests: &Keeper) {
     let dir = path.parent().unwrap_or(path);
     let mut writer =
         Writer { path: path.to_owned(), dir: dir.to_owned(), reserve: Reserve::of(dir), database: Some(database) };
@@ -275,6 +296,11 @@ fn write_all(path: &Path, database: Database, waiting: &mpsc::Receiver<Write>) {
             let result = writer.write(&batch);
             for write in batch {
                 let _ = write.done.send(result.clone());
+                if result.is_ok() {
+                    for Change { table, key, value } in &write.changes {
+                        manifests.note(table, key, value.as_deref());
+                    }
+                }
             }
             rest = rest.max(Instant::now() + QUIET).min(latest);
             if Instant::now() < latest {
@@ -355,7 +381,7 @@ impl Store {
         if !path.exists() {
             create(path).unwrap();
         }
-        Self::open(path).unwrap()
+        Self::open(path, Keeper::start(path.parent().unwrap()).unwrap()).unwrap()
     }
 }
 
@@ -374,7 +400,7 @@ mod tests {
         store.put_all([&first, &second]).stored().await.unwrap();
         store.delete::<Record>("a").stored().await.unwrap();
         store.close();
-        let (_, contents) = Store::open(&path).unwrap();
+        let (_, contents) = Store::sample(&path);
         assert_eq!(contents.sandboxes.len(), 1);
         assert_eq!(contents.sandboxes[0].id, "b");
     }

@@ -1,7 +1,5 @@
 //! Volumes: their records; the runtime keeps their files.
 
-use std::path::Path;
-
 use axum::http::StatusCode;
 use daytona_runtime::{RuntimeError, RuntimeKind, VolumeMount};
 use daytona_wire::sandbox::SandboxVolume;
@@ -10,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
+use crate::manifest::Mark;
 use crate::record::{ORGANIZATION, Record};
 use crate::rows::Rows;
 use crate::store::Stored;
@@ -56,6 +55,19 @@ pub(crate) struct Mount {
 }
 
 impl Volume {
+    /// One whose files are there, and nothing else.
+    pub(crate) fn of_files(id: &str, time: Millis) -> Self {
+        Self {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            created_at: time,
+            updated_at: time,
+            last_used_at: None,
+            deleting: false,
+            missing: None,
+        }
+    }
+
     pub(crate) fn dto(&self) -> Dto {
         Dto {
             id: self.id.clone(),
@@ -190,17 +202,13 @@ impl App {
         let name = name(given)?;
         let id = crate::api::new_id()?;
         let time = now();
-        let volume = Volume {
-            id: id.clone(),
-            name,
-            created_at: time,
-            updated_at: time,
-            last_used_at: None,
-            deleting: false,
-            missing: None,
-        };
-        // Files first: a record without them could not be used, and files without a record are cleaned up.
-        self.runtime.create_volume(&id).await?;
+        let volume = Volume { name, ..Volume::of_files(&id, time) };
+        // Files first: a record without them could not be used, and files with this mark and no record are cleaned up.
+        self.manifests.mark::<Volume>(&id, Mark::Creating);
+        if let Err(error) = self.runtime.create_volume(&id).await {
+            self.manifests.unmark::<Volume>(&id, Mark::Creating);
+            return Err(error.into());
+        }
         let added = self
             .volumes
             .add(&self.store, volume.clone(), |others| {
@@ -215,7 +223,9 @@ impl App {
             })
             .await;
         if let Err(error) = added {
-            let _ = self.runtime.delete_volume(&id).await;
+            if self.runtime.delete_volume(&id).await.is_ok() {
+                self.manifests.unmark::<Volume>(&id, Mark::Creating);
+            }
             return Err(error);
         }
         Ok(volume)
@@ -258,24 +268,11 @@ impl App {
         Ok(())
     }
 
-    /// Finishes deletions that the last server began, and removes files whose volume was never acknowledged.
-    pub(crate) async fn settle_volumes(&self, data_dir: &Path) {
+    /// Finishes deletions that the last server began.
+    pub(crate) async fn settle_volumes(&self) {
         for volume in self.volumes.all().into_iter().filter(|volume| volume.deleting) {
             if let Err(error) = self.delete_volume(&volume.id).await {
                 tracing::warn!(volume = volume.id, error = error.message, "a volume could not be deleted");
-            }
-        }
-        let Ok(entries) = std::fs::read_dir(data_dir.join("volumes")) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(id) = name.to_str().filter(|id| self.volumes.get(id).is_none()) else {
-                continue;
-            };
-            match self.runtime.delete_volume(id).await {
-                Ok(()) => tracing::info!(id, "removed the files of no volume"),
-                Err(error) => tracing::warn!(id, %error, "the files of no volume could not be removed"),
             }
         }
     }

@@ -51,8 +51,9 @@ async fn kill_and_look(runtime: &str) {
     let path = format!("/api/sandbox/{id}/signing-key/rotate");
     let key = server.call("POST", &path, Value::Null).await.expect(200);
     server.kill().await;
-    // Never acknowledged, so a record of it is nowhere.
+    // Never acknowledged: marked, and a record of it is nowhere.
     std::fs::create_dir_all(dir.path().join("sandboxes/leftover/upper")).unwrap();
+    std::fs::write(dir.path().join("manifests/sandboxes/leftover.creating"), "").unwrap();
 
     let server = Server::open(dir.path(), &options).await;
     wait_until_gone(&marker).await;
@@ -66,7 +67,7 @@ async fn kill_and_look(runtime: &str) {
     assert_eq!(server.call("GET", &path, Value::Null).await.expect(200), key);
     assert_eq!(server.get(&stopped).await.expect(200)["state"], "stopped");
     server.get(&deleted).await.error(404, "SANDBOX_NOT_FOUND");
-    assert!(!dir.path().join("sandboxes/leftover").exists());
+    assert!(!dir.path().join("sandboxes/leftover").exists() && !dir.path().join("lost+found").exists());
     let gone = async {
         while server.get(&ephemeral).await.status != 404 {
             tokio::task::yield_now().await;

@@ -31,9 +31,10 @@ async fn volumes_and_secrets_outlive_a_crash() {
     assert!(!stored.windows(14).any(|bytes| bytes == b"the real value"));
     // Made and never acknowledged.
     std::fs::create_dir_all(dir.path().join("volumes/leftover")).unwrap();
+    std::fs::write(dir.path().join("manifests/volumes/leftover.creating"), "").unwrap();
 
     let server = Server::open(dir.path(), &[]).await;
-    assert!(!dir.path().join("volumes/leftover").exists());
+    assert!(!dir.path().join("volumes/leftover").exists() && !dir.path().join("lost+found").exists());
     let found = server.call("GET", "/api/volumes/by-name/v", Value::Null).await.expect(200);
     assert_eq!(found["id"], volume["id"]);
     let path = format!("/api/secret/{}", secret["id"].as_str().unwrap());

@@ -12,10 +12,11 @@ const MANY: &str = "mkdir many; for i in $(seq 2000); do echo $i > many/$i; done
                     cat many/* big | sha256sum";
 const SAME: &str = "cat many/* big | sha256sum";
 
-/// Everything of the data directory that is half made, or that nothing refers to.
+/// Everything of the data directory that is half made, or that nothing refers to. What is in the trash is deleted while
+/// the server runs.
 fn leftovers(dir: &Path, known: &[&str]) -> Vec<String> {
     let mut left = Vec::new();
-    for folder in ["sandboxes", "archives", "snapshots", "trash"] {
+    for folder in ["sandboxes", "archives", "snapshots", "lost+found"] {
         for entry in std::fs::read_dir(dir.join(folder)).into_iter().flatten().flatten() {
             let name = entry.file_name().into_string().unwrap();
             let id = name.strip_suffix(".tar.zst").unwrap_or(&name);

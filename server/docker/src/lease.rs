@@ -56,8 +56,7 @@ pub(crate) struct Sockets(Folder);
 impl Sockets {
     pub(crate) fn new(data_dir: &Path) -> Result<Self, RuntimeError> {
         let path = data_dir.join("sockets");
-        // What is there belongs to a killed server.
-        let _ = fs::remove_dir_all(&path);
+        let _ = daytona_runtime::remove_sockets(&path);
         Folder::open(&path).map(Self).map_err(io("make", &path))
     }
 

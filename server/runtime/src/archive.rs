@@ -71,6 +71,24 @@ pub(crate) fn unpack(file: &Path, dest: &Path) -> Result<(), RuntimeError> {
     })
 }
 
+/// The folders of a sandbox that an archive has something of; reads all of it.
+///
+/// # Errors
+/// The archive is damaged.
+pub fn archived_parts(file: &Path) -> io::Result<Vec<String>> {
+    let mut archive = tar::Archive::new(zstd::Decoder::new(BufReader::new(File::open(file)?))?);
+    let mut parts = Vec::new();
+    for entry in archive.entries()? {
+        let entry = entry?;
+        let path = entry.path()?;
+        let first = path.iter().next().unwrap_or_default().to_string_lossy().into_owned();
+        if !parts.contains(&first) {
+            parts.push(first);
+        }
+    }
+    Ok(parts)
+}
+
 fn encoder<W: Write>(to: W) -> io::Result<zstd::Encoder<'static, W>> {
     let mut encoder = zstd::Encoder::new(to, LEVEL)?;
     encoder.include_checksum(true)?;

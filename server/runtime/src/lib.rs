@@ -34,10 +34,13 @@ mod table;
 mod types;
 mod volumes;
 
+pub use archive::archived_parts;
 pub use destroy::remove_tree;
 pub use error::RuntimeError;
 pub use launcher::{Launcher, launcher_main, spawn_launcher};
 pub use runtime::Runtime;
+pub use sockets::remove_sockets;
+pub use stats::disk as disk_usage;
 #[cfg(target_os = "linux")]
 pub use step::Step;
 pub use types::{

@@ -90,7 +90,6 @@ impl Runtime {
         let (cgroups, sockets) = blocking({
             let data_dir = data_dir.clone();
             move || {
-                let _ = crate::destroy::remove_tree(&data_dir.join("trash"));
                 let cgroups = Cgroups::probe(&data_dir, &owner);
                 Ok((cgroups, Sockets::new(&data_dir)?))
             }

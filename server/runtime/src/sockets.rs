@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -21,9 +21,8 @@ impl Sockets {
     pub(crate) fn new(data_dir: &Path) -> Result<Self, RuntimeError> {
         let folder = data_dir.join("sockets");
         let failed = |error| RuntimeError::io("make", &folder, error);
-        // What is there belongs to a killed server.
-        crate::destroy::remove_tree(&folder).map_err(failed)?;
-        fs::create_dir(&folder).map_err(failed)?;
+        remove_sockets(&folder).map_err(failed)?;
+        fs::create_dir_all(&folder).map_err(failed)?;
         fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(failed)?;
         let open = OwnedFd::from(fs::File::open(&folder).map_err(failed)?);
         let short = if cfg!(target_os = "linux") {
@@ -48,6 +47,21 @@ impl Sockets {
     pub(crate) fn remove(&self, id: &str) {
         let _ = fs::remove_file(self.short.join(id));
     }
+}
+
+/// Removes the sockets in a folder, which belong to a killed server, and nothing else. No folder is fine.
+pub fn remove_sockets(folder: &Path) -> std::io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_socket() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// A folder with a short path that only this user can enter.

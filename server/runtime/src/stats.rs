@@ -41,7 +41,7 @@ fn usage(pid: rustix::process::Pid) -> Option<(u64, Duration)> {
 }
 
 /// Bytes on disk below `dir`, each file once; what cannot be read counts nothing.
-pub(crate) fn disk(dir: &Path) -> u64 {
+pub fn disk(dir: &Path) -> u64 {
     let mut seen = std::collections::HashSet::new();
     let mut total = 0;
     let mut folders = vec![dir.to_owned()];

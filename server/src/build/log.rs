@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+/// Where they are.
+pub(crate) const FOLDER: &str = "build-logs";
 /// Bytes that are read of a log at once.
 const PIECE: usize = 64 << 10;
 /// What a log may become; more is left out, and it says so.
@@ -71,7 +73,7 @@ pub(crate) struct BuildLogs {
 
 impl BuildLogs {
     pub(crate) fn new(data_dir: &Path) -> Self {
-        Self { dir: data_dir.join("build-logs"), open: Mutex::default() }
+        Self { dir: data_dir.join(FOLDER), open: Mutex::default() }
     }
 
     fn path(&self, id: &str) -> PathBuf {
@@ -108,17 +110,6 @@ impl BuildLogs {
     pub(crate) fn remove(&self, id: &str) {
         self.end(id);
         let _ = fs::remove_file(self.path(id));
-    }
-
-    /// Forgets the logs of all whose ids are not `known`.
-    pub(crate) fn keep(&self, known: impl Fn(&str) -> bool) {
-        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let id = name.to_str().and_then(|name| name.strip_suffix(".log"));
-            if !id.is_some_and(&known) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
     }
 
     /// Reads a log; with `follow` until its build has ended. Empty where there is none.
@@ -189,7 +180,7 @@ mod tests {
         logs.end("a");
         assert_eq!(follower.await.unwrap(), "one\ntwo\n");
         assert_eq!(all(logs.read("a", true)).await, "one\ntwo\n");
-        logs.keep(|id| id != "a");
+        logs.remove("a");
         assert_eq!(all(logs.read("a", true)).await, "");
     }
 

@@ -1,5 +1,5 @@
 //! Archive and restore. While a sandbox is `archived` or `restoring` its archive is the truth, else
-//! its folder is; whichever is not the truth may be there, half or whole, and is deleted.
+//! its folder is. The other one is a copy, half or whole, as long as the sandbox has the mark that says so; it is deleted.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use daytona_wire::sandbox::SandboxState;
 use super::finish;
 use crate::App;
 use crate::error::{ApiError, ApiResult, code};
-use crate::record::Desired;
+use crate::manifest::Mark;
+use crate::record::{Desired, Record};
 use crate::sandbox::Sandbox;
 use crate::store::Pending;
 use crate::time::now;
@@ -35,7 +36,9 @@ impl App {
             let _operation = sandbox.operation.lock().await;
             let result = app.pack(&sandbox, pending).await;
             if let Err(error) = &result {
-                let _ = app.runtime.delete_archive(&sandbox.id).await;
+                if app.runtime.delete_archive(&sandbox.id).await.is_ok() {
+                    app.manifests.unmark::<Record>(&sandbox.id, Mark::Moving);
+                }
                 drop(app.settle(&sandbox, SandboxState::Stopped, |record| {
                     record.desired = Desired::Stopped;
                     record.error_reason = Some(format!("could not be archived: {}", error.message));
@@ -50,6 +53,7 @@ impl App {
 
     async fn pack(&self, sandbox: &Sandbox, pending: Pending) -> ApiResult<()> {
         pending.stored().await?;
+        self.manifests.mark::<Record>(&sandbox.id, Mark::Moving);
         self.runtime.pack(&sandbox.id).await?;
         let archived = self.settle(sandbox, SandboxState::Archived, |record| record.archived_at = Some(now()));
         let Some(archived) = archived else {
@@ -58,8 +62,9 @@ impl App {
         archived.stored().await?;
         tracing::info!(sandbox = %sandbox.id, "archived");
         // What is left is deleted by the next restore or start of the server.
-        if let Err(error) = self.runtime.delete_stored(&sandbox.id).await {
-            tracing::warn!(sandbox = %sandbox.id, %error, "archived, but its folder is still there");
+        match self.runtime.delete_stored(&sandbox.id).await {
+            Ok(()) => self.manifests.unmark::<Record>(&sandbox.id, Mark::Moving),
+            Err(error) => tracing::warn!(sandbox = %sandbox.id, %error, "archived, but its folder is still there"),
         }
         Ok(())
     }
@@ -68,7 +73,12 @@ impl App {
     pub(super) async fn restore(&self, sandbox: &Sandbox, pending: Pending) -> ApiResult<Pending> {
         pending.stored().await?;
         let unpacked = async {
-            self.runtime.delete_stored(&sandbox.id).await?;
+            if self.manifests.marked::<Record>(&sandbox.id, Mark::Moving) {
+                self.runtime.delete_stored(&sandbox.id).await?;
+            } else if self.runtime.sandbox_dir(&sandbox.id).exists() {
+                self.set_aside(&sandbox.id)?;
+            }
+            self.manifests.mark::<Record>(&sandbox.id, Mark::Moving);
             self.runtime.unpack(&sandbox.id).await
         };
         if let Err(error) = unpacked.await {
@@ -85,8 +95,9 @@ impl App {
             return Err(super::sandbox_deleted(&sandbox.id));
         };
         starting.stored().await?;
-        if let Err(error) = self.runtime.delete_archive(&sandbox.id).await {
-            tracing::warn!(sandbox = %sandbox.id, %error, "restored, but its archive is still there");
+        match self.runtime.delete_archive(&sandbox.id).await {
+            Ok(()) => self.manifests.unmark::<Record>(&sandbox.id, Mark::Moving),
+            Err(error) => tracing::warn!(sandbox = %sandbox.id, %error, "restored, but its archive is still there"),
         }
         // What is stored by now is all there is to store.
         Ok(self.store.put(&*sandbox.record()))

@@ -10,6 +10,7 @@ use super::pause::unless_ended;
 use super::{Unanswered, begin, finish, sandbox_deleted};
 use crate::App;
 use crate::error::ApiResult;
+use crate::manifest::Mark;
 use crate::record::{Desired, Record};
 use crate::sandbox::Sandbox;
 use crate::snapshot::{self, Snapshot};
@@ -41,6 +42,7 @@ impl App {
             }
         };
         let unanswered = Unanswered::begin(self, &fork);
+        self.manifests.mark::<Record>(&fork.id, Mark::Creating);
         let (app, sandbox, twin) = (Arc::clone(self), Arc::clone(sandbox), Arc::clone(&fork));
         let done = finish(async move {
             let copied = {
@@ -52,7 +54,9 @@ impl App {
                 return Err(sandbox_deleted(&twin.id));
             }
             if let Err(error) = copied {
-                let _ = app.runtime.delete_stored(&twin.id).await;
+                if app.runtime.delete_stored(&twin.id).await.is_ok() {
+                    app.manifests.unmark::<Record>(&twin.id, Mark::Creating);
+                }
                 twin.record().state = SandboxState::Destroyed;
                 app.sandboxes.remove(&twin);
                 return Err(error);
@@ -107,6 +111,7 @@ impl App {
                 return Err(failed.and_then(Result::err).unwrap_or_else(|| sandbox_deleted(&sandbox.id)));
             }
         };
+        self.manifests.mark::<snapshot::Record>(&snapshot.id, Mark::Creating);
         let (app, sandbox) = (Arc::clone(self), Arc::clone(sandbox));
         finish(async move {
             let _operation = sandbox.operation.lock().await;
@@ -126,7 +131,9 @@ impl App {
             };
             if result.is_err() {
                 app.snapshots.remove(&snapshot.id);
-                let _ = app.runtime.delete_folder(&snapshot.dir).await;
+                if app.runtime.delete_folder(&snapshot.dir).await.is_ok() {
+                    app.manifests.unmark::<snapshot::Record>(&snapshot.id, Mark::Creating);
+                }
             }
             result
         })

@@ -52,9 +52,11 @@ impl Objects {
         for name in ["objects", "uploads", "new"] {
             make(&dir.join(name))?;
         }
-        // What was not finished when the last server ended.
+        // What was not finished when the last server ended; as far as it has the names that are given here.
         for entry in fs::read_dir(dir.join("new"))?.flatten() {
-            fs::remove_file(entry.path())?;
+            if crate::leftovers::is_random(&entry.file_name().to_string_lossy()) {
+                fs::remove_file(entry.path())?;
+            }
         }
         Ok(Self(Arc::new(dir.to_owned())))
     }

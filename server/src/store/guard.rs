@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Contents, FILE, Store, copies, verify};
 use crate::ServeError;
 use crate::data_dir::{DataDir, PATIENCE};
+use crate::manifest::Keeper;
 
 /// What a database of ours is never larger than: anything else was put in its place.
 const LARGEST: u64 = 4 << 30;
@@ -24,12 +25,16 @@ pub(crate) fn open(dir: &DataDir) -> Result<(Store, Contents), ServeError> {
         restore: copies::advice(&dir.path),
         dir: dir.path.clone(),
     };
+    let opened = || {
+        let manifests = Keeper::start(&dir.path).map_err(ServeError::io("a thread for manifests"))?;
+        Store::open(&path, manifests).map_err(|error| lost(format!("cannot be opened: {error}")))
+    };
     let Some(bytes) = read(&path, dir)?.map_err(lost)? else {
         if dir.marker().store || Holdings::of(&dir.path).any() {
             return Err(lost("is missing".to_owned()));
         }
         super::create(&path).map_err(|error| lost(format!("cannot be made: {error}")))?;
-        let opened = Store::open(&path).map_err(|error| lost(format!("cannot be opened: {error}")))?;
+        let opened = opened()?;
         opened.0.set_owner(dir.id());
         return Ok(opened);
     };
@@ -45,7 +50,7 @@ pub(crate) fn open(dir: &DataDir) -> Result<(Store, Contents), ServeError> {
     if marker.version != crate::VERSION {
         copies::before_upgrade(&dir.path, &bytes);
     }
-    let opened = Store::open(&path).map_err(|error| lost(format!("cannot be opened: {error}")))?;
+    let opened = opened()?;
     if sound.owner.as_deref() != Some(dir.id()) {
         opened.0.set_owner(dir.id());
     }

@@ -162,7 +162,7 @@ impl Base {
             return Ok(());
         }
         let parent = self.path.parent().unwrap_or(&self.path);
-        crate::destroy::remove_tree(parent)?;
+        remove_old(parent)?;
         // Complete or absent, whenever this is interrupted.
         let new = parent.join("new");
         fill(&new)?;
@@ -245,6 +245,19 @@ impl Base {
         give(&new, user)?;
         fs::rename(new, home)
     }
+}
+
+/// Removes the bases of earlier servers, by the names that are given here.
+fn remove_old(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let fingerprint = name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if fingerprint || matches!(&*name, "new" | "trial") {
+            crate::destroy::remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives a file to the sandbox's user where this process may.
