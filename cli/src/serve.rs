@@ -23,7 +23,7 @@ const KEY_VARIABLE: &str = "DAYTONA_NATIVE_API_KEY";
 #[derive(clap::Args)]
 #[command(after_help = "The API key is made at the first start and kept in the data directory, \
 unless --api-key-file or the environment variable DAYTONA_NATIVE_API_KEY gives one.\n\nWith --json, the address and \
-the key come as one line of JSON.\n\nExits with 0 after SIGINT or SIGTERM, 3 if the data directory is in use by another \
+the key come as one line of JSON.\n\nExits with 0 after SIGINT, SIGTERM, SIGHUP and their like, 3 if the data directory is in use by another \
 server, 1 for other failures.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Serve {

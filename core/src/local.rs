@@ -243,7 +243,12 @@ fn refuse_foreign(directory: &Path) -> Result<()> {
     if has(data_dir::MARKER) || was_served {
         return Ok(());
     }
-    let precedes = |name: &str| data_dir::may_precede(name) || (name == data_dir::LOCK && lock.is_empty());
+    let is_empty = |name: &str| std::fs::read_dir(directory.join(name)).is_ok_and(|mut left| left.next().is_none());
+    let precedes = |name: &str| {
+        data_dir::may_precede(name)
+            || (name == data_dir::LOCK && lock.is_empty())
+            || (data_dir::FOLDERS.contains(&name) && is_empty(name))
+    };
     let other = entries.iter().find(|(name, plain)| !(*plain && precedes(name)));
     let Some((other, _)) = other else { return Ok(()) };
     Err(Error::new(

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use daytona_runtime::RuntimeKind;
+use daytona_wire::data_dir::{LOCK, MARKER};
 use secrecy::SecretString;
 
 use self::inspect::{Content, inspect};
@@ -47,11 +48,20 @@ fn usable(path: &Path, adopt_copy: bool) -> Result<Content, ServeError> {
         return Err(fail("belongs to another user".to_owned()));
     }
     let content = inspect(path).map_err(fail)?;
-    if let Content::Marked(marker) = &content
-        && !adopt_copy
-        && !marker.place.is(&Place::of(path).map_err(|error| fail(error.to_string()))?, &marker.id)
-    {
-        return Err(ServeError::Copied { dir: path.to_owned(), original: marker.place.shown() });
+    if let Content::Marked(marker) = &content {
+        let place = Place::of(path).map_err(|error| fail(error.to_string()))?;
+        let copied = !marker.place.is(&place, &marker.id);
+        if copied && !adopt_copy {
+            return Err(ServeError::Copied { dir: path.to_owned(), original: marker.place.shown() });
+        }
+        // What is written to such a copy is written to the original.
+        let linked = |name: &str| fs::symlink_metadata(path.join(name)).is_ok_and(|file| file.nlink() > 1);
+        if let Some(name) = ["state.redb", LOCK, MARKER].into_iter().find(|name| copied && linked(name)) {
+            return Err(fail(format!(
+                "cannot be adopted: {name} and perhaps others are hard links to the files of the original; copy the files \
+                 themselves, as with `cp -a`"
+            )));
+        }
     }
     Ok(content)
 }

@@ -253,6 +253,30 @@ async fn a_lost_store_comes_back_from_its_copy() {
     assert!(sample.kept.iter().any(|path| dir.join(path).exists()));
 }
 
+/// An older copy is sound, and knows less.
+#[tokio::test]
+async fn what_an_older_copy_does_not_know_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("state.redb");
+    let mut server = Server::open(dir.path(), &[]).await;
+    server.create(json!({"name": "old"})).await;
+    server.becomes("old", "stop", "stopped").await;
+    server.terminate().await;
+    let older = fs::read(&store).unwrap();
+    let mut server = Server::open(dir.path(), &[]).await;
+    let id = server.create(json!({"name": "new"})).await;
+    server.exec(&id, "echo precious > precious").await;
+    server.becomes("new", "stop", "stopped").await;
+    server.terminate().await;
+    fs::write(&store, older).unwrap();
+    let mut server = Server::open(dir.path(), &[]).await;
+    assert_eq!(server.get("old").await.expect(200)["state"], "stopped");
+    assert_eq!(server.get("new").await.status, 404);
+    server.terminate().await;
+    let everything = crate::data_folder::everything(dir.path());
+    assert!(everything.values().any(|(_, _, text)| text == b"precious\n"), "its files are not there any more");
+}
+
 #[tokio::test]
 async fn copies_are_a_week_of_days_and_one_before_each_upgrade() {
     let sample = Sample::new().await;

@@ -171,6 +171,22 @@ async fn a_hot_copy_is_refused_until_it_is_adopted() {
     server.create(json!({"name": "more"})).await;
 }
 
+#[tokio::test]
+async fn a_copy_of_hard_links_is_not_adopted() {
+    let base = tempfile::tempdir().unwrap();
+    let (original, linked) = (base.path().join("original"), base.path().join("linked"));
+    Server::open(&original, &[]).await.terminate().await;
+    let status = Command::new("cp").arg("-al").args([&original, &linked]).status().await.unwrap();
+    assert!(status.success());
+    let before = everything(base.path());
+    for options in [&[][..], &["--adopt-copy"]] {
+        let stderr = refused(&linked, options).await;
+        assert!(stderr.contains("--adopt-copy") || stderr.contains("hard links"), "{stderr}");
+    }
+    assert_eq!(everything(base.path()), before);
+    Server::open(&original, &[]).await.terminate().await;
+}
+
 /// Many starts, each the moment the server before it was killed.
 #[tokio::test]
 async fn a_start_waits_for_a_server_that_is_just_ending() {

@@ -11,6 +11,9 @@ pub const START_LOCK: &str = "start.lock";
 /// At the top of a file system of its own: not the server's.
 pub const FILE_SYSTEMS_OWN: &str = "lost+found";
 
+/// Folders that may be there before a server makes them, empty: file systems of their own are mounted there.
+pub const FOLDERS: [&str; 5] = ["archives", "images", "sandboxes", "snapshots", "volumes"];
+
 /// Whom a lock file names.
 #[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
 pub struct Holder {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use daytona_wire::data_dir::{FILE_SYSTEMS_OWN, Holder, LOCK, MARKER, may_precede};
+use daytona_wire::data_dir::{FILE_SYSTEMS_OWN, FOLDERS, Holder, LOCK, MARKER, may_precede};
 
 use super::marker::{FORMAT, Marker};
 
@@ -39,7 +39,8 @@ pub(super) fn inspect(dir: &Path) -> Result<Content, String> {
         let name = entry.file_name();
         let kind = entry.file_type().map_err(unreadable)?;
         let ours = name.to_str().is_some_and(|name| match name {
-            FILE_SYSTEMS_OWN => kind.is_dir() && is_empty(&entry.path()),
+            FILE_SYSTEMS_OWN => kind.is_dir() && is_empty(&entry.path(), true),
+            name if FOLDERS.contains(&name) => kind.is_dir() && is_empty(&entry.path(), false),
             UNFINISHED => kind.is_file(),
             LOCK => kind.is_file() && names_a_server(&entry.path(), true),
             name => kind.is_file() && may_precede(name),
@@ -142,10 +143,13 @@ mod tests {
             ("lock only", &[(LOCK, "yarn")]),
             ("database", &[("state.redb", "redb")]),
             ("found", &[("lost+found/a", "b")]),
+            ("images", &[("images/a.png", "b")]),
         ] {
             let error = dir(name, files).unwrap_err();
             assert!(error.contains("no data directory") && error.contains("nothing"), "{error}");
         }
+        fs::create_dir_all(base.path().join("mounted/images")).unwrap();
+        assert!(matches!(inspect(&base.path().join("mounted")), Ok(Content::Empty)));
         let newer = r#"{"format":2,"version":"9.9","id":5}"#;
         assert!(dir("newer", &[(MARKER, newer)]).unwrap_err().contains("9.9"));
         for (name, text) in [("1", ""), ("2", "[]"), ("3", r#"{"format":1}"#), ("4", "\0\0\0")] {

@@ -84,7 +84,8 @@ fn read(path: &Path, dir: &DataDir) -> Result<Result<Option<Vec<u8>>, String>, S
     let begin = Instant::now();
     loop {
         match file.try_lock_shared() {
-            Ok(()) => break,
+            // Where there are no locks the database itself says what is wrong.
+            Ok(()) | Err(TryLockError::Error(_)) => break,
             Err(TryLockError::WouldBlock) if begin.elapsed() < PATIENCE => std::thread::sleep(LOOK_AGAIN),
             Err(TryLockError::WouldBlock) => {
                 return Err(ServeError::InUse {
@@ -92,8 +93,6 @@ fn read(path: &Path, dir: &DataDir) -> Result<Result<Option<Vec<u8>>, String>, S
                     holder: format!(", which still has {} open", path.display()),
                 });
             }
-            // The database itself says what is wrong.
-            Err(TryLockError::Error(_)) => break,
         }
     }
     let mut start = [0; verify::MAGIC.len()];

@@ -30,13 +30,16 @@ impl Reserve {
         if path.exists() || !free(&self.dir).is_ok_and(|free| free / ROOM >= BYTES) {
             return;
         }
-        let make = |path: &Path| {
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            allocate(&file)
+        let new = path.with_extension("new");
+        let _ = fs::remove_file(&new);
+        let make = || {
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+            allocate(&file)?;
+            fs::rename(&new, &path)
         };
-        if let Err(error) = make(&path) {
+        if let Err(error) = make() {
             tracing::debug!(%error, "no room was reserved for the store");
-            let _ = fs::remove_file(path);
+            let _ = fs::remove_file(new);
         }
     }
 
