@@ -162,9 +162,16 @@ impl Sorter<'_> {
                 <Volume as Stored>::TABLE => &self.known.volumes,
                 _ => &self.known.snapshots,
             };
-            for id in self.manifests.ids(table) {
+            for (id, marked) in self.manifests.ids(table) {
                 if known.contains(id.as_str()) {
-                    self.manifests.unmark_all(table, &id);
+                    if marked {
+                        self.manifests.unmark_all(table, &id);
+                    }
+                    continue;
+                }
+                let archive = self.runtime.archive_file(&id);
+                if self.dir.join(table).join(&id).exists() || (table == Record::TABLE && archive.exists()) {
+                    // It could not be moved or deleted: the next start tries again.
                     continue;
                 }
                 let path = self.manifests.file(table, &id);

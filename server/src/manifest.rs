@@ -6,7 +6,7 @@
 //! is stored: nobody waits for it. A store that is lost is made again of them. What is on disk and has a mark was never
 //! acknowledged, or was to go.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write as _};
@@ -120,11 +120,12 @@ impl Manifests {
         }
     }
 
-    /// Ids of a table that have a manifest, a mark or the beginning of one; each once, in order.
-    pub(crate) fn ids(&self, table: &str) -> Vec<String> {
-        let mut ids: Vec<String> = self.files(table).into_iter().map(|(id, _)| id).collect();
-        ids.sort_unstable();
-        ids.dedup();
+    /// Ids of a table that have a manifest, a mark or the beginning of one, in order; and whether they have a mark.
+    pub(crate) fn ids(&self, table: &str) -> BTreeMap<String, bool> {
+        let mut ids = BTreeMap::new();
+        for (id, ending) in self.files(table) {
+            *ids.entry(id).or_default() |= ending != ENDING && ending != UNFINISHED;
+        }
         ids
     }
 
@@ -393,9 +394,9 @@ mod tests {
         assert!(!manifests.marked::<Record>("a", Mark::Creating));
         assert!(!manifests.marked::<Record>("b", Mark::Creating));
         assert!(manifests.marked::<Record>("b", Mark::Deleting));
-        assert_eq!(manifests.ids("sandboxes"), ["a", "b"]);
+        assert_eq!(manifests.ids("sandboxes"), [("a".to_owned(), false), ("b".to_owned(), true)].into());
         assert!(!dir.path().join("manifests/secrets").exists());
         manifests.forget("sandboxes", "b");
-        assert_eq!(manifests.ids("sandboxes"), ["a"]);
+        assert_eq!(manifests.ids("sandboxes"), [("a".to_owned(), false)].into());
     }
 }

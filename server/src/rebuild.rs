@@ -212,7 +212,7 @@ impl<'a> Finder<'a> {
     fn ids<R: Stored>(&self, known: &[R], folders: &[&str]) -> Vec<String> {
         let in_folders = folders.iter().flat_map(|folder| names_in(&self.dir.join(folder)));
         let in_folders = in_folders.map(|name| name.strip_suffix(PACKED).unwrap_or(&name).to_owned());
-        let mut ids: BTreeSet<String> = in_folders.chain(self.manifests.ids(R::TABLE)).collect();
+        let mut ids: BTreeSet<String> = in_folders.chain(self.manifests.ids(R::TABLE).into_keys()).collect();
         ids.retain(|id| is_file_name(id) && !id.contains(".partial") && !is_partial(id));
         for record in known {
             ids.remove(record.id());

@@ -57,7 +57,7 @@ async fn what_a_manifest_says_is_taken_back() {
             ("volume", "data", "ready", true),
             ("snapshot", "snap", "active", true),
             ("sandbox", "named", "stopped", true),
-            ("sandbox", "two", "archived", true)
+            ("sandbox", "name-two", "archived", true)
         ]
     );
     assert!(done.found[3].note.as_ref().unwrap().contains("KEY"));
@@ -127,7 +127,7 @@ async fn a_store_that_can_be_read_is_not_replaced_unless_forced() {
     store.put(&known).stored().await.unwrap();
     store.close();
     file(data, "sandboxes/other/home/x");
-    manifest(data, &Record { name: "known".to_owned(), ..Record::sample("other") });
+    manifest(data, &Record { name: "name-known".to_owned(), ..Record::sample("other") });
     let before = fs::read(data.join(FILE)).unwrap();
     let error = rebuild(options(data)).await.unwrap_err();
     assert!(matches!(error, RebuildError::Readable(_)) && error.to_string().contains("--force"), "{error}");
