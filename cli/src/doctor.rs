@@ -166,7 +166,7 @@ async fn probe(launcher: std::io::Result<daytona_runtime::Launcher>) -> Vec<Chec
         Ok(dir) => dir,
         Err(error) => return failed(format!("no directory to try it in: {error}")),
     };
-    match Runtime::start(launcher, RuntimeChoice::Auto, dir.path()).await {
+    match Runtime::start(launcher, RuntimeChoice::Auto, dir.path(), None).await {
         Ok((runtime, _exits)) => {
             let checks = outcome(runtime.probe());
             runtime.shutdown().await;

@@ -54,19 +54,21 @@ both! {
 }
 
 impl Backend {
-    /// Tries what was chosen; the launcher is not needed for containers.
+    /// Tries what was chosen; the launcher is not needed for containers. `before` has walls and was used in this data
+    /// directory.
     pub(crate) async fn start(
         launcher: Launcher,
         choice: RuntimeChoice,
         docker: Settings,
         data_dir: &Path,
+        before: Option<RuntimeKind>,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Exited>), RuntimeError> {
         if choice == RuntimeChoice::Docker {
             drop(launcher);
             let (docker, exits) = Docker::start(docker, data_dir).await?;
             return Ok((Self::Docker(docker), exits));
         }
-        let (runtime, exits) = Runtime::start(launcher, choice, data_dir).await?;
+        let (runtime, exits) = Runtime::start(launcher, choice, data_dir, before).await?;
         Ok((Self::Own(runtime), exits))
     }
 

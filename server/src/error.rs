@@ -1,5 +1,7 @@
 //! How a request fails: one type, rendered once as the API's error envelope.
 
+use std::io::ErrorKind;
+
 use axum::response::{IntoResponse, Response};
 use axum::{Json, http::StatusCode};
 use daytona_runtime::RuntimeError;
@@ -40,6 +42,7 @@ pub(crate) mod code {
     pub(crate) const SANDBOX_NOT_RUNNING: &str = "SANDBOX_NOT_RUNNING";
     pub(crate) use daytona_wire::error::code::{SANDBOX_DESTROYED, SANDBOX_STOPPED};
     pub(crate) const AGENT_UNREACHABLE: &str = "AGENT_UNREACHABLE";
+    pub(crate) const AGENT_RESTARTED: &str = "AGENT_RESTARTED";
     pub(crate) use daytona_wire::tunnel::CODE_UNREACHABLE as PORT_UNREACHABLE;
     pub(crate) const PORT_NO_ANSWER: &str = "PORT_NO_ANSWER";
     pub(crate) const PREVIEW_TOKEN_INVALID: &str = "PREVIEW_TOKEN_INVALID";
@@ -153,6 +156,11 @@ impl From<RuntimeError> for ApiError {
             RuntimeError::Invalid(_) => (StatusCode::BAD_REQUEST, code::VALIDATION_FAILED),
             RuntimeError::LauncherGone | RuntimeError::Unavailable(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, code::RUNTIME_FAILED)
+            }
+            RuntimeError::Io { source, .. } | RuntimeError::Launch { source, .. }
+                if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                (StatusCode::INSUFFICIENT_STORAGE, code::STORAGE_FAILED)
             }
             _ => (StatusCode::INTERNAL_SERVER_ERROR, code::RUNTIME_FAILED),
         };

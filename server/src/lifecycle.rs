@@ -257,10 +257,13 @@ impl App {
                     }
                 }
                 drop(self.store.put(&*record));
-                if matches!(error, RuntimeError::Unavailable(_)) {
-                    return Err(error.into());
-                }
-                return Err(ApiError::new(StatusCode::BAD_REQUEST, code::SANDBOX_START_FAILED, message));
+                let error = ApiError::from(error);
+                return Err(match error.status {
+                    // Nothing about the sandbox, and the same request may succeed later.
+                    StatusCode::SERVICE_UNAVAILABLE => error,
+                    StatusCode::INSUFFICIENT_STORAGE => ApiError { message, ..error },
+                    _ => ApiError::new(StatusCode::BAD_REQUEST, code::SANDBOX_START_FAILED, message),
+                });
             }
         };
         if record.desired == Desired::Destroyed {

@@ -34,6 +34,9 @@ const SKIP_ACTIVITY: HeaderName = HeaderName::from_static("x-daytona-skip-last-a
 /// How long a request waits for a sandbox that is just starting.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long an agent may take to be started again, or the end of a sandbox to be noticed.
+const AGAIN: Duration = Duration::from_secs(3);
+
 /// Pooled connections to one agent.
 pub(crate) struct Agent(Client<UnixConnector, Body>);
 
@@ -167,7 +170,34 @@ pub(crate) async fn forward(sandbox: &Arc<Sandbox>, mut request: Request) -> Api
     request.headers_mut().remove(header::AUTHORIZATION);
     request.headers_mut().remove(header::COOKIE);
     request.headers_mut().insert(header::HOST, HeaderValue::from_static("sandbox"));
-    exchange(sandbox, request, |live, request| live.agent.0.request(request), unreachable).await
+    match exchange(sandbox, request, |live, request| live.agent.0.request(request), unreachable).await {
+        Err(error) if error.code == code::AGENT_UNREACHABLE => Err(cut_off(sandbox, error).await),
+        answer => answer,
+    }
+}
+
+/// Why a connection to the agent broke: it was killed, which the sandbox outlives, or the sandbox ends.
+async fn cut_off(sandbox: &Sandbox, error: ApiError) -> ApiError {
+    let Some(live) = sandbox.live() else {
+        return sandbox.ended_meanwhile();
+    };
+    let agent = Arc::clone(&live);
+    let asked = live.while_running(async move { agent.agent.post("/version", Bytes::new()).await });
+    match tokio::time::timeout(AGAIN, asked).await {
+        Ok(Some(Ok(_))) => ApiError::new(
+            StatusCode::BAD_GATEWAY,
+            code::AGENT_RESTARTED,
+            format!(
+                "what ran in sandbox {} was killed, and this call with it: by `kill -9 -1`, say, or for want of memory. The \
+                 sandbox goes on and its files are kept; sessions, terminals and interpreters have to be made again",
+                sandbox.id
+            ),
+        ),
+        Ok(None) => sandbox.ended_meanwhile(),
+        // It ends, as a rule, and that is known soon.
+        Ok(Some(Err(_))) if tokio::time::timeout(AGAIN, live.gone()).await.is_ok() => sandbox.ended_meanwhile(),
+        Ok(Some(Err(_))) | Err(_) => error,
+    }
 }
 
 /// Sends a request into a running sandbox and passes the answer, or the bytes after a switch of protocols, back.

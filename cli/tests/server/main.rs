@@ -36,3 +36,4 @@ mod start;
 mod support;
 mod survives;
 mod toolbox;
+mod walls;

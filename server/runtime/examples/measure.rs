@@ -35,7 +35,7 @@ fn measure(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     tokio.block_on(async {
         let begun = Instant::now();
-        let (runtime, _exits) = Runtime::start(launcher, choice, data.path()).await?;
+        let (runtime, _exits) = Runtime::start(launcher, choice, data.path(), None).await?;
         println!("{} (chosen in {:.1?})", runtime.probe().summary, begun.elapsed());
         let (mut ready, mut first, mut second) = (Vec::new(), Vec::new(), Vec::new());
         let (mut stop, mut destroy) = (Vec::new(), Vec::new());

@@ -6,23 +6,29 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use daytona_toolbox::sparse;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use tar::{Builder, Entry, EntryType, Header};
 
-use crate::RuntimeError;
 use crate::attributes::{Attributes, Opened, open_file};
 use crate::snapshot::{STORED, Special, whole};
+use crate::{RuntimeError, room};
 
 const LEVEL: i32 = 3;
 const MODIFIED: &str = "mtime";
 const ACCESSED: &str = "atime";
 const XATTR: &str = "LIBARCHIVE.xattr.";
+/// A file with holes, as GNU tar writes it in its format 0.1: its data alone, and where that belongs.
+const SPARSE_SIZE: &str = "GNU.sparse.size";
+const SPARSE_COUNT: &str = "GNU.sparse.numblocks";
+const SPARSE_MAP: &str = "GNU.sparse.map";
 /// Zeros of this length become holes.
 const BLOCK: usize = 64 << 10;
 
@@ -32,7 +38,7 @@ pub(crate) fn pack(dir: &Path, dest: &Path) -> Result<(), RuntimeError> {
     let packed = dest.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
         let file = File::create(&partial)?;
         let mut packer = Packer {
-            to: Builder::new(encoder(BufWriter::new(file))?),
+            to: Builder::new(encoder(BufWriter::with_capacity(BLOCK, Roomy(file)))?),
             entries: 0,
             links: HashMap::new(),
             opened: Opened::default(),
@@ -43,7 +49,7 @@ pub(crate) fn pack(dir: &Path, dest: &Path) -> Result<(), RuntimeError> {
             }
         }
         let Packer { to, entries, .. } = packer;
-        let file = to.into_inner()?.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let Roomy(file) = to.into_inner()?.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
         verify(&partial, entries)?;
         fs::rename(&partial, dest)?;
@@ -53,6 +59,20 @@ pub(crate) fn pack(dir: &Path, dest: &Path) -> Result<(), RuntimeError> {
         let _ = fs::remove_file(&partial);
         RuntimeError::io("pack into", dest, error)
     })
+}
+
+/// Takes no more than there is room for.
+struct Roomy(File);
+
+impl Write for Roomy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        room::check_bytes(bytes.len() as u64, &self.0)?;
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Unpacks what [`pack`] made to the new folder `dest`; complete and on disk, or not there at all.
@@ -178,13 +198,22 @@ impl<W: Write> Packer<W> {
                 return Ok(());
             }
         });
-        self.extensions(&attributes)?;
         if kind.is_file() {
             let file = open_file(path, metadata)?;
-            header.set_size(metadata.len());
             // Of one that is being written no more than the header says.
-            return self.to.append_data(&mut header, name, file.take(metadata.len()));
+            let length = metadata.len();
+            let data = sparse::data(&file, length)?;
+            let packed = data.iter().map(|range| range.end - range.start).sum();
+            if packed == length {
+                self.extensions(&attributes, None)?;
+                header.set_size(length);
+                return self.to.append_data(&mut header, name, file.take(length));
+            }
+            self.extensions(&attributes, Some((length, &data)))?;
+            header.set_size(packed);
+            return self.to.append_data(&mut header, name, Segments::new(&file, data).take(packed));
         }
+        self.extensions(&attributes, None)?;
         if kind.is_symlink() {
             self.link_name(fs::read_link(path)?.as_os_str())?;
         }
@@ -192,15 +221,21 @@ impl<W: Write> Packer<W> {
     }
 
     /// What a header has no room for; without line feeds, which some readers take for an end.
-    fn extensions(&mut self, attributes: &Attributes) -> io::Result<()> {
+    fn extensions(&mut self, attributes: &Attributes, sparse: Option<(u64, &[Range<u64>])>) -> io::Result<()> {
         let time = |(seconds, nanos): (i64, i64)| format!("{seconds}.{nanos:09}").into_bytes();
         let xattrs = attributes.xattrs.iter().map(|(name, value)| {
             let name = format!("{XATTR}{}", percent_encode(name, NON_ALPHANUMERIC));
             (name, STANDARD_NO_PAD.encode(value).into_bytes())
         });
         let times = [(MODIFIED, attributes.modified), (ACCESSED, attributes.accessed)];
-        let all: Vec<(String, Vec<u8>)> =
-            times.into_iter().map(|(name, at)| (name.to_owned(), time(at))).chain(xattrs).collect();
+        let times = times.into_iter().map(|(name, at)| (name.to_owned(), time(at)));
+        let sparse = sparse.map(|(length, data)| {
+            let map = data.iter().map(|range| format!("{},{}", range.start, range.end - range.start));
+            let map = map.collect::<Vec<_>>().join(",");
+            [(SPARSE_SIZE, length.to_string()), (SPARSE_COUNT, data.len().to_string()), (SPARSE_MAP, map)]
+                .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+        });
+        let all: Vec<(String, Vec<u8>)> = times.chain(xattrs).chain(sparse.into_iter().flatten()).collect();
         self.to.append_pax_extensions(all.iter().map(|(name, value)| (name.as_str(), value.as_slice())))
     }
 
@@ -214,6 +249,77 @@ impl<W: Write> Packer<W> {
         header.set_cksum();
         self.to.append(&header, target.chain(&b"\0"[..]))
     }
+}
+
+/// The data of a file without its holes.
+struct Segments<'a> {
+    file: &'a File,
+    left: std::vec::IntoIter<Range<u64>>,
+    now: Range<u64>,
+}
+
+impl<'a> Segments<'a> {
+    fn new(file: &'a File, data: Vec<Range<u64>>) -> Self {
+        Self { file, left: data.into_iter(), now: 0..0 }
+    }
+}
+
+impl Read for Segments<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.now.is_empty() {
+            let Some(next) = self.left.next() else {
+                return Ok(0);
+            };
+            self.now = next;
+        }
+        let length = usize::try_from(self.now.end - self.now.start).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read_at(&mut buffer[..length], self.now.start)?;
+        self.now.start += read as u64;
+        Ok(read)
+    }
+}
+
+/// The length of a packed file with holes, and where its data belongs.
+fn holes<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<Option<(u64, Vec<Range<u64>>)>> {
+    let bad = || io::Error::new(io::ErrorKind::InvalidData, "a map of holes that makes no sense");
+    let (mut size, mut map) = (None, None);
+    for extension in entry.pax_extensions()?.into_iter().flatten() {
+        let extension = extension?;
+        match extension.key_bytes() {
+            key if key == SPARSE_SIZE.as_bytes() => size = extension.value().ok().and_then(|size| size.parse().ok()),
+            key if key == SPARSE_MAP.as_bytes() => map = Some(extension.value().map_err(|_| bad())?.to_owned()),
+            _ => {}
+        }
+    }
+    let Some(map) = map else {
+        return Ok(None);
+    };
+    let size: u64 = size.ok_or_else(bad)?;
+    let numbers: Vec<u64> = map.split(',').filter(|part| !part.is_empty()).flat_map(str::parse).collect();
+    let mut data = Vec::with_capacity(numbers.len() / 2);
+    let mut before = 0;
+    for pair in numbers.chunks(2) {
+        let &[start, length] = pair else {
+            return Err(bad());
+        };
+        let end = start.checked_add(length).filter(|end| start >= before && *end <= size).ok_or_else(bad)?;
+        data.push(start..end);
+        before = end;
+    }
+    Ok(Some((size, data)))
+}
+
+fn write_segments(from: &mut impl Read, mut to: &File, size: u64, data: Vec<Range<u64>>) -> io::Result<()> {
+    room::check_bytes(data.iter().map(|range| range.end - range.start).sum(), to)?;
+    to.set_len(size)?;
+    for range in data {
+        to.seek(SeekFrom::Start(range.start))?;
+        let length = range.end - range.start;
+        if io::copy(&mut from.by_ref().take(length), &mut to)? != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
 }
 
 fn unpack_entry<R: Read>(
@@ -235,7 +341,13 @@ fn unpack_entry<R: Read>(
             folders.push((to, attributes));
             return Ok(());
         }
-        EntryType::Regular => write_sparse(entry, &File::create_new(&to)?)?,
+        EntryType::Regular => {
+            let file = File::create_new(&to)?;
+            match holes(entry)? {
+                Some((size, data)) => write_segments(entry, &file, size, data)?,
+                None => write_sparse(entry, &file)?,
+            }
+        }
         EntryType::Symlink => symlink(link.ok_or_else(no_link)?, &to)?,
         EntryType::Fifo => Special::Pipe.make(&to, attributes.mode)?,
         EntryType::Char => Special::Whiteout.make(&to, attributes.mode)?,
@@ -305,6 +417,7 @@ fn write_sparse(mut from: impl Read, mut to: &File) -> io::Result<()> {
         if data.iter().all(|byte| *byte == 0) {
             to.seek(SeekFrom::Start(length))?;
         } else {
+            room::check_bytes(filled as u64, to)?;
             to.write_all(data)?;
         }
     }
@@ -374,6 +487,31 @@ mod tests {
             assert_eq!(fs::read(folder.join("shut/inside")).unwrap(), b"closed");
         }
         assert!(unpack(&archive, &back).is_err(), "it is there already");
+    }
+
+    #[test]
+    fn holes_are_not_packed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join("live");
+        fs::create_dir_all(dir.join("home")).unwrap();
+        let path = dir.join("home/sparse");
+        let file = File::create(&path).unwrap();
+        file.set_len(8 << 40).unwrap();
+        file.write_all_at(b"middle", 5 << 40).unwrap();
+        let empty = File::create(dir.join("home/empty")).unwrap();
+        empty.set_len(3 << 30).unwrap();
+        let archive = temporary.path().join("a.tar.zst");
+        pack(&dir, &archive).unwrap();
+        assert!(fs::metadata(&archive).unwrap().len() < 1 << 20);
+        let back = temporary.path().join("back");
+        unpack(&archive, &back).unwrap();
+        let file = File::open(back.join("home/sparse")).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 8 << 40);
+        assert!(file.metadata().unwrap().blocks() * 512 < 1 << 20);
+        let mut middle = [0; 6];
+        file.read_exact_at(&mut middle, 5 << 40).unwrap();
+        assert_eq!(&middle, b"middle");
+        assert_eq!(fs::metadata(back.join("home/empty")).unwrap().len(), 3 << 30);
     }
 
     #[test]

@@ -39,12 +39,31 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
                 // Moving a folder needs the right to write to it.
                 drop(open_dir(&folder, inner.as_c_str())?);
                 moved += 1;
-                renameat(&folder, &inner, &root, format!("{prefix}{moved}"))?;
+                match renameat(&folder, &inner, &root, format!("{prefix}{moved}")) {
+                    // No room for one more name.
+                    Err(Errno::NOSPC | Errno::DQUOT) => remove_deep(&folder, &inner, DEPTH)?,
+                    other => other?,
+                }
             }
             unlinkat(&root, &name, AtFlags::REMOVEDIR)?;
         }
     }
     fs::remove_dir(path)
+}
+
+/// How deep a tree is removed without moving anything.
+const DEPTH: u32 = 500;
+
+/// Removes a folder with all that is in it, from its depth up.
+fn remove_deep(folder: &OwnedFd, name: &CStr, depth: u32) -> io::Result<()> {
+    let inside = open_dir(folder, name)?;
+    for entry in names(&inside)? {
+        if !remove_entry(&inside, &entry)? {
+            let left = depth.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+            remove_deep(&inside, &entry, left)?;
+        }
+    }
+    Ok(unlinkat(folder, name, AtFlags::REMOVEDIR)?)
 }
 
 /// Removes a file or an empty folder; false for a folder with something in it.
@@ -120,6 +139,18 @@ mod tests {
         assert!(!tree.exists());
         assert!(outside.join("kept").exists());
         remove_tree(&tree).expect("nothing to remove");
+    }
+
+    #[test]
+    fn removes_without_moving() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(dir.path().join("tree/closed/inner/deep")).expect("folders");
+        fs::write(dir.path().join("tree/closed/inner/file"), "x").expect("a file");
+        fs::set_permissions(dir.path().join("tree/closed"), fs::Permissions::from_mode(0o0)).expect("chmod");
+        let at = open_dir(CWD, dir.path()).expect("open");
+        assert!(remove_deep(&at, c"tree", 1).is_err(), "deeper than that");
+        remove_deep(&at, c"tree", DEPTH).expect("removed");
+        assert!(!dir.path().join("tree").exists());
     }
 
     #[test]

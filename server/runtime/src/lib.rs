@@ -7,6 +7,7 @@
 
 mod archive;
 mod attributes;
+mod cause;
 mod cgroup;
 mod child;
 mod destroy;
@@ -22,6 +23,7 @@ mod probe;
 mod process;
 mod protocol;
 mod rename;
+mod room;
 mod runtime;
 mod snapshot;
 mod sockets;

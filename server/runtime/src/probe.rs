@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 #[cfg(target_os = "linux")]
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use daytona_toolbox::AgentConfig;
 
 use crate::protocol::Plan;
 use crate::runtime::{Inner, Prepared};
-use crate::{Enforcement, Limits, Probe, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, process};
+use crate::{Enforcement, Limits, Probe, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, cause, process};
 #[cfg(target_os = "linux")]
 use crate::{Network, ns, runtime::TRIAL, runtime::blocking};
 
@@ -31,33 +32,35 @@ pub(crate) enum Mode {
     Process,
 }
 
-/// Chooses the runtime.
-pub(crate) async fn choose(inner: &Arc<Inner>, choice: RuntimeChoice) -> Result<(Probe, Mode), RuntimeError> {
-    let mut reason = "it was asked for".to_owned();
+/// Chooses the runtime. `before` has walls and was used in this data directory.
+pub(crate) async fn choose(
+    inner: &Arc<Inner>,
+    choice: RuntimeChoice,
+    before: Option<RuntimeKind>,
+) -> Result<(Probe, Mode), RuntimeError> {
     if choice == RuntimeChoice::Docker {
         return Err(RuntimeError::Invalid("containers are not made here".to_owned()));
     }
-    if choice != RuntimeChoice::Process {
-        match isolated(inner).await {
+    let reason = match choice {
+        RuntimeChoice::Process => "it was asked for".to_owned(),
+        _ => match isolated(inner).await {
             Ok(found) => return Ok(found),
-            Err(why) if choice == RuntimeChoice::Ns => {
-                return Err(RuntimeError::Unsupported {
-                    op: "the runtime `ns`",
-                    reason: format!("{why}; `--runtime process` works without isolation"),
-                });
-            }
-            Err(why) => reason = format!("`ns` does not work here: {why}"),
-        }
-    }
+            Err(failed) => failed.excuse(choice, before, &inner.data_dir)?,
+        },
+    };
     inner.cgroups().remove();
     let none = |reason: &str| Enforcement::NotEnforced { reason: reason.to_owned() };
     let why = "the runtime `process` limits nothing";
+    let user = own_user();
     let probe = Probe {
         kind: RuntimeKind::Process,
         isolated: false,
         root: false,
-        summary: format!("runtime process, because {reason}"),
-        warnings: vec!["NO ISOLATION: what runs in a sandbox can do and read all that this user can".to_owned()],
+        summary: format!("runtime process, because {reason}; commands run as the user {user} of this machine"),
+        warnings: vec![format!(
+            "NO ISOLATION: what runs in a sandbox runs as the user {user} of this machine, and can do and read all \
+             that {user} can"
+        )],
         limits: Limits {
             cpu: none(why),
             memory: none(why),
@@ -70,23 +73,71 @@ pub(crate) async fn choose(inner: &Arc<Inner>, choice: RuntimeChoice) -> Result<
     Ok((probe, Mode::Process))
 }
 
+/// Why no sandbox with walls can be had.
+struct NotIsolated {
+    why: String,
+    /// What stands in the way, unless it is the kernel or the lack of rights.
+    want: Option<RuntimeError>,
+}
+
+impl NotIsolated {
+    /// The reason to go on without walls, where that may be.
+    fn excuse(
+        self,
+        choice: RuntimeChoice,
+        before: Option<RuntimeKind>,
+        data_dir: &Path,
+    ) -> Result<String, RuntimeError> {
+        let Self { why, want } = self;
+        let process = format!("`--runtime process` works without isolation, as the user {}", own_user());
+        if let Some(want) = want {
+            return Err(RuntimeError::Unavailable(format!(
+                "sandboxes cannot be isolated at the moment: {why}. To mend that, {}. Only when you say so is it done \
+                 without: {process}",
+                cause::way_out(&want, data_dir)
+            )));
+        }
+        match (choice, before) {
+            (RuntimeChoice::Ns, _) => {
+                Err(RuntimeError::Unsupported { op: "the runtime `ns`", reason: format!("{why}; {process}") })
+            }
+            (_, Some(before)) => Err(RuntimeError::Unsupported {
+                op: "isolation",
+                reason: format!(
+                    "{why}; sandboxes in {} were isolated by the runtime `{before}` before: start the server with the \
+                     rights that it had, or with `--runtime {before}`. Only when you say so is it done without: {process}",
+                    data_dir.display()
+                ),
+            }),
+            _ => Ok(format!("`ns` does not work here: {why}")),
+        }
+    }
+}
+
 #[cfg(not(target_os = "linux"))]
-async fn isolated(_inner: &Arc<Inner>) -> Result<(Probe, Mode), String> {
-    Err("it needs Linux".to_owned())
+async fn isolated(_inner: &Arc<Inner>) -> Result<(Probe, Mode), NotIsolated> {
+    Err(NotIsolated { why: "it needs Linux".to_owned(), want: None })
 }
 
 #[cfg(target_os = "linux")]
-async fn isolated(inner: &Arc<Inner>) -> Result<(Probe, Mode), String> {
+async fn isolated(inner: &Arc<Inner>) -> Result<(Probe, Mode), NotIsolated> {
     let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let mut failures = Vec::new();
     let attempts: &[Option<(u32, u32)>] = if ids.0 == 0 { &[None, Some(ids)] } else { &[Some(ids)] };
     for userns in attempts {
         match attempt(inner, *userns).await {
-            Ok((base, network)) => {
+            Ok((base, network, full)) => {
                 let limits = inner.cgroups().limits(network);
                 let root = userns.is_none();
                 let summary = if root { "runtime ns, as root" } else { "runtime ns, unprivileged in user namespaces" };
                 let mut warnings = limits.warnings();
+                if full {
+                    let dir = inner.data_dir.display();
+                    warnings.push(format!(
+                        "THE DISK IS FULL: no sandbox can be made or started until there is room in {dir}: delete \
+                         sandboxes, or free some space or files (`df -h {dir}; df -i {dir}`)"
+                    ));
+                }
                 if let Enforcement::NotEnforced { reason } = &limits.network {
                     warnings.push(format!("sandboxes share the host's network, its loopback ports included: {reason}"));
                 }
@@ -101,39 +152,34 @@ async fn isolated(inner: &Arc<Inner>) -> Result<(Probe, Mode), String> {
                 let mode = Mode::Ns { base, userns: *userns };
                 return Ok((probe, mode));
             }
-            Err(error) if userns.is_none() => failures.push(format!("as root: {error}")),
-            Err(error) => failures.push(format!("with user namespaces: {error}")),
+            Err(error) => {
+                failures
+                    .push(format!("{}: {error}", if userns.is_none() { "as root" } else { "with user namespaces" }));
+                if !cause::forbidden(&error) {
+                    return Err(NotIsolated { why: failures.join("; "), want: Some(error) });
+                }
+            }
         }
     }
-    Err(failures.join("; "))
+    Err(NotIsolated { why: failures.join("; "), want: None })
 }
 
-/// Tries whether sandboxes start, and whether they can have a network of their own.
+/// Tries whether sandboxes start, whether they can have a network of their own, and whether the disk is full.
 #[cfg(target_os = "linux")]
 async fn attempt(
     inner: &Arc<Inner>,
     userns: Option<(u32, u32)>,
-) -> Result<(Arc<ns::base::Base>, Enforcement), RuntimeError> {
+) -> Result<(Arc<ns::base::Base>, Enforcement, bool), RuntimeError> {
     let data_dir = inner.data_dir.clone();
-    let (user, trial) = blocking(move || {
-        let user = ns::base::user(&data_dir, userns)?;
-        Ok((user, ns::base::Base::trial(&data_dir, user)?))
-    })
-    .await?;
-    let mode = Mode::Ns { base: Arc::new(trial), userns };
-    let enforcement = match run_trial(inner, mode.clone(), Network::Wire).await {
-        Ok(()) => Enforcement::Enforced { by: "network namespace".to_owned() },
-        Err(error) => {
-            // Another reason than the network shows again.
-            run_trial(inner, mode, Network::Host).await?;
-            let why = match error {
-                RuntimeError::Launch { step, source } => format!("{step}: {source}"),
-                error => error.to_string(),
-            };
-            Enforcement::NotEnforced {
-                reason: format!("{why}; a network of its own needs read and write access to /dev/net/tun"),
-            }
-        }
+    let user = blocking(move || ns::base::user(&data_dir, userns)).await?;
+    let (enforcement, full) = match try_out(inner, userns, user, inner.data_dir.clone()).await {
+        Ok(enforcement) => (enforcement, false),
+        // Whether sandboxes can be isolated shows elsewhere too; those that are here may be deleted to make room.
+        Err(error) if cause::no_room(&error) => match elsewhere(inner, userns, user).await {
+            Some(enforcement) => (enforcement, true),
+            None => return Err(error),
+        },
+        Err(error) => return Err(error),
     };
     let network = if enforcement.holds() { Network::Wire } else { Network::Host };
     let data_dir = inner.data_dir.clone();
@@ -144,12 +190,58 @@ async fn attempt(
         let base = Arc::clone(&base);
         move || base.fill()
     });
-    Ok((base, enforcement))
+    Ok((base, enforcement, full))
+}
+
+/// The same where there is memory for it.
+#[cfg(target_os = "linux")]
+async fn elsewhere(inner: &Arc<Inner>, userns: Option<(u32, u32)>, user: ns::base::User) -> Option<Enforcement> {
+    for place in [std::env::temp_dir(), "/dev/shm".into()] {
+        let scratch = place.join(format!("daytona-native-trial-{}", crate::random_name()));
+        let made = fs::DirBuilder::new().mode(0o700).create(&scratch);
+        if made.is_err() {
+            continue;
+        }
+        let tried = try_out(inner, userns, user, scratch.clone()).await;
+        let _ = crate::destroy::remove_tree(&scratch);
+        if let Ok(enforcement) = tried {
+            return Some(enforcement);
+        }
+    }
+    None
+}
+
+/// Starts sandboxes beneath a folder: whether they have a network of their own.
+#[cfg(target_os = "linux")]
+async fn try_out(
+    inner: &Arc<Inner>,
+    userns: Option<(u32, u32)>,
+    user: ns::base::User,
+    place: PathBuf,
+) -> Result<Enforcement, RuntimeError> {
+    let at = place.clone();
+    let trial = blocking(move || ns::base::Base::trial(&at, user)).await?;
+    let mode = Mode::Ns { base: Arc::new(trial), userns };
+    match run_trial(inner, mode.clone(), Network::Wire, &place).await {
+        Ok(()) => Ok(Enforcement::Enforced { by: "network namespace".to_owned() }),
+        Err(error) if !cause::no_network(&error) => Err(error),
+        Err(error) => {
+            // Another reason than the network shows again.
+            run_trial(inner, mode, Network::Host, &place).await?;
+            let why = match error {
+                RuntimeError::Launch { step, source } => format!("{step}: {source}"),
+                error => error.to_string(),
+            };
+            Ok(Enforcement::NotEnforced {
+                reason: format!("{why}; a network of its own needs read and write access to /dev/net/tun"),
+            })
+        }
+    }
 }
 
 /// Starts a sandbox without an agent.
 #[cfg(target_os = "linux")]
-async fn run_trial(inner: &Arc<Inner>, mode: Mode, network: Network) -> Result<(), RuntimeError> {
+async fn run_trial(inner: &Arc<Inner>, mode: Mode, network: Network, place: &Path) -> Result<(), RuntimeError> {
     let spec = SandboxSpec {
         id: "trial".to_owned(),
         name: "trial".to_owned(),
@@ -164,7 +256,7 @@ async fn run_trial(inner: &Arc<Inner>, mode: Mode, network: Network) -> Result<(
         network,
         version: String::new(),
     };
-    let parent = inner.data_dir.join("trial");
+    let parent = place.join("trial");
     let dir = parent.join(crate::random_name());
     let trial = inner
         .run(TRIAL, {

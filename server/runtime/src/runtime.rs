@@ -76,11 +76,13 @@ impl Runtime {
     /// Tries what this machine allows, cleans up after a killed predecessor and returns the runtime
     /// with the channel of sandboxes that end by themselves.
     ///
-    /// Call it inside a tokio runtime. `data_dir` has to exist and belong to this server alone.
+    /// Call it inside a tokio runtime. `data_dir` has to exist and belong to this server alone. `before` is the runtime
+    /// with walls that was used there, if any was: [`RuntimeChoice::Auto`] then takes none without.
     pub async fn start(
         launcher: Launcher,
         choice: RuntimeChoice,
         data_dir: &Path,
+        before: Option<RuntimeKind>,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Exited>), RuntimeError> {
         let data_dir = fs::canonicalize(data_dir).map_err(|error| RuntimeError::io("open", data_dir, error))?;
         let owner =
@@ -107,7 +109,7 @@ impl Runtime {
             outcome: std::sync::OnceLock::new(),
         });
         tokio::spawn(follow(Arc::downgrade(&inner), replies));
-        let outcome = probe::choose(&inner, choice).await?;
+        let outcome = probe::choose(&inner, choice, before).await?;
         let _ = inner.outcome.set(outcome);
         Ok((Self { inner }, exited))
     }
@@ -363,7 +365,15 @@ impl Inner {
             if let Some(live) = lock(&this.live).get_mut(&name) {
                 live.group.clone_from(&prepared.group);
             }
-            let (listener, socket) = this.sockets.bind(&name)?;
+            let (listener, socket) = if prepared.agent.is_some() {
+                let (listener, socket) = this.sockets.bind(&name)?;
+                (OwnedFd::from(listener), socket)
+            } else {
+                // Nobody asks there for anything.
+                let null = Path::new("/dev/null");
+                let opened = File::open(null).map_err(|error| RuntimeError::io("open", null, error))?;
+                (opened.into(), PathBuf::new())
+            };
             Ok((prepared, listener, socket))
         })
         .await?;
@@ -373,7 +383,7 @@ impl Inner {
             agent: prepared.agent,
             command: prepared.command,
         }));
-        self.link.send(&launch, vec![listener.into(), report, prepared.log.into()])?;
+        self.link.send(&launch, vec![listener, report, prepared.log.into()])?;
         Ok((outcome, socket))
     }
 

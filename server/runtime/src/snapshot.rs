@@ -6,8 +6,10 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::RuntimeError;
+use daytona_toolbox::sparse;
+
 use crate::attributes::{Attributes, Opened, open_file};
+use crate::{RuntimeError, room};
 
 /// What is stored, as opposed to made anew at each start.
 pub(crate) const STORED: [&str; 2] = ["upper", "home"];
@@ -17,13 +19,13 @@ pub(crate) fn copy(dir: &Path, dest: &Path) -> Result<(), RuntimeError> {
     whole(dest, |partial| copy_stored(dir, partial))
 }
 
-/// Copies the stored state in `dir` into the folder `to`.
+/// Copies the stored state in `dir` into the folder `to`. Where that needs more room than there is, nothing is copied.
 pub(crate) fn copy_stored(dir: &Path, to: &Path) -> io::Result<()> {
-    let mut links = HashMap::new();
+    let mut copier = Copier { dir, to, links: HashMap::new(), fits: false };
     for name in STORED {
         let from = dir.join(name);
         if from.exists() {
-            copy_tree(&from, &to.join(name), &mut links)?;
+            copier.tree(&from, &to.join(name))?;
         }
     }
     Ok(())
@@ -51,57 +53,73 @@ pub(crate) fn whole(dest: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> 
     })
 }
 
-/// Files with several names that were copied already, by inode.
-type Links = HashMap<u64, PathBuf>;
-
-fn copy_tree(from: &Path, to: &Path, links: &mut Links) -> io::Result<()> {
-    // Folders get their attributes last: their times change, and they may be read-only.
-    let mut folders = vec![(from.to_owned(), to.to_owned())];
-    let mut made = Vec::new();
-    let mut opened = Opened::default();
-    while let Some((from, to)) = folders.pop() {
-        let metadata = fs::symlink_metadata(&from)?;
-        if metadata.is_dir() {
-            fs::create_dir(&to)?;
-            opened.folder(&from, &metadata)?;
-            for entry in fs::read_dir(&from)? {
-                let entry = entry?;
-                folders.push((entry.path(), to.join(entry.file_name())));
-            }
-            made.push((Attributes::read(&from, &metadata)?, to));
-            continue;
-        }
-        if metadata.nlink() > 1 {
-            if let Some(first) = links.get(&metadata.ino()) {
-                fs::hard_link(first, &to)?;
-                continue;
-            }
-            links.insert(metadata.ino(), to.clone());
-        }
-        if copy_entry(&from, &to, &metadata)? {
-            Attributes::read(&from, &metadata)?.apply(&to, metadata.is_symlink())?;
-        }
-    }
-    for (attributes, to) in made.into_iter().rev() {
-        attributes.apply(&to, false)?;
-    }
-    Ok(())
+/// Copies trees.
+struct Copier<'a> {
+    dir: &'a Path,
+    to: &'a Path,
+    /// Files with several names that were copied already, by inode.
+    links: HashMap<u64, PathBuf>,
+    /// There is room for copies of all blocks.
+    fits: bool,
 }
 
-/// Copies the content of something that is not a folder; false for what is not copied.
-fn copy_entry(from: &Path, to: &Path, metadata: &fs::Metadata) -> io::Result<bool> {
-    let kind = metadata.file_type();
-    if kind.is_file() {
-        copy_file(&open_file(from, metadata)?, &File::create_new(to)?)?;
-    } else if kind.is_symlink() {
-        symlink(fs::read_link(from)?, to)?;
-    } else {
-        return match Special::of(metadata) {
-            Some(special) => special.make(to, metadata.mode()).map(|()| true),
-            None => Ok(false),
-        };
+impl Copier<'_> {
+    fn tree(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        // Folders get their attributes last: their times change, and they may be read-only.
+        let mut folders = vec![(from.to_owned(), to.to_owned())];
+        let mut made = Vec::new();
+        let mut opened = Opened::default();
+        while let Some((from, to)) = folders.pop() {
+            let metadata = fs::symlink_metadata(&from)?;
+            if metadata.is_dir() {
+                fs::create_dir(&to)?;
+                opened.folder(&from, &metadata)?;
+                for entry in fs::read_dir(&from)? {
+                    let entry = entry?;
+                    folders.push((entry.path(), to.join(entry.file_name())));
+                }
+                made.push((Attributes::read(&from, &metadata)?, to));
+                continue;
+            }
+            if metadata.nlink() > 1 {
+                if let Some(first) = self.links.get(&metadata.ino()) {
+                    fs::hard_link(first, &to)?;
+                    continue;
+                }
+                self.links.insert(metadata.ino(), to.clone());
+            }
+            if self.entry(&from, &to, &metadata)? {
+                Attributes::read(&from, &metadata)?.apply(&to, metadata.is_symlink())?;
+            }
+        }
+        for (attributes, to) in made.into_iter().rev() {
+            attributes.apply(&to, false)?;
+        }
+        Ok(())
     }
-    Ok(true)
+
+    /// Copies the content of something that is not a folder; false for what is not copied.
+    fn entry(&mut self, from: &Path, to: &Path, metadata: &fs::Metadata) -> io::Result<bool> {
+        let kind = metadata.file_type();
+        if kind.is_file() {
+            let (from, to) = (open_file(from, metadata)?, File::create_new(to)?);
+            if metadata.len() > 0 && !sparse::share(&from, &to) {
+                if !self.fits {
+                    room::check(&STORED.map(|name| self.dir.join(name)), self.to)?;
+                    self.fits = true;
+                }
+                sparse::copy_data(&from, &to)?;
+            }
+        } else if kind.is_symlink() {
+            symlink(fs::read_link(from)?, to)?;
+        } else {
+            return match Special::of(metadata) {
+                Some(special) => special.make(to, metadata.mode()).map(|()| true),
+                None => Ok(false),
+            };
+        }
+        Ok(true)
+    }
 }
 
 /// What is stored besides folders, files and links.
@@ -142,13 +160,4 @@ impl Special {
     pub(crate) fn make(self, _to: &Path, _mode: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
-}
-
-/// Shares the blocks where the file system can, and copies otherwise.
-fn copy_file(mut from: &File, mut to: &File) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
-        return Ok(());
-    }
-    io::copy(&mut from, &mut to).map(drop)
 }

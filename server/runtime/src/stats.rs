@@ -42,8 +42,13 @@ fn usage(pid: rustix::process::Pid) -> Option<(u64, Duration)> {
 
 /// Bytes on disk below `dir`, each file once; what cannot be read counts nothing.
 pub fn disk(dir: &Path) -> u64 {
+    space(dir).0
+}
+
+/// The same, and how many files there are.
+pub(crate) fn space(dir: &Path) -> (u64, u64) {
     let mut seen = std::collections::HashSet::new();
-    let mut total = 0;
+    let (mut total, mut count) = (0, 0);
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -56,8 +61,9 @@ pub fn disk(dir: &Path) -> u64 {
             }
             if metadata.nlink() == 1 || metadata.is_dir() || seen.insert(metadata.ino()) {
                 total += metadata.blocks() * 512;
+                count += 1;
             }
         }
     }
-    total
+    (total, count)
 }

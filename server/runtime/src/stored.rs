@@ -76,19 +76,21 @@ impl Runtime {
     }
 
     /// Deletes a folder of the data directory: gone at once, even when that takes long or is
-    /// interrupted. One that does not exist is fine.
+    /// interrupted, unless the disk is full. One that does not exist is fine.
     pub async fn delete_folder(&self, dir: &Path) -> Result<(), RuntimeError> {
         let dir = dir.to_owned();
         let trash = self.inner.data_dir.join("trash");
         blocking(move || {
-            let failed = |error| RuntimeError::io("delete", &dir, error);
-            fs::create_dir_all(&trash).map_err(failed)?;
-            let trash = trash.join(crate::random_name());
-            match fs::rename(&dir, &trash) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-                result => result.map_err(failed)?,
-            }
-            crate::destroy::remove_tree(&trash).map_err(failed)
+            let deleted = match into(&trash, &dir) {
+                Ok(trash) => crate::destroy::remove_tree(&trash),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                // Moving it needs room where nothing may be left; deleting it makes some.
+                Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                    crate::destroy::remove_tree(&dir)
+                }
+                Err(error) => Err(error),
+            };
+            deleted.map_err(|error| RuntimeError::io("delete", &dir, error))
         })
         .await
     }
@@ -119,4 +121,12 @@ impl Runtime {
         let dir = self.sandbox_dir(id);
         if dir.is_dir() { Ok(dir) } else { Err(RuntimeError::NotFound { id: id.to_owned() }) }
     }
+}
+
+/// Moves a folder into the trash.
+fn into(trash: &Path, dir: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(trash)?;
+    let trash = trash.join(crate::random_name());
+    fs::rename(dir, &trash)?;
+    Ok(trash)
 }

@@ -29,7 +29,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, delete, get, patch, post, put};
@@ -45,6 +45,8 @@ use crate::object_storage::BUCKET;
 /// The largest JSON body.
 const BODY_LIMIT: usize = 10 << 20;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What whoever makes or starts a sandbox should know: that there are no walls around it.
+const WARNING: HeaderName = HeaderName::from_static("x-daytona-native-warning");
 
 /// Everything the port serves.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -182,6 +184,14 @@ async fn finish(State(app): State<Arc<App>>, mut request: Request, next: Next) -
     }
     response.headers_mut().insert(REQUEST_ID, id.clone());
     let status = response.status();
+    if method == Method::POST
+        && status.is_success()
+        && path.starts_with("/api/sandbox")
+        && !app.runtime.probe().isolated
+    {
+        let warning = app.runtime.probe().warnings.first().and_then(|warning| HeaderValue::from_str(warning).ok());
+        response.headers_mut().extend(warning.map(|warning| (WARNING, warning)));
+    }
     let path = without_secrets(&path);
     if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
         tracing::warn!(%method, path, status = status.as_u16(), ?id, cause, "failed");

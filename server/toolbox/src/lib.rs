@@ -24,6 +24,7 @@ mod pty;
 mod ring;
 mod serve;
 mod session;
+pub mod sparse;
 mod system;
 mod typescript;
 mod websocket;

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
@@ -83,8 +83,8 @@ pub(crate) struct Base {
     network: Network,
     /// A certificate to trust.
     authority: Option<String>,
-    /// Filled once; or why that failed.
-    filled: OnceLock<Result<(), String>>,
+    /// Filled, once that has succeeded.
+    filled: Mutex<bool>,
 }
 
 /// The ids of `daytona`.
@@ -132,10 +132,10 @@ impl Base {
 
     /// A base without settings, for a trial.
     pub(crate) fn trial(data_dir: &Path, user: User) -> Result<Self, RuntimeError> {
-        let base = Self::named(data_dir, user, Network::Host, None, "trial")?;
+        let mut base = Self::named(data_dir, user, Network::Host, None, "trial")?;
         let _ = crate::destroy::remove_tree(&base.path);
-        let filled = fill(&base.path).map_err(|error| error.to_string());
-        let _ = base.filled.set(filled);
+        fill(&base.path).map_err(|error| RuntimeError::io("build the base", &base.path, error))?;
+        base.filled = Mutex::new(true);
         Ok(base)
     }
 
@@ -148,13 +148,18 @@ impl Base {
     ) -> Result<Self, RuntimeError> {
         let path = data_dir.join("base").join(name);
         let view = View::of_host(data_dir).map_err(|error| RuntimeError::io("look at the host for", &path, error))?;
-        Ok(Self { path, view, user, network, authority, filled: OnceLock::new() })
+        Ok(Self { path, view, user, network, authority, filled: Mutex::default() })
     }
 
-    /// Fills the base unless that is done; takes a moment the first time.
+    /// Fills the base unless that is done; takes a moment the first time. What failed may succeed later, when there is
+    /// room again.
     pub(crate) fn fill(&self) -> Result<(), RuntimeError> {
-        let filled = self.filled.get_or_init(|| self.build().map_err(|error| error.to_string()));
-        filled.clone().map_err(|error| RuntimeError::io("build the base", &self.path, io::Error::other(error)))
+        let mut filled = crate::lock(&self.filled);
+        if !*filled {
+            self.build().map_err(|error| RuntimeError::io("build the base", &self.path, error))?;
+            *filled = true;
+        }
+        Ok(())
     }
 
     fn build(&self) -> io::Result<()> {

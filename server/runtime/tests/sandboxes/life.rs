@@ -86,8 +86,23 @@ pub(crate) async fn stop_kills_the_stubborn(kind: RuntimeKind) -> Outcome {
 }
 
 pub(crate) async fn a_killed_agent_starts_again(kind: RuntimeKind) -> Outcome {
+    killed_agents(kind, "daytona").await
+}
+
+pub(crate) async fn an_agent_killed_by_root_starts_again(kind: RuntimeKind) -> Outcome {
+    killed_agents(kind, "root").await
+}
+
+async fn killed_agents(kind: RuntimeKind, user: &str) -> Outcome {
     let mut world = World::new(kind).await?;
-    let sandbox = world.start("a").await?;
+    if user == "root" && !world.runtime.probe().root {
+        println!("skipped: there is no root here");
+        world.end().await;
+        return Ok(());
+    }
+    let mut spec = spec("a");
+    user.clone_into(&mut spec.user);
+    let sandbox = world.start_with(spec).await?;
     sandbox.run("echo kept > file").await?;
     let change = r#"{"set": {"CHANGED": "kept"}, "unset": ["GREETING"]}"#;
     request(&sandbox.started.socket, "POST", "/env", change).await?;
@@ -124,8 +139,8 @@ pub(crate) async fn gentler_signals_are_for_the_programs(kind: RuntimeKind) -> O
             let command = format!("trap '' {name}; sleep 100 & kill -{name} -1; echo sent");
             assert_eq!(sandbox.run(&command).await?, "sent", "{name}");
         }
-        // A stopped agent goes on; what runs this would be stopped too.
-        sandbox.run("setsid sh -c 'kill -STOP -1' </dev/null >/dev/null 2>&1 &").await?;
+        // A stopped agent goes on; the kernel spares the sender.
+        assert_eq!(sandbox.run("kill -STOP -1; echo sent").await?, "sent");
         assert_eq!(sandbox.run("echo goes on").await?, "goes on");
     } else {
         assert_eq!(sandbox.run("kill -TERM $PPID; echo sent").await?, "sent");
@@ -136,6 +151,30 @@ pub(crate) async fn gentler_signals_are_for_the_programs(kind: RuntimeKind) -> O
     world.runtime.stop("a", false).await?;
     world.end().await;
     Ok(())
+}
+
+/// A websocket to which one text message was sent.
+async fn websocket(socket: &Path, path: &str, text: &str) -> std::io::Result<tokio::net::UnixStream> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let mut stream = tokio::net::UnixStream::connect(socket).await?;
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nhost: agent\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await?);
+    }
+    if !answer.starts_with(b"HTTP/1.1 101") {
+        return Err(std::io::Error::other(String::from_utf8_lossy(&answer).into_owned()));
+    }
+    let length = u16::try_from(text.len()).map_err(std::io::Error::other)?.to_be_bytes();
+    // Text, masked with zeros.
+    let frame = [&[0x81, 0xfe], &length[..], &[0; 4], text.as_bytes()].concat();
+    stream.write_all(&frame).await?;
+    Ok(stream)
 }
 
 /// What writes while it shuts down: to its pipe, then to a file, later to another.
@@ -156,16 +195,36 @@ pub(crate) async fn programs_have_their_grace_with_open_pipes(kind: RuntimeKind)
     let command = format!("mkdir session; cd session; sh -c \"{WRITER}\"");
     let body = serde_json::json!({ "command": command, "runAsync": true }).to_string();
     request(&socket, "POST", "/process/session/s/exec", &body).await?;
-    for place in ["exec", "session"] {
+    request(&socket, "POST", "/process/pty", r#"{"id": "t", "cols": 80, "rows": 24}"#).await?;
+    let typed = format!("mkdir pty; cd pty; sh -c \"{WRITER}\"\n");
+    let terminal = websocket(&socket, "/process/pty/t/connect", &typed).await?;
+    let start = serde_json::json!({ "type": "start", "command": format!("mkdir stream; cd stream; {WRITER}") });
+    let stream = websocket(&socket, "/process/execute/stream?id=0123456789abcdef", &start.to_string()).await?;
+    let mut places = vec!["exec", "session", "pty", "stream"];
+    let python = sandbox.try_run("command -v python3").await?.0 == 0;
+    let mut interpreter = None;
+    if python {
+        let code = format!(
+            "import os, subprocess\nos.mkdir('python')\nsubprocess.run(['sh', '-c', {}], cwd='python')",
+            serde_json::to_string(WRITER)?
+        );
+        let run = serde_json::json!({ "code": code }).to_string();
+        interpreter = Some(websocket(&socket, "/process/interpreter/execute", &run).await?);
+        places.push("python");
+    }
+    for place in &places {
         eventually(|| format!("{place} is not ready"), || home.join(place).join("ready").exists()).await?;
     }
     let begun = Instant::now();
     world.runtime.stop("a", false).await?;
-    for (place, file) in [("exec", "one"), ("exec", "two"), ("session", "one"), ("session", "two")] {
-        let text = fs::read_to_string(home.join(place).join(file));
-        assert_eq!(text.unwrap_or_default(), format!("{file}\n"), "{place}/{file}");
+    for place in places {
+        for file in ["one", "two"] {
+            let text = fs::read_to_string(home.join(place).join(file));
+            assert_eq!(text.unwrap_or_default(), format!("{file}\n"), "{place}/{file}");
+        }
     }
     assert!(begun.elapsed() < Duration::from_millis(1700), "{:?}: they ended by themselves", begun.elapsed());
+    drop((terminal, stream, interpreter));
     drop(exec.await?);
     world.end().await;
     Ok(())

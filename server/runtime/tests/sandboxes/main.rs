@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 async fn probe() -> Result<(), Box<dyn std::error::Error>> {
     let data = tempfile::tempdir()?;
     let launcher = spawn_launcher(&std::env::current_exe()?)?;
-    let (runtime, _) = Runtime::start(launcher, RuntimeChoice::Ns, data.path()).await?;
+    let (runtime, _) = Runtime::start(launcher, RuntimeChoice::Ns, data.path(), None).await?;
     for warning in &runtime.probe().warnings {
         println!("note: {warning}");
     }
@@ -94,7 +94,7 @@ fn all(kind: RuntimeKind) -> Vec<Trial> {
             programs_have_their_grace_with_open_pipes a_killed_first_process_is_told a_killed_launcher_takes_all_along
             a_killed_server_takes_all_along many_at_once a_long_data_directory
             the_launcher_survives_nonsense the_launcher_does_not_grow bad_requests_are_refused;
-        state: files_survive_a_restart snapshot_copies_what_is_stored archives_and_copies_keep_everything
+        state: sparse_files_stay_sparse files_survive_a_restart snapshot_copies_what_is_stored archives_and_copies_keep_everything
             destroy_removes_everything;
         limits: stats_count;
         escape: files_stay_inside;
@@ -104,7 +104,7 @@ fn all(kind: RuntimeKind) -> Vec<Trial> {
             inside: has_its_own_processes_and_name sees_no_secrets leaves_the_host_alone
                 has_its_own_tmp has_few_rights cannot_reach_the_host_without_network cannot_reach_abstract_sockets
                 root_can_install_files hides_a_data_directory_among_programs;
-            life: a_failed_step_is_named a_copy_touches_nothing_of_the_original
+            life: a_failed_step_is_named an_agent_killed_by_root_starts_again a_copy_touches_nothing_of_the_original
                 groups_of_killed_servers_are_removed;
             escape: proc_leads_nowhere mounts_stay_as_they_are devices_are_not_made others_are_out_of_reach
                 nothing_is_traced the_network_is_its_own limits_are_not_lifted new_users_have_no_rights;

@@ -133,3 +133,34 @@ pub(crate) async fn destroy_removes_everything(kind: RuntimeKind) -> Outcome {
     world.end().await;
     Ok(())
 }
+
+pub(crate) async fn sparse_files_stay_sparse(kind: RuntimeKind) -> Outcome {
+    use std::os::unix::fs::MetadataExt;
+
+    let world = World::new(kind).await?;
+    let sandbox = world.start("a").await?;
+    // The largest that every file system of a Linux machine takes.
+    sandbox.run("truncate -s 8T f && printf middle | dd of=f bs=1 seek=5T conv=notrunc status=none").await?;
+    world.runtime.stop("a", false).await?;
+    let begun = std::time::Instant::now();
+    let dest = world.data.path().join("snapshot");
+    world.runtime.snapshot("a", &dest).await?;
+    world.runtime.copy("a", "b").await?;
+    world.runtime.pack("a").await?;
+    assert!(fs::metadata(world.runtime.archive_file("a"))?.len() < 10 << 20);
+    world.runtime.delete_stored("a").await?;
+    world.runtime.unpack("a").await?;
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+    for file in [dest.join("home/f"), world.home("a").join("f"), world.home("b").join("f")] {
+        let found = fs::metadata(&file)?;
+        assert_eq!(found.len(), 8 << 40);
+        assert!(found.blocks() * 512 < 1 << 20, "{}: {} blocks", file.display(), found.blocks());
+    }
+    for id in ["a", "b"] {
+        let sandbox = world.start(id).await?;
+        assert_eq!(sandbox.run("dd if=f bs=1 skip=5T count=6 status=none").await?, "middle");
+    }
+    world.runtime.delete_folder(&dest).await?;
+    world.end().await;
+    Ok(())
+}

@@ -33,7 +33,7 @@ impl World {
             RuntimeKind::Process => RuntimeChoice::Process,
             RuntimeKind::Docker => RuntimeChoice::Docker,
         };
-        let (runtime, exits) = Runtime::start(launcher, choice, data.path()).await?;
+        let (runtime, exits) = Runtime::start(launcher, choice, data.path(), None).await?;
         Ok(Self { runtime, exits, data, launcher: pid })
     }
 

@@ -17,6 +17,7 @@ use super::path::{Last, is_short_home, resolve};
 use crate::App;
 use crate::body::Query;
 use crate::error::{Error, Result};
+use crate::sparse;
 
 #[derive(Deserialize)]
 pub(crate) struct DeleteQuery {
@@ -173,7 +174,7 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
             copy_tree(&entry.path(), &to.join(entry.file_name()))?;
         }
     } else if meta.is_file() {
-        fs::copy(from, to)?;
+        sparse::copy(&fs::File::open(from)?, &fs::File::create_new(to)?)?;
     } else {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -19,7 +19,8 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Command;
 
-use crate::process::Group;
+use crate::line;
+use crate::process::{self, Group};
 
 /// What the process runs; it reads it from its stdin, so that no list of processes shows it.
 const SOURCE: &str = concat!(include_str!("../after_import.py"), include_str!("worker.py"));
@@ -224,6 +225,11 @@ impl Worker {
 
     fn ended(&mut self, status: io::Result<ExitStatus>) {
         self.group.running = false;
+        if line::ending() {
+            // What it has started has its time to end too.
+            self.stdout.keep_open();
+            self.stderr.keep_open();
+        }
         self.follows(Event::Ended(match status {
             Ok(status) => match (status.code(), status.signal()) {
                 (Some(code), _) => format!("ended with exit code {code}"),
@@ -262,6 +268,14 @@ impl Pipe {
     fn new(receiver: OwnedFd) -> io::Result<Self> {
         let receiver = Receiver::from_owned_fd(receiver)?;
         Ok(Self { receiver, bytes: Vec::new(), due: 0, ended: false })
+    }
+
+    /// What still writes to it meets no SIGPIPE when this is dropped.
+    fn keep_open(&self) {
+        let copied = self.receiver.as_fd().try_clone_to_owned();
+        if let Ok(receiver) = copied.and_then(Receiver::from_owned_fd) {
+            process::leave(receiver);
+        }
     }
 
     /// What has come; `None` after the end. Cancel safe.
