@@ -261,7 +261,7 @@ impl App {
                 return Err(match error.status {
                     // Nothing about the sandbox, and the same request may succeed later.
                     StatusCode::SERVICE_UNAVAILABLE => error,
-                    StatusCode::INSUFFICIENT_STORAGE => ApiError { message, ..error },
+                    StatusCode::INSUFFICIENT_STORAGE => ApiError::new(error.status, error.code, message),
                     _ => ApiError::new(StatusCode::BAD_REQUEST, code::SANDBOX_START_FAILED, message),
                 });
             }
