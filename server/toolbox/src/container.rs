@@ -1,28 +1,30 @@
 //! The agent as the first process of a container.
 //!
 //! It connects to the server's socket [`LEASE`], gets an [`Order`] with the agent's listening socket, answers with a
-//! [`Report`], waits for one byte more, and starts the agent. When that connection ends, or the agent, everything in
-//! the container does: nothing outlives the server.
+//! [`Report`], waits for one byte more, and starts the agent. When that connection ends, everything in the container
+//! does: nothing outlives the server. An agent that is killed, which the container's user may do, is started again.
+
+mod agent;
+mod ending;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IoSliceMut, Read as _, Write as _};
+use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::process::ExitCode;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-use rustix::process::{Pid, Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{AgentConfig, Patience};
+pub(crate) use agent::in_container;
+use agent::{Agent, Ended};
+use ending::Ending;
 
 /// The folder in the container that the server mounts.
 pub const FOLDER: &str = "/.daytona";
@@ -31,10 +33,6 @@ pub const PROGRAM: &str = "/.daytona/agent";
 /// The server's socket in the container.
 pub const LEASE: &str = "/.daytona/run/lease";
 
-/// The role of the process that serves.
-const SERVE: &str = "serve";
-/// How long processes have between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_millis(1900);
 /// Longer orders are a fault.
 const LIMIT: usize = 16 << 20;
 
@@ -66,37 +64,14 @@ pub struct Report {
     pub volumes: Vec<(u64, u64)>,
 }
 
-/// This process is linked statically: it looks up no names itself, as that would load the image's libraries.
-static IN_CONTAINER: AtomicBool = AtomicBool::new(false);
-
-/// Whether this is the agent of a container.
-pub(crate) fn in_container() -> bool {
-    IN_CONTAINER.load(Ordering::Relaxed)
-}
-
 /// The whole program.
 pub fn main() -> ExitCode {
-    let serves = std::env::args_os().nth(1).is_some_and(|role| role == SERVE);
-    let result = if serves { serve() } else { first() };
+    let serves = std::env::args_os().nth(1).is_some_and(|role| role == agent::SERVE);
+    let result = if serves { agent::serve() } else { first() };
     result.unwrap_or_else(|error| {
         eprintln!("daytona-agent: {error}");
         ExitCode::FAILURE
     })
-}
-
-/// The agent itself: its socket is the standard input, its configuration comes from the standard output.
-fn serve() -> io::Result<ExitCode> {
-    IN_CONTAINER.store(true, Ordering::Relaxed);
-    rustix::process::setsid()?;
-    hide()?;
-    let listener = io::stdin().as_fd().try_clone_to_owned()?;
-    let mut config = Vec::new();
-    std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?).read_to_end(&mut config)?;
-    let config: AgentConfig = serde_json::from_slice(&config)?;
-    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    Ok(crate::run(config, UnixListener::from(listener)))
 }
 
 /// The memory of this process is nobody's business.
@@ -122,22 +97,19 @@ fn first() -> io::Result<ExitCode> {
         line.push(b'\n');
         lease.write_all(&line).await?;
         lease.read_u8().await?;
-        let agent = start(&config, listener)?;
-        let mut deadline = None;
+        let mut agent = Agent::start(config, listener)?;
+        let mut ending = None;
         loop {
+            let pid = agent.pid();
             tokio::select! {
-                _ = children.recv() => match reap(agent) {
-                    (Some(code), _) if deadline.is_none() => return Ok(ExitCode::from(code)),
-                    (_, false) => return Ok(ExitCode::SUCCESS),
+                _ = children.recv() => match agent.reap() {
+                    Some(Ended::Killed) if ending.is_none() => agent.end_what_it_ran(),
+                    Some(Ended::Exited(code)) if ending.is_none() => return Ok(ExitCode::from(code)),
                     _ => {}
                 },
-                _ = terminate.recv(), if deadline.is_none() => {
-                    deadline = Some(tokio::time::Instant::now() + GRACE);
-                    // All but this one.
-                    let _ = rustix::process::kill_process_group(Pid::INIT, Signal::TERM);
-                }
-                () = tokio::time::sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)),
-                    if deadline.is_some() => return Ok(ExitCode::SUCCESS),
+                () = agent.keep(), if ending.is_none() => {}
+                _ = terminate.recv(), if ending.is_none() => ending = Some(Ending::begin(&agent)),
+                () = Ending::over(&mut ending, pid) => return Ok(ExitCode::SUCCESS),
                 // The server never sends more: it is gone.
                 _ = lease.read_u8() => return Ok(ExitCode::SUCCESS),
             }
@@ -231,35 +203,6 @@ impl Account {
             };
             (id.parse() == Ok(uid)).then(|| Self { name: name.to_owned(), home: home.into(), shell: shell.to_owned() })
         })
-    }
-}
-
-fn start(config: &AgentConfig, listener: OwnedFd) -> io::Result<Pid> {
-    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-    // Never waited for here: whatever ends is reaped by this process as a whole.
-    let agent = Command::new("/proc/self/exe")
-        .arg(SERVE)
-        .stdin(Stdio::from(listener))
-        .stdout(Stdio::from(OwnedFd::from(theirs)))
-        .current_dir(&config.work_dir)
-        .spawn()?;
-    ours.write_all(&serde_json::to_vec(config)?)?;
-    Ok(Pid::from_child(&agent))
-}
-
-/// Reaps all that has ended: how the agent did, if it is among them, and whether any are left.
-fn reap(agent: Pid) -> (Option<u8>, bool) {
-    let mut ended = None;
-    loop {
-        match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if pid == agent => {
-                let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
-                ended = Some(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255));
-            }
-            Ok(Some(_)) => {}
-            Ok(None) => return (ended, true),
-            Err(_) => return (ended, false),
-        }
     }
 }
 
