@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use daytona_docker::{Docker, Settings};
 use daytona_runtime::{
-    Exited, Launcher, Probe, Runtime, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, Started, Stats,
+    Exited, Launcher, Loss, Probe, Runtime, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, Started, Stats,
 };
 use tokio::sync::mpsc;
+
+use crate::image::Root;
 
 /// Makes, runs and ends sandboxes; cheap to clone. Its methods are those of [`Runtime`].
 #[derive(Clone, Debug)]
@@ -62,10 +64,11 @@ impl Backend {
         docker: Settings,
         data_dir: &Path,
         before: Option<RuntimeKind>,
+        identifier: &str,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Exited>), RuntimeError> {
         if choice == RuntimeChoice::Docker {
             drop(launcher);
-            let (docker, exits) = Docker::start(docker, data_dir).await?;
+            let (docker, exits) = Docker::start(docker, data_dir, identifier).await?;
             return Ok((Self::Docker(docker), exits));
         }
         let (runtime, exits) = Runtime::start(launcher, choice, data_dir, before).await?;
@@ -77,6 +80,29 @@ impl Backend {
         match self {
             Self::Own(runtime) => runtime.rename(id, name).await,
             Self::Docker(_) => Ok(()),
+        }
+    }
+
+    /// What a sandbox that does not run has lost, if somebody else has removed what it had stored.
+    pub(crate) async fn loss(&self, id: &str) -> Result<Option<Loss>, RuntimeError> {
+        match self {
+            Self::Own(_) => Ok(None),
+            Self::Docker(docker) => docker.loss(id).await,
+        }
+    }
+
+    /// Has a sandbox begin again with what its [`Loss`] has named.
+    pub(crate) async fn begin_again(&self, id: &str) -> Result<(), RuntimeError> {
+        match self {
+            Self::Own(_) => Ok(()),
+            Self::Docker(docker) => docker.begin_again(id).await,
+        }
+    }
+
+    /// Notes that nothing is made of an image any more, as far as what was just deleted knows.
+    pub(crate) async fn let_go_of(&self, image: Option<&Root>) {
+        if let (Self::Docker(docker), Some(name)) = (self, image.and_then(|root| root.docker.as_ref())) {
+            docker.let_go_of(name).await;
         }
     }
 

@@ -37,6 +37,7 @@ pub(crate) mod code {
     pub(crate) const SANDBOX_STATE_INVALID: &str = "SANDBOX_STATE_INVALID";
     pub(crate) const SANDBOX_STATE_CHANGING: &str = "SANDBOX_STATE_CHANGING";
     pub(crate) const SANDBOX_HAS_FORKS: &str = "SANDBOX_HAS_FORKS";
+    pub(crate) const SANDBOX_FILES_LOST: &str = "SANDBOX_FILES_LOST";
     pub(crate) const SANDBOX_NOT_FORKED: &str = "SANDBOX_NOT_FORKED";
     pub(crate) const SANDBOX_START_FAILED: &str = "SANDBOX_START_FAILED";
     pub(crate) const SANDBOX_NOT_RUNNING: &str = "SANDBOX_NOT_RUNNING";
@@ -154,6 +155,7 @@ impl From<RuntimeError> for ApiError {
         let (status, code) = match &error {
             RuntimeError::Unsupported { .. } => (StatusCode::NOT_IMPLEMENTED, code::UNSUPPORTED_BY_RUNTIME),
             RuntimeError::Invalid(_) => (StatusCode::BAD_REQUEST, code::VALIDATION_FAILED),
+            RuntimeError::Lost(_) => (StatusCode::CONFLICT, code::SANDBOX_FILES_LOST),
             RuntimeError::LauncherGone | RuntimeError::Unavailable(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, code::RUNTIME_FAILED)
             }

@@ -116,9 +116,26 @@ impl App {
     }
 
     /// Brings a sandbox back from an error that another try may get over; `start` it then, or leave it
-    /// stopped.
-    pub(crate) async fn recover(self: &Arc<Self>, sandbox: &Arc<Sandbox>, start: bool) -> ApiResult<()> {
+    /// stopped. One that has lost its files begins again without them only where that is accepted.
+    pub(crate) async fn recover(
+        self: &Arc<Self>,
+        sandbox: &Arc<Sandbox>,
+        start: bool,
+        accept_loss: bool,
+    ) -> ApiResult<()> {
         self.refuse_when_stopping()?;
+        let loss = self.loss_of(sandbox).await?;
+        if let Some(loss) = loss.as_ref().filter(|loss| !accept_loss || loss.instead.is_none()) {
+            let way_out = match loss.instead {
+                Some(_) => "recover it with acceptLoss=true to have that, or delete it",
+                None => "delete it",
+            };
+            return Err(ApiError::new(
+                StatusCode::CONFLICT,
+                code::SANDBOX_FILES_LOST,
+                format!("Sandbox {} cannot be recovered as it was: {loss}; {way_out}", sandbox.id),
+            ));
+        }
         let runtime = self.runtime.kind();
         let pending =
             self.begin_stored(sandbox, "recovered", &[SandboxState::Error], SandboxState::Starting, |record| {
@@ -140,7 +157,13 @@ impl App {
             // Whatever is left of it.
             let ended = {
                 let _operation = sandbox.operation.lock().await;
-                app.runtime.stop(&sandbox.id, true).await
+                match (app.runtime.stop(&sandbox.id, true).await, loss) {
+                    (Ok(()), Some(loss)) => {
+                        tracing::warn!(sandbox = %sandbox.id, %loss, "begins again, as it was asked to");
+                        app.runtime.begin_again(&sandbox.id).await
+                    }
+                    (ended, _) => ended,
+                }
             };
             if let Err(error) = ended {
                 app.failed(&sandbox, &error.to_string(), true);
@@ -155,6 +178,15 @@ impl App {
             Ok(())
         })
         .await
+    }
+
+    /// What a sandbox in an error has lost.
+    async fn loss_of(&self, sandbox: &Sandbox) -> ApiResult<Option<daytona_runtime::Loss>> {
+        let recovers = {
+            let record = sandbox.record();
+            record.state == SandboxState::Error && record.recoverable && record.runtime == self.runtime.kind()
+        };
+        Ok(if recovers { self.runtime.loss(&sandbox.id).await? } else { None })
     }
 
     /// [`begin`] for a change that the next start of the server has to know of.
@@ -246,7 +278,7 @@ impl App {
                 record.error_reason = Some(error.to_string());
                 if record.desired != Desired::Destroyed {
                     // What an earlier run stored is still there: it stays startable.
-                    let lost = self.files_are_gone(&record);
+                    let lost = self.files_are_gone(&record) || matches!(error, RuntimeError::Lost(_));
                     record.state = if first || lost { SandboxState::Error } else { otherwise };
                     if record.state == SandboxState::Error {
                         record.recoverable =
@@ -285,7 +317,7 @@ impl App {
 
     /// Whether it has had files that are not there any more.
     fn files_are_gone(&self, record: &Record) -> bool {
-        record.made && matches!(self.runtime, Backend::Own(_)) && !self.runtime.sandbox_dir(&record.id).is_dir()
+        record.made && !self.runtime.sandbox_dir(&record.id).is_dir()
     }
 
     /// Runs a sandbox, with the files of its snapshot if it has none of its own yet.

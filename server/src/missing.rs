@@ -38,6 +38,10 @@ fn lack(record: &Record, dir: &Path, data_dir: &Path) -> Option<String> {
     if !dir.is_dir() {
         return Some(reason(dir));
     }
+    let container = dir.join("docker.json");
+    if record.runtime == RuntimeKind::Docker && record.made && !container.is_file() {
+        return Some(reason(&container));
+    }
     // In a root of layers its place depends on the image; without a view of its own a sandbox may move its home away.
     if record.image.is_some() || record.runtime != RuntimeKind::Ns {
         return None;
@@ -88,8 +92,7 @@ pub(crate) fn find_user(data_dir: &Path) {
 
 /// Looks for what a sandbox needs. True if that has changed the record.
 pub(crate) fn sandbox(record: &mut Record, runtime: &Backend, data_dir: &Path) -> bool {
-    if record.desired == Desired::Destroyed || record.runtime != runtime.kind() || matches!(runtime, Backend::Docker(_))
-    {
+    if record.desired == Desired::Destroyed || record.runtime != runtime.kind() {
         return false;
     }
     let was_missing = record.state == SandboxState::Error && is_missing(record.error_reason.as_ref());
@@ -103,7 +106,7 @@ pub(crate) fn sandbox(record: &mut Record, runtime: &Backend, data_dir: &Path) -
     };
     let lack = if good == SandboxState::Archived {
         let archive = runtime.archive_file(&record.id);
-        (!archive.is_file()).then(|| reason(&archive))
+        (!archive.exists()).then(|| reason(&archive))
     } else {
         lack(record, &runtime.sandbox_dir(&record.id), data_dir)
     };
@@ -126,7 +129,7 @@ pub(crate) fn sandbox(record: &mut Record, runtime: &Backend, data_dir: &Path) -
 pub(crate) fn snapshot(record: &mut snapshot::Record, data_dir: &Path) -> bool {
     // One that is an image and nothing more has no files of its own.
     let has_files = record.image.is_none() || record.source_sandbox.is_some();
-    if record.runtime == RuntimeKind::Docker || !has_files {
+    if !has_files {
         return false;
     }
     let was_missing = record.state == SnapshotState::Error && is_missing(record.error_reason.as_ref());
@@ -146,9 +149,9 @@ pub(crate) fn snapshot(record: &mut snapshot::Record, data_dir: &Path) -> bool {
 }
 
 /// Looks for the files of a volume.
-pub(crate) fn volume(volume: &mut Volume, data_dir: &Path, runtime: &Backend) {
+pub(crate) fn volume(volume: &mut Volume, data_dir: &Path) {
     let path = data_dir.join("volumes").join(&volume.id);
-    let lost = matches!(runtime, Backend::Own(_)) && !volume.deleting && !path.is_dir();
+    let lost = !volume.deleting && !path.is_dir();
     volume.missing = lost.then(|| reason(&path));
 }
 

@@ -125,8 +125,8 @@ async fn begin(options: Options, launcher: Launcher) -> Result<Begun, ServeError
     }
     crate::missing::find_user(&dir.path);
     let docker = DockerSettings { logins: options.images.credentials.logins(), ..options.docker };
-    let (runtime, exits) =
-        Backend::start(launcher, options.runtime, docker, &dir.path, dir.marker().isolated()).await?;
+    let before = dir.marker().isolated();
+    let (runtime, exits) = Backend::start(launcher, options.runtime, docker, &dir.path, before, dir.id()).await?;
     if let (RuntimeKind::Process, Some(isolated)) = (runtime.kind(), dir.marker().isolated()) {
         tracing::warn!("this data directory has had the runtime {isolated}; now sandboxes run without isolation");
     }

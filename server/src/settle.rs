@@ -60,7 +60,7 @@ pub(crate) async fn load(
         snapshots.filter_map(|record| missing::snapshot(record, &dir.path).then_some(&*record)).collect();
     store_settled(&store, &changed).await;
     for volume in &mut contents.volumes {
-        missing::volume(volume, &dir.path, runtime);
+        missing::volume(volume, &dir.path);
     }
     missing::tell(&contents.sandboxes, &contents.snapshots, &contents.volumes);
     leftovers::sort_out(&dir.path, runtime, &contents).await;
@@ -121,6 +121,7 @@ pub(crate) async fn load(
             app.build_sandbox(&sandbox, None);
         }
     }
+    app.notice_losses().await;
     for snapshot in app.snapshots.unbuilt() {
         app.build_snapshot(&snapshot);
     }

@@ -319,6 +319,8 @@ impl App {
             return Err(error.into());
         }
         self.snapshots.remove(&snapshot.id);
+        let image = snapshot.record().image.clone();
+        self.runtime.let_go_of(image.as_ref()).await;
         match self.runtime.delete_folder(&snapshot.dir).await {
             Ok(()) => self.manifests.unmark::<Record>(&snapshot.id, Mark::Deleting),
             Err(error) => {

@@ -6,7 +6,7 @@ use crate::docker_engine::Engine;
 use crate::support::{Server, wait_until_gone};
 
 /// A server whose sandboxes are made of the tests' image; nothing where there is no engine.
-async fn with_engine() -> Option<(&'static Engine, tempfile::TempDir, Server)> {
+pub(crate) async fn with_engine() -> Option<(&'static Engine, tempfile::TempDir, Server)> {
     let engine = Engine::get()?;
     let dir = tempfile::tempdir().unwrap();
     let server = engine.server(dir.path(), &["--docker-image", engine.image()]).await;
@@ -14,7 +14,7 @@ async fn with_engine() -> Option<(&'static Engine, tempfile::TempDir, Server)> {
 }
 
 impl Server {
-    async fn build_in_docker(&self, name: &str, dockerfile: &str) -> Value {
+    pub(crate) async fn build_in_docker(&self, name: &str, dockerfile: &str) -> Value {
         let body = json!({"name": name, "buildInfo": {"dockerfileContent": dockerfile}});
         self.call("POST", "/api/sandbox", body).await.expect(200);
         self.reaches(&format!("/api/sandbox/{name}"), &["started", "build_failed", "error"]).await
@@ -54,7 +54,7 @@ async fn a_container_lives_as_a_sandbox_does() {
 }
 
 impl Server {
-    async fn is_gone(&self, id: &str, engine: &Engine) {
+    pub(crate) async fn is_gone(&self, id: &str, engine: &Engine) {
         let gone = async {
             while !engine.containers(id, true).is_empty() || self.get(id).await.status != 404 {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -9,6 +9,7 @@ mod damaged_store;
 mod data_folder;
 mod docker;
 mod docker_engine;
+mod docker_keeps;
 mod ends;
 mod events;
 mod full_disk;

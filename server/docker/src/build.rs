@@ -1,7 +1,7 @@
 //! Images built by the engine.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self as stdio, Read as _};
+use std::io::{self as stdio, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use bollard::query_parameters::{BuildImageOptionsBuilder, ListImagesOptionsBuilder};
@@ -10,6 +10,7 @@ use daytona_runtime::RuntimeError;
 use futures_util::StreamExt as _;
 
 use crate::image::{Progress, idle};
+use crate::plain::PLAIN;
 use crate::run::random;
 use crate::{Docker, Inner, LABEL_DATA, failed, io};
 
@@ -50,7 +51,7 @@ impl Docker {
     pub async fn build(&self, build: &Build, mut log: impl FnMut(&str) + Send) -> Result<Image, RuntimeError> {
         let inner = &self.inner;
         let context = tempfile(&inner.data_dir, build).await?;
-        let labels = HashMap::from([(LABEL_DATA.to_owned(), inner.name.clone())]);
+        let labels = HashMap::from([(LABEL_DATA.to_owned(), inner.names.id.clone())]);
         // What a sandbox may reach, its build may.
         let network = inner.settings.network.as_deref().filter(|network| *network != "bridge").unwrap_or("default");
         let options = BuildImageOptionsBuilder::new()
@@ -87,17 +88,43 @@ impl Docker {
         state.write(&self.inner.sandbox_dir(id))
     }
 
-    /// Removes what was built and is not among these.
+    /// Notes that what was made of a built image is deleted; [`Docker::keep_built`] removes it, unless it is among those
+    /// to keep.
+    pub async fn let_go_of(&self, image: &str) {
+        let (path, line) = (self.unneeded(), format!("{image}\n"));
+        let note = crate::run::blocking(move || {
+            let append = |mut file: std::fs::File| file.write_all(line.as_bytes());
+            let opened = std::fs::File::options().append(true).create(true).open(&path);
+            opened.and_then(append).map_err(io("write", &path))
+        });
+        if let Err(error) = note.await {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Removes what was built, was let go of and is not among these. What nobody has let go of stays: records may be
+    /// older than it is, where they were restored.
     pub async fn keep_built(&self, names: &HashSet<&str>) {
+        let path = self.unneeded();
+        let noted = std::fs::read_to_string(&path).unwrap_or_default();
+        for name in noted.lines().filter(|name| !names.contains(name)) {
+            self.inner.remove_image(name).await;
+        }
+        if !noted.is_empty() {
+            let _ = std::fs::remove_file(path);
+        }
+        // What a container is made of stays.
         let options = ListImagesOptionsBuilder::new().filters(&self.inner.own()).build();
-        let prefix = self.inner.own_image(BUILT);
+        let prefix = self.inner.own_image(PLAIN);
         for image in self.inner.engine.list_images(Some(options)).await.unwrap_or_default() {
             for name in image.repo_tags.iter().filter(|name| name.starts_with(&prefix)) {
-                if !names.contains(name.as_str()) {
-                    self.inner.remove_image(name).await;
-                }
+                self.inner.remove_image(name).await;
             }
         }
+    }
+
+    fn unneeded(&self) -> PathBuf {
+        self.inner.data_dir.join("docker").join("unneeded-images")
     }
 }
 

@@ -1,18 +1,19 @@
 //! The engine: reached, tried, and cleaned up after.
 
-use std::collections::HashMap;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bollard::models::{ContainerSummaryStateEnum, SystemInfo};
-use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::models::SystemInfo;
+use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use daytona_runtime::{Enforcement, Limits, Probe, RuntimeError, RuntimeKind};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Inner, LABEL_DATA, LABEL_SANDBOX, Settings, failed, io};
+use crate::container::labels;
+use crate::own::Owner;
+use crate::{Inner, Settings, failed, io};
 
 /// Where an engine listens that is not told otherwise.
 const DEFAULT: &str = "/var/run/docker.sock";
@@ -113,8 +114,8 @@ fn limits(info: &SystemInfo) -> Limits {
     }
 }
 
-/// A short name for a data directory.
-pub(crate) fn name(data_dir: &Path) -> String {
+/// What earlier versions have called a data directory.
+pub(crate) fn earlier_name(data_dir: &Path) -> String {
     let digest = Sha256::digest(data_dir.as_os_str().as_bytes());
     format!("{:012x}", digest[..6].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
 }
@@ -149,44 +150,15 @@ pub(crate) fn place_agent(data_dir: &Path) -> Result<(), RuntimeError> {
 }
 
 impl Inner {
-    pub(crate) fn own(&self) -> HashMap<String, Vec<String>> {
-        HashMap::from([("label".to_owned(), vec![format!("{LABEL_DATA}={}", self.name)])])
-    }
-
-    /// Ends containers that a killed server has left, and removes those that nobody knows.
-    pub(crate) async fn end_leftovers(&self) -> Result<(), RuntimeError> {
-        let all = ListContainersOptionsBuilder::new().all(true).filters(&self.own()).build();
-        let found = self.engine.list_containers(Some(all)).await.map_err(failed("list its containers"))?;
-        let work = found.into_iter().filter_map(|container| {
-            let id = container.id?;
-            let sandbox = container.labels.and_then(|mut labels| labels.remove(LABEL_SANDBOX)).unwrap_or_default();
-            let known = crate::check_id(&sandbox).is_ok() && self.sandbox_dir(&sandbox).is_dir();
-            Some(self.end_leftover(id, known, container.state))
-        });
-        futures_util::future::try_join_all(work.collect::<Vec<_>>()).await?;
-        self.sweep_images().await;
-        Ok(())
-    }
-
-    async fn end_leftover(
-        &self,
-        id: String,
-        known: bool,
-        state: Option<ContainerSummaryStateEnum>,
-    ) -> Result<(), RuntimeError> {
-        use ContainerSummaryStateEnum as State;
-        if !known {
-            tracing::info!(container = id, "removed a leftover");
-            return self.remove_container(&id).await;
+    /// Removes the container of a sandbox and what it stored; that of another data directory stays.
+    pub(crate) async fn remove_own(&self, id: &str) -> Result<(), RuntimeError> {
+        match self.find(id).await? {
+            Some(found) if self.owner(labels(&found)) == Owner::Other => {
+                tracing::info!(container = id, "left alone: it belongs to another data directory");
+                Ok(())
+            }
+            _ => self.remove_container(id).await,
         }
-        if state == Some(State::PAUSED) {
-            let _ = self.engine.unpause_container(&id).await;
-        }
-        if matches!(state, Some(State::RUNNING | State::PAUSED | State::RESTARTING)) {
-            tracing::info!(container = id, "ended what an earlier server has left running");
-            self.kill(&id).await?;
-        }
-        Ok(())
     }
 
     /// Removes a container and what it stored. One that does not exist is fine.

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use bollard::auth::DockerCredentials;
-use bollard::models::{ContainerConfig, ImageInspect};
+use bollard::models::{ContainerConfig, ContainerInspectResponse, ImageInspect};
 use bollard::query_parameters::{
     CommitContainerOptionsBuilder, CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder,
     TagImageOptionsBuilder,
 };
-use daytona_runtime::RuntimeError;
+use daytona_runtime::{Loss, RuntimeError};
 use futures_util::StreamExt as _;
 use secrecy::ExposeSecret as _;
 
@@ -142,31 +142,66 @@ impl Inner {
         Ok(())
     }
 
-    /// The name of an image of this server's own.
-    pub(crate) fn own_image(&self, tag: &str) -> String {
-        format!("daytona-native/{}:{tag}", self.name)
+    /// How images of this data directory are named.
+    pub(crate) fn repo(&self) -> String {
+        format!("daytona-native/{}", self.names.id)
     }
 
-    /// Makes an image of what a container has stored.
-    pub(crate) async fn commit(&self, container: &str, tag: &str) -> Result<String, RuntimeError> {
-        let repo = format!("daytona-native/{}", self.name);
-        let options = CommitContainerOptionsBuilder::new().container(container).repo(&repo).tag(tag).build();
-        let made = self.engine.commit_container(options, ContainerConfig::default()).await;
+    /// The name of an image of this data directory.
+    pub(crate) fn own_image(&self, tag: &str) -> String {
+        format!("{}:{tag}", self.repo())
+    }
+
+    /// Makes an image of what a container has stored; nothing may move in it.
+    pub(crate) async fn commit(&self, found: &ContainerInspectResponse, tag: &str) -> Result<String, RuntimeError> {
+        let mounts = found.mounts.iter().flatten().filter(|mount| mount.typ.as_deref() == Some("volume"));
+        let outside: Vec<&str> = mounts.filter_map(|mount| mount.destination.as_deref()).collect();
+        if !outside.is_empty() {
+            return Err(RuntimeError::Invalid(format!(
+                "its files in {} are in volumes of the Docker engine, as the version that made its container let them \
+                 be, and would be missing in a copy of it: copy them to another folder of it first, or leave it as it is",
+                outside.join(", ")
+            )));
+        }
+        self.commit_as(found.id.as_deref().unwrap_or_default(), ContainerConfig::default(), tag).await
+    }
+
+    pub(crate) async fn commit_as(
+        &self,
+        container: &str,
+        config: ContainerConfig,
+        tag: &str,
+    ) -> Result<String, RuntimeError> {
+        let options = CommitContainerOptionsBuilder::new().container(container).repo(&self.repo()).tag(tag);
+        let made = self.engine.commit_container(options.pause(false).build(), config).await;
         made.map_err(failed("make an image of the container"))?;
         Ok(self.own_image(tag))
     }
 
-    /// Gives an image of this server's another name.
+    /// Gives an image another name, of this data directory.
     pub(crate) async fn tag(&self, image: &str, tag: &str) -> Result<String, RuntimeError> {
-        let repo = format!("daytona-native/{}", self.name);
-        let options = TagImageOptionsBuilder::new().repo(&repo).tag(tag).build();
-        self.engine.tag_image(image, Some(options)).await.map_err(failed(format!("name the image {image}")))?;
-        Ok(self.own_image(tag))
+        let options = TagImageOptionsBuilder::new().repo(&self.repo()).tag(tag).build();
+        match self.engine.tag_image(image, Some(options)).await {
+            Ok(()) => Ok(self.own_image(tag)),
+            Err(error) if is_missing(&error) => Err(RuntimeError::Lost(Loss {
+                what: format!("its image {image} was removed from the Docker engine"),
+                instead: None,
+            })),
+            Err(error) => Err(failed(format!("name the image {image}"))(error)),
+        }
     }
 
-    /// Removes the name of an image, and the image where nothing is left that needs it.
+    /// Removes the name of an image of this data directory, and the image where nothing is left that needs it.
     pub(crate) async fn remove_image(&self, image: &str) {
-        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        if image.strip_prefix(&self.repo()).is_some_and(|rest| rest.starts_with(':')) {
+            self.untag(image).await;
+        }
+    }
+
+    /// The same for any name.
+    pub(crate) async fn untag(&self, image: &str) {
+        // What a container is made of, running or not, stays.
+        let options = RemoveImageOptionsBuilder::new().build();
         match self.engine.remove_image(image, Some(options), None).await {
             Ok(_) => {}
             Err(error) if matches!(status(&error), Some(404 | 409)) => {}

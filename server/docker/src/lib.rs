@@ -5,9 +5,12 @@
 //! snapshots, forks and archives.
 
 mod build;
+mod container;
 mod engine;
 mod image;
 mod lease;
+mod own;
+mod plain;
 mod run;
 mod state;
 mod stored;
@@ -23,6 +26,7 @@ use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 
 pub use build::{Build, Image};
+pub use own::Leftover;
 
 /// What the operator has to say about the engine's sandboxes.
 #[derive(Clone, Debug, Default)]
@@ -54,13 +58,15 @@ pub struct Docker {
 struct Inner {
     engine: bollard::Docker,
     data_dir: PathBuf,
-    /// Names this data directory among those that use the engine.
-    name: String,
+    /// Tells this data directory among those that use the engine.
+    names: own::Names,
     settings: Settings,
     probe: Probe,
     sockets: lease::Sockets,
     live: Mutex<HashMap<String, Live>>,
     exits: mpsc::UnboundedSender<Exited>,
+    /// Held while an image is made of another.
+    deriving: tokio::sync::Mutex<()>,
 }
 
 /// A sandbox that was begun and is not gone yet.
@@ -77,17 +83,21 @@ struct Live {
     gone: watch::Sender<Option<String>>,
 }
 
-/// The label with the data directory's name.
+/// The label with the data directory's identifier.
 const LABEL_DATA: &str = "daytona-native.data";
 /// The label with the sandbox's id.
 const LABEL_SANDBOX: &str = "daytona-native.sandbox";
+/// The label of containers that are no sandbox's, and in which nothing runs.
+const LABEL_PART: &str = "daytona-native.part";
 
 impl Docker {
     /// Connects to the engine, ends what a killed predecessor has left running there and returns the runtime with the
-    /// channel of sandboxes that end by themselves.
+    /// channel of sandboxes that end by themselves, or whose containers are removed. `identifier` is the data
+    /// directory's: no other one has it, not even a copy.
     pub async fn start(
         settings: Settings,
         data_dir: &Path,
+        identifier: &str,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Exited>), RuntimeError> {
         let data_dir = std::fs::canonicalize(data_dir).map_err(io("open", data_dir))?;
         let engine = engine::connect().await?;
@@ -95,7 +105,7 @@ impl Docker {
         engine::place_agent(&data_dir)?;
         let (exits, exited) = mpsc::unbounded_channel();
         let inner = Inner {
-            name: engine::name(&data_dir),
+            names: own::Names::new(identifier, &data_dir),
             sockets: lease::Sockets::new(&data_dir)?,
             engine,
             data_dir,
@@ -103,9 +113,13 @@ impl Docker {
             probe,
             live: Mutex::default(),
             exits,
+            deriving: tokio::sync::Mutex::default(),
         };
         inner.end_leftovers().await?;
-        Ok((Self { inner: Arc::new(inner) }, exited))
+        inner.take_over_images().await?;
+        let inner = Arc::new(inner);
+        tokio::spawn(Inner::watch_removals(Arc::downgrade(&inner)));
+        Ok((Self { inner }, exited))
     }
 
     /// What the engine is, and which limits hold.

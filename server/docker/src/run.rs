@@ -1,21 +1,16 @@
 //! From a sandbox's description to its running container, and to its end.
 
-use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error;
-use bollard::models::{
-    ContainerCreateBody, ContainerUpdateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
-};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder,
-    StatsOptionsBuilder, StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    InspectContainerOptionsBuilder, KillContainerOptionsBuilder, LogsOptionsBuilder, StatsOptionsBuilder,
+    StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
-use daytona_runtime::{Exited, Network, RuntimeError, SandboxSpec, Started, Stats};
-use daytona_toolbox::container::{FOLDER, Order, PROGRAM};
+use daytona_runtime::{Exited, RuntimeError, SandboxSpec, Started, Stats};
+use daytona_toolbox::container::Order;
 use futures_util::StreamExt as _;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -23,7 +18,7 @@ use tokio::sync::watch;
 use crate::lease::{self, Waiting};
 use crate::state::{Shape, State};
 use crate::volume::Source;
-use crate::{Docker, Inner, LABEL_DATA, LABEL_SANDBOX, Live, check_id, engine, failed, is_done, is_missing, status};
+use crate::{Docker, Inner, Live, check_id, failed, is_done, is_missing, status};
 
 /// A start that takes longer has failed.
 const START: Duration = Duration::from_secs(60);
@@ -31,10 +26,6 @@ const START: Duration = Duration::from_secs(60);
 const GENTLE: i32 = 4;
 /// A stop that takes longer has failed.
 const FORCED: Duration = Duration::from_secs(30);
-/// Processes and threads of a sandbox.
-const PIDS: i64 = 4096;
-/// Microseconds over which CPU time is limited.
-const PERIOD: i64 = 100_000;
 /// Between two tries to learn of a container's end.
 const AGAIN: Duration = Duration::from_millis(500);
 /// How a start fails that was not waited for.
@@ -153,12 +144,13 @@ impl Inner {
         };
         let sources = self.sources(&spec.volumes)?;
         let shape = Shape {
+            place: Some(self.data_dir.clone()),
             user: spec.user.clone(),
             network: spec.network,
             volumes: sources.iter().map(|source| (source.host.clone(), source.path.clone())).collect(),
         };
         let waiting = Waiting::new(&dir.join("run"))?;
-        let container = self.container(spec, &mut state, shape, &dir).await?;
+        let container = Box::pin(self.container(spec, &mut state, shape, &dir)).await?;
         let order = Order {
             sandbox_id: spec.id.clone(),
             env: spec.env.clone(),
@@ -220,120 +212,6 @@ impl Inner {
             }
             _ => false,
         }
-    }
-
-    /// The container of a sandbox: its own, or a new one that begins with the files of its own, or of its image.
-    async fn container(
-        &self,
-        spec: &SandboxSpec,
-        state: &mut State,
-        shape: Shape,
-        dir: &Path,
-    ) -> Result<String, RuntimeError> {
-        if let Some((container, made)) = state.container.clone() {
-            if made == shape && self.exists(&container).await? {
-                self.limit(&container, Some(spec.cpu), Some(spec.memory_gib)).await?;
-                return Ok(container);
-            }
-            if self.exists(&container).await? {
-                let old = state.own.then(|| state.image.clone());
-                let image = self.commit(&container, &format!("sandbox-{}-{}", spec.id, random())).await?;
-                (state.image, state.own, state.container) = (image, true, None);
-                state.write(dir)?;
-                self.remove_container(&container).await?;
-                if let Some(old) = old {
-                    self.remove_image(&old).await;
-                }
-            }
-        }
-        // Made, and not noted: an earlier start was cut short.
-        let name = format!("daytona-{}-{}", self.name, spec.id);
-        self.remove_container(&name).await?;
-        state.write(dir)?;
-        let body = self.description(spec, state, &shape, dir);
-        let named = CreateContainerOptionsBuilder::new().name(&name).build();
-        let made = self.engine.create_container(Some(named), body).await.map_err(failed("make the container"))?;
-        self.lead_to(&made.id, &state.image, &shape.volumes).await?;
-        state.container = Some((made.id.clone(), shape));
-        state.write(dir)?;
-        Ok(made.id)
-    }
-
-    fn description(&self, spec: &SandboxSpec, state: &State, shape: &Shape, dir: &Path) -> ContainerCreateBody {
-        let bind = |source: String, target: String, read_only| Mount {
-            typ: Some(MountType::BIND),
-            source: Some(source),
-            target: Some(target),
-            read_only: Some(read_only),
-            ..Mount::default()
-        };
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        let mut mounts = vec![
-            bind(text(&engine::agent(&self.data_dir)), PROGRAM.to_owned(), true),
-            bind(text(&dir.join("run")), format!("{FOLDER}/run"), true),
-        ];
-        mounts.extend(shape.volumes.iter().map(|(source, path)| bind(source.clone(), path.clone(), false)));
-        let network = match shape.network {
-            Network::None => "none",
-            _ => self.settings.network.as_deref().unwrap_or("bridge"),
-        };
-        let memory = bytes(spec.memory_gib);
-        let limited = HostConfig {
-            mounts: Some(mounts),
-            network_mode: Some(network.to_owned()),
-            cpu_period: self.probe.limits.cpu.holds().then_some(PERIOD),
-            cpu_quota: self.probe.limits.cpu.holds().then(|| quota(spec.cpu)),
-            memory: self.probe.limits.memory.holds().then_some(memory),
-            memory_swap: self.probe.limits.memory.holds().then_some(memory),
-            pids_limit: self.probe.limits.pids.holds().then_some(PIDS),
-            // What the agent itself has to say is short.
-            log_config: Some(HostConfigLogConfig {
-                typ: Some("json-file".to_owned()),
-                config: Some(HashMap::from([("max-size".to_owned(), "1m".to_owned())])),
-            }),
-            ..HostConfig::default()
-        };
-        ContainerCreateBody {
-            hostname: Some(host_name(&spec.name)),
-            user: (!spec.user.is_empty()).then(|| spec.user.clone()),
-            image: Some(state.image.clone()),
-            entrypoint: Some(vec![PROGRAM.to_owned()]),
-            cmd: Some(Vec::new()),
-            labels: Some(HashMap::from([
-                (LABEL_DATA.to_owned(), self.name.clone()),
-                (LABEL_SANDBOX.to_owned(), spec.id.clone()),
-            ])),
-            stop_signal: Some("SIGTERM".to_owned()),
-            healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
-            host_config: Some(limited),
-            ..ContainerCreateBody::default()
-        }
-    }
-
-    pub(crate) async fn exists(&self, container: &str) -> Result<bool, RuntimeError> {
-        match self.engine.inspect_container(container, None).await {
-            Ok(_) => Ok(true),
-            Err(error) if is_missing(&error) => Ok(false),
-            Err(error) => Err(failed("find the container")(error)),
-        }
-    }
-
-    async fn runs(&self, container: &str) -> bool {
-        let found = self.engine.inspect_container(container, None).await;
-        found.is_ok_and(|found| found.state.and_then(|state| state.running) == Some(true))
-    }
-
-    async fn limit(&self, container: &str, cpu: Option<f64>, memory_gib: Option<f64>) -> Result<(), RuntimeError> {
-        let limits = &self.probe.limits;
-        let memory = memory_gib.filter(|_| limits.memory.holds()).map(bytes);
-        let change = ContainerUpdateBody {
-            cpu_period: cpu.filter(|_| limits.cpu.holds()).map(|_| PERIOD),
-            cpu_quota: cpu.filter(|_| limits.cpu.holds()).map(quota),
-            memory,
-            memory_swap: memory,
-            ..ContainerUpdateBody::default()
-        };
-        self.engine.update_container(container, change).await.map_err(failed("change the container's limits"))
     }
 
     async fn stop(&self, id: &str, force: bool) -> Result<(), RuntimeError> {
@@ -470,23 +348,4 @@ pub(crate) async fn blocking<T: Send + 'static>(
 /// Text that nobody has chosen before, for a name.
 pub(crate) fn random() -> String {
     daytona_runtime::random_name()
-}
-
-/// CPU time in a [`PERIOD`]. Unlike a number of CPUs it may be more than the machine has.
-#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "far below")]
-fn quota(cpu: f64) -> i64 {
-    if cpu > 0.0 { (cpu * PERIOD as f64) as i64 } else { -1 }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "far below")]
-fn bytes(gib: f64) -> i64 {
-    (gib * f64::from(1 << 30)) as i64
-}
-
-/// A host name made of any text.
-fn host_name(name: &str) -> String {
-    let fine = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    let name: String = name.chars().take(63).map(fine).collect();
-    let name = name.trim_matches('-');
-    if name.is_empty() { "sandbox" } else { name }.to_owned()
 }

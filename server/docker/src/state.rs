@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use daytona_runtime::{Network, RuntimeError};
 use serde::{Deserialize, Serialize};
@@ -31,10 +31,21 @@ pub(crate) struct State {
 /// What cannot be changed in a container.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Shape {
+    /// The data directory; not noted by earlier versions.
+    #[serde(default)]
+    pub(crate) place: Option<PathBuf>,
     pub(crate) user: String,
     pub(crate) network: Network,
     /// Host folder and path.
     pub(crate) volumes: Vec<(String, String)>,
+}
+
+impl Shape {
+    /// Whether a container that was made like this is one that is to be like `other`.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let place = self.place.clone().or_else(|| other.place.clone());
+        Self { place, ..self.clone() } == *other
+    }
 }
 
 impl State {

@@ -70,7 +70,7 @@ impl Docker {
     pub async fn delete_folder(&self, dir: &Path) -> Result<(), RuntimeError> {
         let state = State::read(dir).ok().flatten();
         if let Some((container, _)) = state.as_ref().and_then(|state| state.container.as_ref()) {
-            self.inner.remove_container(container).await?;
+            self.inner.remove_own(container).await?;
         }
         let (path, trash) = (dir.to_owned(), self.inner.data_dir.join("trash"));
         blocking(move || {
@@ -116,7 +116,10 @@ impl Inner {
         let not_found = || RuntimeError::NotFound { id: id.to_owned() };
         let mut state = State::read(&self.sandbox_dir(id))?.ok_or_else(not_found)?;
         state.image = match &state.container {
-            Some((container, _)) => self.commit(container, tag).await?,
+            Some((container, _)) => match self.find(container).await? {
+                Some(found) => self.commit(&found, tag).await?,
+                None => return Err(RuntimeError::Lost(self.loss(&state).await?)),
+            },
             None => self.tag(&state.image, tag).await?,
         };
         (state.own, state.container) = (true, None);

@@ -1,6 +1,5 @@
 //! Volumes: folders beneath the data directory that containers mount.
 
-use std::collections::HashMap;
 use std::fs::{self, Permissions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,8 +15,9 @@ use futures_util::StreamExt as _;
 use rustix::fs::{CWD, Mode, OFlags, fchmod, fstat, mkdirat, openat};
 use rustix::io::Errno;
 
+use crate::plain::Plain;
 use crate::state::make_folder;
-use crate::{Docker, Inner, LABEL_DATA, check_id, failed, io, is_missing};
+use crate::{Docker, Inner, check_id, failed, io, is_missing};
 
 /// Bytes of an archive that hold the first entry's head.
 const HEAD: usize = 4096;
@@ -59,22 +59,22 @@ impl Docker {
 
 impl Inner {
     /// Makes the folders that lead to the volumes of a new container the user's in whose folder they are; the engine
-    /// would make them root's.
+    /// would make them root's. And those that the image names as its own volumes, as the engine would.
     pub(crate) async fn lead_to(
         &self,
         container: &str,
-        image: &str,
+        image: &Plain,
         volumes: &[(String, String)],
     ) -> Result<(), RuntimeError> {
         let parents: Vec<_> = volumes.iter().filter_map(|(_, path)| Path::new(path).parent()).collect();
-        if parents.is_empty() {
+        if parents.is_empty() && image.folders.is_empty() {
             return Ok(());
         }
         // A look into the container itself would mount its volumes, and make their folders.
         let body = ContainerCreateBody {
-            image: Some(image.to_owned()),
+            image: Some(image.name.clone()),
             entrypoint: Some(vec![PROGRAM.to_owned()]),
-            labels: Some(HashMap::from([(LABEL_DATA.to_owned(), self.name.clone())])),
+            labels: Some(self.part()),
             ..ContainerCreateBody::default()
         };
         let made = self.engine.create_container(None::<CreateContainerOptions>, body).await;
@@ -82,9 +82,20 @@ impl Inner {
         let result = async {
             for path in parents {
                 for there in path.ancestors() {
-                    let Some((uid, gid)) = self.owner(&without, there).await? else { continue };
+                    let Some((uid, gid)) = self.owner_of(&without, there).await? else { continue };
                     if uid != 0 && there != path {
                         self.make_folders(container, there, path, (uid, gid)).await?;
+                    }
+                    break;
+                }
+            }
+            for path in image.folders.iter().map(Path::new) {
+                for there in path.ancestors() {
+                    if self.owner_of(&without, there).await?.is_none() {
+                        continue;
+                    }
+                    if there != path {
+                        self.make_folders(container, there, path, (0, 0)).await?;
                     }
                     break;
                 }
@@ -97,7 +108,7 @@ impl Inner {
     }
 
     /// Who owns a folder of a container; nothing where it is not there, root where it is no folder.
-    async fn owner(&self, container: &str, path: &Path) -> Result<Option<(u64, u64)>, RuntimeError> {
+    async fn owner_of(&self, container: &str, path: &Path) -> Result<Option<(u64, u64)>, RuntimeError> {
         let options = DownloadFromContainerOptionsBuilder::new().path(&path.to_string_lossy()).build();
         let mut archive = std::pin::pin!(self.engine.download_from_container(container, Some(options)));
         let mut head = Vec::new();

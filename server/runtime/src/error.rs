@@ -40,12 +40,34 @@ pub enum RuntimeError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Files of a sandbox are gone: it is not started without them.
+    #[error("{0}")]
+    Lost(Loss),
     /// What makes the sandboxes does not answer at the moment; the text names the way out.
     #[error("{0}")]
     Unavailable(String),
     /// The launcher is gone; no sandbox can be started until the server is restarted.
     #[error("the launcher process has ended; restart the server")]
     LauncherGone,
+}
+
+/// Files that a sandbox had and that are gone.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// What is gone, and why, as far as known.
+    pub what: String,
+    /// What it can begin with again, if anything: "with ...".
+    pub instead: Option<String>,
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)?;
+        match &self.instead {
+            Some(instead) => write!(f, "; it could only begin again, {instead}"),
+            None => f.write_str("; nothing is left that it could begin again with"),
+        }
+    }
 }
 
 /// What a failed step means and what helps.

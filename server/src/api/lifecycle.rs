@@ -36,9 +36,11 @@ pub(super) async fn recover(
     Named(sandbox): Named,
     Query(query): Query,
 ) -> ApiResult<Json<Dto>> {
-    let skip = query.iter().find(|(name, _)| name == "skipStart");
-    let skip = skip.map_or(Ok(false), |(name, value)| boolean(name, value))?;
-    app.recover(&sandbox, !skip).await?;
+    let given = |name: &str| {
+        let found = query.iter().find(|(given, _)| given == name);
+        found.map_or(Ok(false), |(name, value)| boolean(name, value))
+    };
+    app.recover(&sandbox, !given("skipStart")?, given("acceptLoss")?).await?;
     Ok(dto(&app, &sandbox, &base))
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::finish;
 use crate::App;
+use crate::backend::Backend;
 use crate::error::{ApiError, ApiResult, code};
 use crate::record::{Desired, Record};
 use crate::sandbox::Sandbox;
@@ -92,6 +93,8 @@ impl App {
             return Err(error.into());
         }
         self.store.delete::<Record>(&sandbox.id).stored().await?;
+        let image = sandbox.record().image.clone();
+        self.runtime.let_go_of(image.as_ref()).await;
         sandbox.record().state = SandboxState::Destroyed;
         self.sandboxes.remove(sandbox);
         tracing::info!(sandbox = %sandbox.id, "destroyed");
@@ -119,16 +122,42 @@ impl App {
         }
     }
 
+    /// Finds the stopped sandboxes whose containers were removed while no server was there.
+    pub(crate) async fn notice_losses(self: &Arc<Self>) {
+        let Backend::Docker(docker) = &self.runtime else { return };
+        let lost = docker.lost().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "containers cannot be looked for");
+            Vec::new()
+        });
+        for sandbox in lost.iter().filter_map(|id| self.sandboxes.find(id).ok()) {
+            Arc::clone(self).exited(&sandbox, "").await;
+        }
+    }
+
     async fn exited(self: Arc<Self>, sandbox: &Arc<Sandbox>, reason: &str) {
         let operation = sandbox.operation.lock().await;
-        let live = matches!(sandbox.record().state, SandboxState::Started | SandboxState::Paused);
-        if !live || self.runtime.running().contains(&sandbox.id) {
+        let state = sandbox.record().state;
+        let live = matches!(state, SandboxState::Started | SandboxState::Paused);
+        if !(live || state == SandboxState::Stopped) || self.runtime.running().contains(&sandbox.id) {
+            return;
+        }
+        let loss = self.runtime.loss(&sandbox.id).await.unwrap_or_else(|error| {
+            tracing::warn!(sandbox = %sandbox.id, %error, "what it has stored cannot be looked at");
+            None
+        });
+        if !live {
+            if let Some(loss) = loss {
+                self.failed(sandbox, &loss.to_string(), true);
+            }
             return;
         }
         tracing::warn!(sandbox = %sandbox.id, reason, "a sandbox ended by itself");
         let ephemeral = sandbox.record().ephemeral();
         let reason = format!("ended by itself: {reason}");
         let pending = self.stopped(sandbox, SandboxState::Stopped, Some(reason));
+        if let Some(loss) = loss.filter(|_| !ephemeral) {
+            self.failed(sandbox, &loss.to_string(), true);
+        }
         drop(sandbox.end_live());
         drop(operation);
         drop(pending);
