@@ -106,7 +106,7 @@ fn forms(other: Vec<u8>) -> Vec<(String, Damage)> {
             fs::remove_file(path).unwrap();
             symlink("state.redb", path).unwrap();
         }),
-        form("unreadable", |path, _| fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap()),
+        form("unreadable", |path, _| fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap()),
         bytes("text", |bytes| *bytes = b"this is no database\n".to_vec()),
         bytes("SQLite", |bytes| *bytes = [b"SQLite format 3\0".as_slice(), &[0; 8192]].concat()),
         bytes("nothing but zeroes", |bytes| bytes.fill(0)),
@@ -236,14 +236,14 @@ async fn a_lost_store_comes_back_from_its_copy() {
     let dir = sample.dir();
     let copies: Vec<_> = fs::read_dir(dir.join("backups")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(copies.len(), 1, "{copies:?}");
-    let copied = &copies[0];
-    assert!(copied.file_name().unwrap().to_str().unwrap().starts_with("state-2"), "{copied:?}");
+    let newest = &copies[0];
+    assert!(newest.file_name().unwrap().to_str().unwrap().starts_with("state-2"), "{newest:?}");
     fs::remove_file(dir.join("state.redb")).unwrap();
     for _ in 0..2 {
         let stderr = refused(&dir, &[]).await;
-        assert!(stderr.contains("is missing") && stderr.contains(copied.to_str().unwrap()), "{stderr}");
+        assert!(stderr.contains("is missing") && stderr.contains(newest.to_str().unwrap()), "{stderr}");
     }
-    fs::copy(copied, dir.join("state.redb")).unwrap();
+    fs::copy(newest, dir.join("state.redb")).unwrap();
     let server = Server::open(&dir, &[]).await;
     let one = server.get("one").await.expect(200)["id"].as_str().unwrap().to_owned();
     server.becomes("one", "start", "started").await;
@@ -292,9 +292,9 @@ async fn copies_are_a_week_of_days_and_one_before_each_upgrade() {
     }
     fs::write(backups.join("mine.redb"), "mine").unwrap();
     let marker = dir.join("daytona-native.json");
-    let mut marked: Value = serde_json::from_slice(&fs::read(&marker).unwrap()).unwrap();
-    marked["version"] = json!("0.0.1");
-    fs::write(&marker, marked.to_string()).unwrap();
+    let mut contents: Value = serde_json::from_slice(&fs::read(&marker).unwrap()).unwrap();
+    contents["version"] = json!("0.0.1");
+    fs::write(&marker, contents.to_string()).unwrap();
     let before = fs::read(dir.join("state.redb")).unwrap();
     Server::open(&dir, &[]).await.terminate().await;
     let upgrade = backups.join(concat!("state-before-", env!("CARGO_PKG_VERSION"), ".redb"));

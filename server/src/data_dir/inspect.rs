@@ -68,9 +68,11 @@ pub(super) fn inspect(dir: &Path) -> Result<Content, String> {
 }
 
 /// Of a file system's own folder nothing can be seen by users.
-fn is_empty(dir: &Path) -> bool {
-    fs::read_dir(dir)
-        .map_or_else(|error| error.kind() == io::ErrorKind::PermissionDenied, |mut entries| entries.next().is_none())
+fn is_empty(dir: &Path, or_closed: bool) -> bool {
+    fs::read_dir(dir).map_or_else(
+        |error| or_closed && error.kind() == io::ErrorKind::PermissionDenied,
+        |mut entries| entries.next().is_none(),
+    )
 }
 
 /// Whether a lock file is one that a server has written, or has just made.
