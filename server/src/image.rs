@@ -232,7 +232,6 @@ pub(crate) async fn collect(app: Arc<App>) {
             Err(error) => tracing::warn!(error, "images that nothing needs could not be removed"),
         }
         crate::leftovers::expire(&app).await;
-        crate::leftovers::empty_trash(&app).await;
         tokio::time::sleep(COLLECTION).await;
     }
 }

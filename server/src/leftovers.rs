@@ -244,12 +244,22 @@ impl Sorter<'_> {
     }
 }
 
+/// What was on its way out when the last server ended, before this one throws anything away.
+pub(crate) fn trash(dir: &Path) -> Vec<PathBuf> {
+    let trash = dir.join("trash");
+    names_in(&trash).into_iter().filter(|name| is_random(name)).map(|name| trash.join(name)).collect()
+}
+
 /// Deletes what was thrown away and what has been in `lost+found` for long, and says what is left there.
-pub(crate) fn tidy(app: &std::sync::Arc<App>) {
+pub(crate) fn tidy(app: &std::sync::Arc<App>, trash: Vec<PathBuf>) {
     let app = std::sync::Arc::clone(app);
     tokio::spawn(async move {
+        for path in trash {
+            if let Err(error) = app.runtime.delete_folder(&path).await {
+                tracing::warn!(path = %path.display(), %error, "what was thrown away could not be deleted");
+            }
+        }
         expire(&app).await;
-        empty_trash(&app).await;
         let dir = app.data_dir.clone();
         let summary = tokio::task::spawn_blocking(move || {
             let all = lost(&dir);
@@ -261,21 +271,16 @@ pub(crate) fn tidy(app: &std::sync::Arc<App>) {
     });
 }
 
-/// Deletes what was on its way out already.
-pub(crate) async fn empty_trash(app: &App) {
-    let trash = app.data_dir.join("trash");
-    for name in names_in(&trash).into_iter().filter(|name| is_random(name)) {
-        let path = trash.join(name);
-        if let Err(error) = app.runtime.delete_folder(&path).await {
-            tracing::warn!(path = %path.display(), %error, "what was thrown away could not be deleted");
-        }
-    }
-}
-
 /// Deletes what has been in `lost+found` for long.
 pub(crate) async fn expire(app: &App) {
     for lost in lost(&app.data_dir).into_iter().filter(|lost| lost.older_than(LOST_KEPT)) {
         let path = lost.path.display().to_string();
+        if let Some(folder) = lost.in_engine()
+            && let Err(error) = app.runtime.delete_folder(&folder).await
+        {
+            tracing::warn!(path, %error, "what was in lost+found for long could not be deleted");
+            continue;
+        }
         match tokio::task::spawn_blocking(move || lost.delete()).await {
             Ok(Ok(())) => tracing::info!(path, "deleted: it was in lost+found for 30 days"),
             Ok(Err(error)) => tracing::warn!(path, %error, "what was in lost+found for long could not be deleted"),

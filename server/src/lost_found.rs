@@ -67,14 +67,17 @@ impl Lost {
         daytona_runtime::disk_usage(&self.path)
     }
 
-    /// Deletes it. What a Docker engine has of it goes at the next start of the server, or when a running one looks after
-    /// its `trash`.
+    /// The folder that a Docker engine has something for.
+    pub(crate) fn in_engine(&self) -> Option<PathBuf> {
+        Some(self.path.join(&self.name)).filter(|item| item.join(DOCKER).exists())
+    }
+
+    /// Deletes it. What a Docker engine has of it goes at the next start of the server.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn delete(&self) -> io::Result<()> {
-        let item = self.path.join(&self.name);
-        if item.join(DOCKER).exists()
+        if let Some(item) = self.in_engine()
             && let Some(data_dir) = self.path.parent().and_then(Path::parent)
         {
             let trash = data_dir.join("trash");

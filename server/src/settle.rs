@@ -64,6 +64,7 @@ pub(crate) async fn load(
     }
     missing::tell(&contents.sandboxes, &contents.snapshots, &contents.volumes);
     leftovers::sort_out(&dir.path, runtime, &contents).await;
+    let trash = leftovers::trash(&dir.path);
     let Contents { sandboxes: records, snapshots, volumes, secrets, api_keys, warm_pools } = contents;
     if let Backend::Docker(docker) = runtime {
         let images = records.iter().map(|record| &record.image).chain(snapshots.iter().map(|snapshot| &snapshot.image));
@@ -126,7 +127,7 @@ pub(crate) async fn load(
         app.build_snapshot(&snapshot);
     }
     app.settle_volumes().await;
-    leftovers::tidy(&app);
+    leftovers::tidy(&app, trash);
     Ok(app)
 }
 
