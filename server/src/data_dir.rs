@@ -55,7 +55,8 @@ fn usable(path: &Path, adopt_copy: bool) -> Result<Content, ServeError> {
             return Err(ServeError::Copied { dir: path.to_owned(), original: marker.place.shown() });
         }
         // What is written to such a copy is written to the original.
-        let linked = |name: &str| fs::symlink_metadata(path.join(name)).is_ok_and(|file| file.nlink() > 1);
+        let linked =
+            |name: &str| fs::symlink_metadata(path.join(name)).is_ok_and(|file| file.is_file() && file.nlink() > 1);
         if let Some(name) = ["state.redb", LOCK, MARKER].into_iter().find(|name| copied && linked(name)) {
             return Err(fail(format!(
                 "cannot be adopted: {name} and perhaps others are hard links to the files of the original; copy the files \
