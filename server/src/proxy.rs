@@ -237,12 +237,10 @@ pub(crate) async fn exchange(
         let agent_side = hyper::upgrade::on(&mut response);
         if let Some(client_side) = client_side {
             tokio::spawn(async move {
-                let copied = copy(client_side, agent_side);
                 tokio::select! {
-                    () = copied => {}
+                    () = copy(&live, client_side, agent_side, activity) => {}
                     () = live.gone() => {}
                 }
-                drop(activity);
             });
         }
         return Ok(response.map(|_| Body::empty()));
@@ -251,13 +249,24 @@ pub(crate) async fn exchange(
     Ok(response.map(|body| Body::new(Tracked { body, _activity: activity })))
 }
 
-/// Passes bytes both ways until both sides are done.
-async fn copy(client: hyper::upgrade::OnUpgrade, agent: hyper::upgrade::OnUpgrade) {
+/// Passes bytes both ways until both sides are done, or the sandbox is being stopped: the client is told at once, and
+/// what runs at the other side has its time to end.
+async fn copy(
+    live: &Live,
+    client: hyper::upgrade::OnUpgrade,
+    agent: hyper::upgrade::OnUpgrade,
+    activity: Option<Activity>,
+) {
     let (Ok(client), Ok(agent)) = tokio::join!(client, agent) else {
         return;
     };
     let (mut client, mut agent) = (TokioIo::new(client), TokioIo::new(agent));
-    let _ = tokio::io::copy_bidirectional(&mut client, &mut agent).await;
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut client, &mut agent) => return,
+        () = live.ended() => {}
+    }
+    drop((client, activity));
+    let _ = tokio::io::copy(&mut agent, &mut tokio::io::sink()).await;
 }
 
 /// Why the agent gave no answer.

@@ -46,7 +46,7 @@ pub(crate) struct Live {
 
 impl Live {
     /// Resolves when the sandbox is being stopped or is gone.
-    async fn ended(&self) {
+    pub(crate) async fn ended(&self) {
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 

@@ -179,8 +179,10 @@ async fn a_sandbox_that_ends_by_itself_is_stopped_and_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::open(dir.path(), &["--runtime", runtime]).await;
         let id = server.create(json!({})).await;
-        // The shell's parent is the agent.
-        let answer = server.try_exec(&id, "kill -9 $PPID; sleep 1000").await;
+        let (answer, ()) = tokio::join!(server.try_exec(&id, "touch runs; sleep 1000"), async {
+            server.wait_for_file(&id, "runs").await;
+            server.kill_first_processes();
+        });
         assert_eq!(answer.expect(502)["source"], "DAYTONA_PROXY");
         let stopped = async {
             loop {

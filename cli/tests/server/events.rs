@@ -128,8 +128,7 @@ async fn ends_and_failures_are_told_with_their_reason() {
     let id = server.create(json!({})).await;
     client.event().await;
     client.changes(&id, &[("creating", "started")]).await;
-    // Kills the sandbox's agent, which is the parent of its commands.
-    server.try_exec(&id, "kill -9 $PPID").await;
+    server.kill_first_processes();
     let (was, is, sandbox) = client.change().await;
     assert_eq!((was.as_str(), is.as_str()), ("started", "stopped"));
     assert!(sandbox["errorReason"].as_str().unwrap().contains("ended by itself"), "{sandbox}");

@@ -195,6 +195,23 @@ impl Server {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// Ends the first process of every sandbox the way the kernel does for want of memory.
+    pub(crate) fn kill_first_processes(&self) {
+        let parent = |pid: u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<u32>().ok()
+        };
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|pid| pid.parse::<u32>().ok()) else {
+                continue;
+            };
+            if parent(pid).and_then(parent) == self.child.id() {
+                let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            }
+        }
+    }
+
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         tokio::time::timeout(LIMIT, self.child.wait()).await.expect("the server did not end").unwrap()
     }
