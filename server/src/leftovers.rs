@@ -61,6 +61,7 @@ pub(crate) async fn sort_out(dir: &Path, runtime: &Backend, contents: &Contents)
     };
     let sorter = Sorter { dir, runtime, manifests: Manifests::new(dir), known };
     sorter.sandboxes().await;
+    sorter.containers().await;
     sorter.archives().await;
     sorter.others::<snapshot::Record>("snapshot", &sorter.known.snapshots).await;
     sorter.others::<Volume>("volume", &sorter.known.volumes).await;
@@ -91,6 +92,21 @@ impl Sorter<'_> {
                 removed(&path, why, self.runtime.destroy(&name).await);
             } else {
                 self.lose("sandbox", &path, Some(Record::TABLE), UNKNOWN);
+            }
+        }
+    }
+
+    /// Containers that no folder names: a note of each is kept in their place.
+    async fn containers(&self) {
+        let Backend::Docker(docker) = self.runtime else { return };
+        let left = docker.leftovers().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "containers cannot be looked for");
+            Vec::new()
+        });
+        for container in left {
+            match docker.note_leftover(&container) {
+                Ok(path) => self.lose("container", &path, None, UNKNOWN),
+                Err(error) => tracing::warn!(%error, "a container that no sandbox names cannot be noted"),
             }
         }
     }

@@ -39,7 +39,7 @@ struct Note {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Lost {
-    /// `sandbox`, `snapshot`, `volume`, `archive`, `manifest` or `file`.
+    /// `sandbox`, `snapshot`, `volume`, `archive`, `manifest`, `container` or `file`.
     pub kind: String,
     /// The name that it had, its id mostly.
     pub name: String,

@@ -159,6 +159,12 @@ async fn containers_belong_to_a_data_directory_and_not_to_its_path() {
     std::fs::remove_dir_all(dir.join("sandboxes")).unwrap();
     drop(open(&dir, &[]).await);
     assert_eq!(engine.containers(&id, true), container);
+    let noted = std::fs::read_dir(dir.join("lost+found")).unwrap().flatten();
+    let noted: Vec<_> = noted.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    assert!(noted.iter().any(|name| name.contains("container") && name.contains(&id)), "{noted:?}");
+    drop(open(&dir, &[]).await);
+    assert_eq!(engine.containers(&id, true), container);
+    assert_eq!(std::fs::read_dir(dir.join("lost+found")).unwrap().count(), noted.len(), "once only");
     engine.docker(&["rm", &container[0]]).unwrap();
 }
 

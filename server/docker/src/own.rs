@@ -8,11 +8,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
-use daytona_runtime::{Exited, Loss, RuntimeError};
+use daytona_runtime::{Exited, Loss, Network, RuntimeError};
 use futures_util::StreamExt as _;
 
 use crate::run::blocking;
-use crate::state::State;
+use crate::state::{Shape, State};
 use crate::{Docker, Inner, LABEL_DATA, LABEL_SANDBOX, check_id, failed};
 
 /// Why a container that nobody has asked to be removed is not there.
@@ -57,25 +57,26 @@ pub struct Leftover {
     pub name: String,
     /// Id of the sandbox that it was made for.
     pub sandbox: String,
-    /// When it was made, in seconds since 1970.
-    pub created: i64,
+    /// The image that it was made of.
+    pub image: String,
 }
 
 impl Docker {
-    /// Containers that this data directory has made and that no sandbox of it names any more. They are stopped, and stay
-    /// until [`Docker::remove_leftover`].
+    /// Containers that this data directory has made and that no folder of it names any more. They are stopped, and stay.
     pub async fn leftovers(&self) -> Result<Vec<Leftover>, RuntimeError> {
         let inner = &self.inner;
         let (found, noted) = (inner.all_containers().await?, inner.noted_anywhere().await?);
         Ok(found.into_iter().filter_map(|container| inner.leftover(container, &noted)).collect())
     }
 
-    /// Removes one of [`Docker::leftovers`], with its files.
-    pub async fn remove_leftover(&self, container: &str) -> Result<(), RuntimeError> {
-        if self.leftovers().await?.iter().any(|leftover| leftover.container == container) {
-            return self.inner.remove_container(container).await;
-        }
-        Err(RuntimeError::NotFound { id: container.to_owned() })
+    /// Makes a folder that names one of [`Docker::leftovers`]: with it the container can be deleted.
+    pub fn note_leftover(&self, leftover: &Leftover) -> Result<PathBuf, RuntimeError> {
+        let folder = self.inner.data_dir.join("docker").join(&leftover.name);
+        let shape = Shape { place: None, user: String::new(), network: Network::None, volumes: Vec::new() };
+        let container = Some((leftover.container.clone(), shape));
+        let state = State { image: leftover.image.clone(), own: false, entrypoint: None, size: 0, container };
+        state.write(&folder)?;
+        Ok(folder)
     }
 
     /// What a sandbox that does not run has lost, if its container was removed by somebody else.
@@ -176,7 +177,7 @@ impl Inner {
         })?;
         let id = container.id.filter(|id| own && !noted.contains_key(id))?;
         let sandbox = container.labels.and_then(|mut labels| labels.remove(LABEL_SANDBOX)).unwrap_or_default();
-        Some(Leftover { container: id, name, sandbox, created: container.created.unwrap_or(0) })
+        Some(Leftover { container: id, name, sandbox, image: container.image.unwrap_or_default() })
     }
 
     /// Ends containers that a killed server has left. Those that no sandbox names are kept, unless nothing has ever run
