@@ -63,6 +63,8 @@ impl Mode {
         match self {
             Self::Sync => {
                 let value = block_on(py, future, None)?.map_err(|error| crate::error::raise(py, &error))?;
+                // An interrupt of just now would take the value from its caller: what was made goes with it.
+                py.check_signals()?;
                 convert(py, value)
             }
             Self::Async => {
@@ -88,6 +90,7 @@ impl Mode {
                 let (host, jobs) = Host::of_caller();
                 let future = telemetry::within(telemetry::parent(py)?, make(py, host)?);
                 let value = block_on(py, future, Some(jobs))?.map_err(|failure| failure.raise(py))?;
+                py.check_signals()?;
                 convert(py, value)
             }
             Self::Async => Awaitable::make(py, |py, host| {

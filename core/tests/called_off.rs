@@ -13,7 +13,7 @@ use daytona_core::{
     Config, CreateOptions, CreateParams, CreateSnapshotOptions, CreateSnapshotParams, Daytona, ErrorKind, Sandbox,
 };
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -34,7 +34,6 @@ struct Fake {
     state: watch::Sender<&'static str>,
     deleted: watch::Sender<usize>,
     url: String,
-    _one: MutexGuard<'static, ()>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -46,7 +45,6 @@ enum Answers {
 
 impl Fake {
     async fn start(answers: Answers) -> Arc<Self> {
-        let one = ONE.lock().await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = Arc::new(Self {
             things: watch::Sender::default(),
@@ -56,7 +54,6 @@ impl Fake {
             state: watch::Sender::new("started"),
             deleted: watch::Sender::default(),
             url: format!("http://{}/api", listener.local_addr().unwrap()),
-            _one: one,
         });
         let routes = Router::new().route("/api/{*path}", routing::any(answer)).with_state(Arc::clone(&fake));
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -190,6 +187,7 @@ async fn sandbox(fake: &Fake) -> Sandbox {
 
 #[tokio::test]
 async fn what_is_made_after_a_call_was_dropped_is_deleted() {
+    let _one = ONE.lock().await;
     for name in [None, Some("mine".to_owned())] {
         let fake = Fake::start(Answers::Late).await;
         let client = fake.client();
@@ -203,6 +201,7 @@ async fn what_is_made_after_a_call_was_dropped_is_deleted() {
 
 #[tokio::test]
 async fn so_are_snapshots_and_volumes() {
+    let _one = ONE.lock().await;
     let fake = Fake::start(Answers::Late).await;
     let parent = sandbox(&fake).await;
     call_off(&fake, async move { parent.create_snapshot("mine", None).await }).await;
@@ -223,6 +222,7 @@ async fn so_are_snapshots_and_volumes() {
 
 #[tokio::test]
 async fn a_sandbox_that_is_dropped_while_it_starts_is_deleted() {
+    let _one = ONE.lock().await;
     let fake = Fake::start(Answers::Now).await;
     fake.state.send_replace("creating");
     let client = fake.client();
@@ -257,6 +257,7 @@ async fn a_sandbox_that_is_dropped_while_it_starts_is_deleted() {
 
 #[tokio::test]
 async fn a_time_limit_says_what_becomes_of_it() {
+    let _one = ONE.lock().await;
     // The id is not known: it is deleted.
     let fake = Fake::start(Answers::Late).await;
     let error = fake.client().create(CreateParams::default(), &options(Some(1.0))).await.err().unwrap();
@@ -281,6 +282,7 @@ async fn a_time_limit_says_what_becomes_of_it() {
 
 #[tokio::test]
 async fn the_end_of_a_program_deletes_what_has_no_answer() {
+    let _one = ONE.lock().await;
     let fake = Fake::start(Answers::Never).await;
     let client = fake.client();
     let create = tokio::spawn(async move { client.create(CreateParams::default(), &options(None)).await });
@@ -301,6 +303,7 @@ async fn the_end_of_a_program_deletes_what_has_no_answer() {
 
 #[tokio::test]
 async fn the_end_of_a_program_waits_for_the_answer_of_a_name_that_was_given() {
+    let _one = ONE.lock().await;
     let fake = Fake::start(Answers::Late).await;
     let client = fake.client();
     let params = CreateParams { name: Some("mine".to_owned()), ..CreateParams::default() };
@@ -317,6 +320,7 @@ async fn the_end_of_a_program_waits_for_the_answer_of_a_name_that_was_given() {
 
 #[tokio::test]
 async fn a_name_that_nobody_gave_is_not_seen() {
+    let _one = ONE.lock().await;
     let fake = Fake::start(Answers::Now).await;
     let made = fake.client().create(CreateParams::default(), &options(None)).await.unwrap();
     assert_eq!(made.data().name, made.id());

@@ -151,6 +151,7 @@ test('aborted at any point', async () => {
     for await (const { id } of daytona.list({ labels: label })) ids.push(id)
     return ids
   }
+  await (await daytona.create()).delete()
   const begin = Date.now()
   const parent = await daytona.create({ labels: label })
   const took = Date.now() - begin
@@ -158,7 +159,7 @@ test('aborted at any point', async () => {
     const controller = new AbortController()
     const { signal } = controller
     const made = number % 5 === 4 ? parent.fork({}, undefined, { signal }) : daytona.create({ labels: label }, { signal })
-    const aborted = pause((number / 16) * took).then(() => controller.abort())
+    const aborted = pause((number / 18) * took).then(() => controller.abort())
     const sandbox = await made.catch((error) => {
       // Its parent may still be being forked by a call that was called off.
       assert.ok(error.name === 'AbortError' || /forking/.test(error.message), error)

@@ -103,7 +103,8 @@ def test_a_server_is_started_with_it(tmp_path: pathlib.Path) -> None:
     # The server ends with its last client: a program of its own.
     code = (
         "import sys, warnings\nfrom daytona_native import *\nwarnings.simplefilter('error')\n"
-        "daytona = Daytona.local(sys.argv[1], runtime='process')\nprint(daytona.runtime(), daytona.create().state == SandboxState.STARTED)"
+        "daytona = Daytona.local(sys.argv[1], runtime='process')\nbox = daytona.create()\n"
+        "print(daytona.runtime(), box.state == SandboxState.STARTED)"
     )
     out = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert (out.stdout, out.stderr) == ("process True\n", ""), out
