@@ -34,7 +34,7 @@ pub(crate) struct Global {
     /// Use the local server of this machine (`daytona-native serve`); the same as `DAYTONA_API_URL=local`.
     #[arg(long, global = true)]
     pub(crate) local: bool,
-    /// Fail unless the local server makes sandboxes so (`process` isolates nothing); the same as DAYTONA_LOCAL_RUNTIME.
+    /// Fail unless the local server makes sandboxes so (`process` isolates nothing); the same as `DAYTONA_LOCAL_RUNTIME`.
     #[arg(long, global = true, value_enum, value_name = "RUNTIME")]
     pub(crate) local_runtime: Option<LocalRuntime>,
     /// Colours; `auto` is none if `NO_COLOR` is set or the output is not a terminal.

@@ -338,7 +338,7 @@ mod tests {
         assert!(refuse_foreign(base).is_ok(), "an empty one can be used");
         assert!(refuse_foreign(&base.join("new")).is_ok());
         std::fs::write(base.join("README.md"), "text").unwrap();
-        let error = start(Path::new("/nowhere"), base).err().unwrap();
+        let error = start(Path::new("/nowhere"), base, None).err().unwrap();
         assert!(error.message().contains("README.md") && error.message().contains("nothing"), "{}", error.message());
         assert_eq!(std::fs::read_dir(base).unwrap().count(), 1);
         std::fs::write(base.join(data_dir::MARKER), "{}").unwrap();
