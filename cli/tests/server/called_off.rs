@@ -42,6 +42,16 @@ async fn until(server: &Server, id: &str, is: impl Fn(&[(String, String)]) -> bo
     assert!(waited.is_ok(), "it does not come to that: {:?}", others(server, id).await);
 }
 
+/// Returns when a fork that was called off holds it no longer.
+async fn until_started(server: &Server, id: &str) {
+    let waited = async {
+        while server.get(id).await.expect(200)["state"] != "started" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(LIMIT, waited).await.is_ok(), "it does not start again");
+}
+
 fn is_being_made(all: &[(String, String)]) -> bool {
     all.iter().any(|(_, state)| state == "creating")
 }
@@ -55,7 +65,7 @@ fn can_fork(server: &Server) -> bool {
 async fn crowded() -> (Server, String) {
     let server = Server::new().await;
     let id = server.create(json!({})).await;
-    server.exec(&id, "mkdir tree; seq 20000 | split -d -l 1 -a 5 - tree/f").await;
+    server.exec(&id, "mkdir tree; seq 5000 | split -d -l 1 -a 5 - tree/f").await;
     server.call("POST", &format!("/api/sandbox/{id}/snapshot"), json!({ "name": "crowded" })).await.expect(200);
     (server, id)
 }
@@ -72,6 +82,7 @@ async fn a_client_that_hangs_up_takes_its_new_sandbox_along() {
         until(&server, &id, is_being_made).await;
         drop(stream);
         until(&server, &id, <[_]>::is_empty).await;
+        until_started(&server, &id).await;
     }
     // The fork does not hold its parent.
     server.call("DELETE", &format!("/api/sandbox/{id}"), Value::Null).await.expect(200);
@@ -103,6 +114,7 @@ async fn a_program_that_is_killed_or_interrupted_takes_its_new_sandbox_along() {
                 assert_eq!(status.code(), Some(130));
             }
             until(&server, &id, <[_]>::is_empty).await;
+            until_started(&server, &id).await;
         }
     }
     server.call("DELETE", &format!("/api/sandbox/{id}"), Value::Null).await.expect(200);
