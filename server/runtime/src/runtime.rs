@@ -109,7 +109,7 @@ impl Runtime {
             outcome: std::sync::OnceLock::new(),
         });
         tokio::spawn(follow(Arc::downgrade(&inner), replies));
-        let outcome = probe::choose(&inner, choice, before).await?;
+        let outcome = probe::choose(&inner, choice, before).await.inspect_err(|_| inner.cgroups.remove())?;
         let _ = inner.outcome.set(outcome);
         Ok((Self { inner }, exited))
     }
