@@ -29,8 +29,8 @@ impl Sandbox {
     }
 
     /// Gives a sandbox to the caller who made it.
-    pub(crate) fn hand_over(py: Python<'_>, made: Made<daytona_core::Sandbox>, mode: Mode) -> PyResult<Py<PyAny>> {
-        value(py, Self::new(keep(py, made)?, mode))
+    pub(crate) fn hand_over(py: Python<'_>, new: Made<daytona_core::Sandbox>, mode: Mode) -> PyResult<Py<PyAny>> {
+        value(py, Self::new(keep(py, new)?, mode))
     }
 }
 
