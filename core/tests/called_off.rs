@@ -331,6 +331,6 @@ async fn a_name_that_nobody_gave_is_not_seen() {
     let params = CreateParams { name: Some("mine".to_owned()), ..CreateParams::default() };
     let named = fake.client().create(params, &options(None)).await.unwrap();
     assert_eq!(named.data().name, "mine");
-    let names = fake.names.borrow().clone();
-    assert!(names[0].starts_with("unnamed-") && names[1] == "mine", "{names:?}");
+    let given = fake.names.borrow().clone();
+    assert!(given[0].starts_with("unnamed-") && given[1] == "mine", "{given:?}");
 }
