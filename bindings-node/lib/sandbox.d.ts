@@ -329,9 +329,12 @@ export declare class Sandbox {
    * Brings it back from an error that it can come back from, and waits until it has started.
    *
    * @param timeout  seconds, default 60; 0 is no limit
+   * @param options  `acceptLoss`: begin again without the files that it has lost, as the refusal said; servers of this
+   *   project only
    * @throws {DaytonaBadRequestError} if it is in no such error
+   * @throws {DaytonaConflictError} if its files are lost (code `SANDBOX_FILES_LOST`) and that is not accepted
    */
-  recover(timeout?: number, options?: CallOptions): Promise<void>
+  recover(timeout?: number, options?: CallOptions & { acceptLoss?: boolean }): Promise<void>
 
   /**
    * Gives it more or fewer cores, memory or disk, and waits until it has them. While it runs it can get more cores

@@ -147,8 +147,9 @@ class Sandbox {
   }
 
   async recover(timeout, options) {
-    const seconds = limit(timeout, options)
-    return result(await this.#change(options, (id) => this.#native.recover(id, seconds)))
+    const seconds = limit(timeout, options, shapes.RecoverOptions)
+    const acceptLoss = options?.acceptLoss ?? false
+    return result(await this.#change(options, (id) => this.#native.recover(id, seconds, acceptLoss)))
   }
 
   async resize(resources, timeout, options) {

@@ -134,6 +134,7 @@ const ListSandboxesQuery = {
 
 const UpdateSandboxNetworkSettings = { networkBlockAll: flag, networkAllowList: text, domainAllowList: text }
 const ForkSandboxParams = { name: text }
+const RecoverOptions = { ...CallOptions, acceptLoss: flag }
 const UpdateEnvOptions = { ...CallOptions, unset: listOf(text) }
 
 const CodeRunParams = { argv: listOf(text), env: texts }
@@ -239,6 +240,7 @@ module.exports = {
   PtyCreateOptions,
   PtyReconnectOptions,
   PyprojectOptions,
+  RecoverOptions,
   RegistryParams,
   Resources,
   RunCodeOptions,

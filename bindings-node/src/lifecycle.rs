@@ -23,8 +23,8 @@ impl NativeSandbox {
 
     /// Brings it back from an error.
     #[napi]
-    pub fn recover(&self, id: u32, timeout: Option<f64>) {
-        self.change(id, move |sandbox| async move { sandbox.recover(timeout).await });
+    pub fn recover(&self, id: u32, timeout: Option<f64>, accept_loss: bool) {
+        self.change(id, move |sandbox| async move { sandbox.recover(timeout, accept_loss).await });
     }
 
     /// Changes what it may use. `resources` is JSON.

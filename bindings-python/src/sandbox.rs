@@ -102,10 +102,10 @@ impl Sandbox {
         self.mode.run(py, async move { sandbox.archive(timeout).await }, none)
     }
 
-    #[pyo3(signature = (timeout=None))]
-    fn recover(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (timeout=None, accept_loss=false))]
+    fn recover(&self, py: Python<'_>, timeout: Option<f64>, accept_loss: bool) -> PyResult<Py<PyAny>> {
         let sandbox = self.inner.clone();
-        self.mode.run(py, async move { sandbox.recover(timeout).await }, none)
+        self.mode.run(py, async move { sandbox.recover(timeout, accept_loss).await }, none)
     }
 
     #[pyo3(signature = (resources, timeout=None))]

@@ -141,13 +141,16 @@ impl Sandbox {
         self.observe(operation, work).await.map_err(|error| error.with_sandbox(self.id()))
     }
 
-    /// Brings it back from an error that it can come back from, and waits until it has started.
+    /// Brings it back from an error that it can come back from, and waits until it has started. `accept_loss` lets it
+    /// begin again without the files that it has lost; only servers of this project know that.
     ///
     /// # Errors
-    /// As [`Sandbox::start`]; `BadRequest` unless it is in such an error.
-    pub async fn recover(&self, timeout: Option<f64>) -> Result<()> {
+    /// As [`Sandbox::start`]; `BadRequest` unless it is in such an error; `Conflict` if its files are lost, which says
+    /// what it would begin with.
+    pub async fn recover(&self, timeout: Option<f64>, accept_loss: bool) -> Result<()> {
         self.lifecycle("recover", Operation::RECOVER, timeout, async {
-            self.change(Operation::RECOVER, Method::POST, &["recover"], &[]).await?;
+            let query: &[_] = if accept_loss { &[("acceptLoss", "true")] } else { &[] };
+            self.change(Operation::RECOVER, Method::POST, &["recover"], query).await?;
             self.wait_for(STARTED, Operation::RECOVER).await
         })
         .await

@@ -251,7 +251,7 @@ const CALLS = {
   'sandbox.delete': (s, a) => s.delete(a.timeout, a.wait),
   'sandbox.pause': (s, a) => s.pause(a.timeout),
   'sandbox.archive': (s) => s.archive(),
-  'sandbox.recover': (s, a) => s.recover(a.timeout),
+  'sandbox.recover': (s, a) => s.recover(a.timeout, a.accept_loss === undefined ? undefined : { acceptLoss: a.accept_loss }),
   'sandbox.resize': (s, a) => s.resize(a.resources, a.timeout),
   'sandbox.wait_for_resize_complete': (s, a) => s.waitForResizeComplete(a.timeout),
   'sandbox.fork': (s, a) => s.fork(a.name && { name: a.name }, a.timeout),

@@ -100,6 +100,7 @@ const OBJECTS = {
   'Sandbox.fork.params': [(value) => fake.sandbox.fork(value), { name: 'a' }],
   'Sandbox._experimental_fork.params': [(value) => fake.sandbox._experimental_fork(value), { name: 'a' }],
   'Sandbox.updateNetworkSettings.settings': [(value) => fake.sandbox.updateNetworkSettings(value), { networkBlockAll: true, networkAllowList: '', domainAllowList: '' }],
+  'Sandbox.recover.options': [(value) => fake.sandbox.recover(1, value), { ...callOptions, acceptLoss: true }],
   'Sandbox.updateEnv.options': [(value) => fake.sandbox.updateEnv({ A: 'b' }, value), { ...callOptions, unset: ['C'] }],
   'FileSystem.downloadFileStream.options': [(value) => fake.sandbox.fs.downloadFileStream('a', value), { signal, timeout: 1, onProgress() {} }],
   'FileSystem.uploadFileStream.options': [(value) => fake.sandbox.fs.uploadFileStream(Buffer.from('a'), 'a', value), { signal, timeout: 1, onProgress() {} }],
@@ -306,6 +307,7 @@ test('members are those of the declarations', () => {
     TerminalBackendOptions: ['daytona', 'taskId'],
     TerminalStdinOptions: [...declared('TerminalRunOptions'), 'stdin'],
     TerminateOptions: ['signal', 'force'],
+    RecoverOptions: ['signal', 'timeout', 'acceptLoss'],
     UpdateEnvOptions: ['signal', 'timeout', 'unset'],
   }
   for (const [name, shape] of Object.entries(shapes)) {

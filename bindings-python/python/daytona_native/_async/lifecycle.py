@@ -52,18 +52,21 @@ class AsyncLifecycle:
         """
         await self._native.archive(request_timeout)
 
-    async def recover(self, timeout: float = 60) -> None:
+    async def recover(self, timeout: float = 60, *, accept_loss: bool = False) -> None:
         """Bring it back from an error that it can come back from, and wait until it has started.
 
         Args:
             timeout: Seconds for all of that; 0 is no limit.
+            accept_loss: Begin again without the files that it has lost, as the refusal said. Servers of this project
+                only.
 
         Raises:
             DaytonaBadRequestError: It is in no such error; ``recoverable`` tells.
+            DaytonaConflictError: Its files are lost (code ``SANDBOX_FILES_LOST``), and ``accept_loss`` is not given.
             DaytonaTimeoutError: It took longer.
             DaytonaError: It failed, with the reason.
         """
-        await self._native.recover(timeout)
+        await self._native.recover(timeout, accept_loss)
 
     async def resize(self, resources: Resources | Mapping[str, Any], timeout: float = 60) -> None:
         """Give it more or fewer cores, memory or disk, and wait until it has them.
