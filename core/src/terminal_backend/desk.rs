@@ -407,7 +407,9 @@ impl Desk {
                     let ready = match sandbox.state() {
                         S::Started => return Ok(sandbox),
                         S::BuildFailed => sandbox.delete(Some(left), true).await.and(Err(retry())),
-                        S::Error if sandbox.data().recoverable == Some(true) => sandbox.recover(Some(left)).await,
+                        S::Error if sandbox.data().recoverable == Some(true) => {
+                            sandbox.recover(Some(left), false).await
+                        }
                         S::Error => {
                             let data = sandbox.data();
                             let reason = data.error_reason.as_deref().unwrap_or("none given");

@@ -16,7 +16,10 @@ pub(crate) async fn on_sandbox(method: &str, sandbox: &Sandbox, args: &Value) ->
     match method {
         "pause" => sandbox.pause(timeout).await.map(Outcome::from),
         "archive" => sandbox.archive(None).await.map(Outcome::from),
-        "recover" => sandbox.recover(timeout, arg::<Option<bool>>(args, "accept_loss").unwrap_or_default()).await.map(Outcome::from),
+        "recover" => sandbox
+            .recover(timeout, arg::<Option<bool>>(args, "accept_loss").unwrap_or_default())
+            .await
+            .map(Outcome::from),
         "resize" => {
             let resources: Resources = arg(args, "resources");
             sandbox.resize(&resources, timeout).await.map(Outcome::from)
