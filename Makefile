@@ -48,6 +48,7 @@ demo: build ## Run the Python and the Node quickstart on a local server
 .PHONY: test
 test: build $(OFFICIAL)/.ready $(INTEGRATIONS)/.ready ## Run every test
 	./scripts/prerequisites test
+	cargo fetch --locked --quiet
 	cargo test --release --locked --workspace --no-run
 	./scripts/together \
 		rust='cargo test --release --locked --workspace --no-fail-fast' \

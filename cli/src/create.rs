@@ -203,11 +203,12 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Outcome {
     let spinner = context.spinner("Creating a sandbox");
     let created = Box::pin(make(context, &client, args.name.clone(), &args.shape, &spinner, &[])).await?;
     spinner.finish_and_clear();
-    let unwalled = {
+    // Of the local server of this machine its client tells.
+    let user = client.settings().api_url.value.as_ref().and_then(|_| {
         let data = created.data();
         (data.labels.get("daytona-native/isolation").map(String::as_str) == Some("none")).then(|| data.user.clone())
-    };
-    if let Some(user) = unwalled {
+    });
+    if let Some(user) = user {
         context.out.note(&format!("No isolation: commands run as the user {user} of the server's machine"));
     }
     if args.quiet && !context.out.json {

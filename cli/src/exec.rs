@@ -5,10 +5,10 @@ use std::io::{self, Read as _};
 
 use daytona_core::{ExecOptions, ExecStream, OutputStream};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::context::{Context, Failure, Outcome, variable};
+use crate::context::{Context, Failure, INTERRUPTED, Outcome, variable};
 use crate::output::closed;
 
 const READ_SIZE: usize = 64 * 1024;
@@ -63,9 +63,14 @@ pub(crate) async fn run(context: &Context, args: &Exec) -> Outcome<u8> {
     };
     let env: BTreeMap<String, String> = args.env.iter().cloned().collect();
     let options = ExecOptions { cwd: args.cwd.clone(), env: Some(env), timeout: Some(args.timeout), argv: None };
-    let sandbox = context.sandbox(id).await?;
-    let stream = sandbox.process().exec_stream(&command, options).await?;
-    let signals = pass_signals(stream.clone())?;
+    // Before the command runs: from then on they are for it.
+    let mut signals = Signals::watch()?;
+    let start = async { Ok::<_, Failure>(context.sandbox(id).await?.process().exec_stream(&command, options).await?) };
+    let stream = tokio::select! {
+        started = start => started?,
+        _ = signals.next() => return Err(Failure::Silent(INTERRUPTED)),
+    };
+    let signals = tokio::spawn(pass_on(signals, stream.clone()));
     if args.stdin {
         send_stdin(stream.clone());
     } else {
@@ -118,29 +123,45 @@ fn write(to: &mut impl io::Write, bytes: &[u8]) -> io::Result<()> {
     to.flush()
 }
 
-/// Signals that this program gets are for the command.
-fn pass_signals(stream: ExecStream) -> Outcome<tokio::task::JoinHandle<()>> {
-    let watch = |kind| signal(kind).map_err(|error| Failure::new(format!("signals cannot be watched: {error}")));
-    let mut interrupt = watch(SignalKind::interrupt())?;
-    let mut terminate = watch(SignalKind::terminate())?;
-    let mut hangup = watch(SignalKind::hangup())?;
-    let mut quit = watch(SignalKind::quit())?;
-    Ok(tokio::spawn(async move {
-        let mut interrupted = false;
-        loop {
-            let name = tokio::select! {
-                _ = interrupt.recv() => if std::mem::replace(&mut interrupted, true) { "SIGKILL" } else { "SIGINT" },
-                _ = terminate.recv() => "SIGTERM",
-                _ = hangup.recv() => "SIGHUP",
-                _ = quit.recv() => "SIGQUIT",
-            };
-            if stream.signal(name).await.is_err() {
-                // A server that cannot send signals kills what nobody waits for.
-                stream.close();
-                return;
+/// Signals that this program gets.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    quit: Signal,
+    interrupted: bool,
+}
+
+impl Signals {
+    fn watch() -> Outcome<Self> {
+        let watch = |kind| signal(kind).map_err(|error| Failure::new(format!("signals cannot be watched: {error}")));
+        Ok(Self {
+            interrupt: watch(SignalKind::interrupt())?,
+            terminate: watch(SignalKind::terminate())?,
+            hangup: watch(SignalKind::hangup())?,
+            quit: watch(SignalKind::quit())?,
+            interrupted: false,
+        })
+    }
+
+    /// The name of the next one; a second interrupt kills.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => {
+                if std::mem::replace(&mut self.interrupted, true) { "SIGKILL" } else { "SIGINT" }
             }
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hangup.recv() => "SIGHUP",
+            _ = self.quit.recv() => "SIGQUIT",
         }
-    }))
+    }
+}
+
+/// Signals are for the command.
+async fn pass_on(mut signals: Signals, stream: ExecStream) {
+    while stream.signal(signals.next().await).await.is_ok() {}
+    // A server that cannot send signals kills what nobody waits for.
+    stream.close();
 }
 
 /// A thread, because a terminal cannot be polled everywhere.

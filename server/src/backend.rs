@@ -56,7 +56,7 @@ both! {
 }
 
 impl Backend {
-    /// Tries what was chosen; the launcher is not needed for containers. `before` has walls and was used in this data
+    /// Tries what was chosen; the launcher is not needed for containers. `before` isolates and was used in this data
     /// directory.
     pub(crate) async fn start(
         launcher: Launcher,

@@ -89,27 +89,20 @@ impl SnapshotCreation {
                 ended?;
                 return Err(Error::new(ErrorKind::Other, "the wait for the snapshot was ended on this side"));
             };
-            Ok(Made::new(made, self.take_claim()))
+            Ok(Made::new(made, take(&self.claim)))
         };
-        let done = self.client.observe(OPERATION, work).await;
-        // It has the name that the caller chose, and its end is told.
-        if done.is_err()
-            && let Some(claim) = self.take_claim()
-        {
-            let _ = claim.keep();
-        }
-        done
+        self.client.observe(OPERATION, work).await
     }
 
     /// Ends what is told of it, and the waiting, and deletes it unless its end was told.
     pub fn close(&self) {
         self.log.close();
-        drop(self.take_claim());
+        drop(take(&self.claim));
     }
+}
 
-    fn take_claim(&self) -> Option<Claim> {
-        self.claim.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
+fn take(claim: &Mutex<Option<Claim>>) -> Option<Claim> {
+    claim.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 impl SnapshotService {
@@ -149,17 +142,23 @@ impl SnapshotService {
                 Ok(claim::remove(owner, Operation::DELETE_SNAPSHOT, url, false))
             };
             let (created, claim): (Snapshot, Claim) = claim::make(&self.client, request, None, undo).await?;
+            let claim = Arc::new(Mutex::new(Some(claim)));
             let made = Arc::new(OnceLock::new());
-            let (client, cell) = (Arc::clone(&self.client), Arc::clone(&made));
+            let (client, cell, failed) = (Arc::clone(&self.client), Arc::clone(&made), Arc::clone(&claim));
             let logs = options.logs.then_some(body.build_info.is_some());
             let log = BuildLog::driven(|inbox| async move {
                 let name = created.name.clone();
                 let work = drive(&client, created, logs, &inbox);
-                let done = within(deadline, &name, work).await.map_err(|error| error.with_operation(OPERATION))?;
-                let _ = cell.set(done);
+                let done = within(deadline, &name, work).await;
+                // It has the name that the caller chose, and its end is told: it stays, with its reason and log.
+                if done.is_err()
+                    && let Some(claim) = take(&failed)
+                {
+                    let _ = claim.keep();
+                }
+                let _ = cell.set(done.map_err(|error| error.with_operation(OPERATION))?);
                 Ok(())
             });
-            let claim = Arc::new(Mutex::new(Some(claim)));
             Ok(SnapshotCreation { client: Arc::clone(&self.client), log, made, claim })
         };
         self.client.observe(OPERATION, within(deadline, "", work)).await

@@ -1,4 +1,4 @@
-//! Why sandboxes with walls do not start: only what no person can mend by making room lets the server go on without.
+//! Why isolated sandboxes do not start: only what no person can mend by making room lets the server go on without.
 
 use std::io;
 use std::path::Path;

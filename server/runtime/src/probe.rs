@@ -32,7 +32,7 @@ pub(crate) enum Mode {
     Process,
 }
 
-/// Chooses the runtime. `before` has walls and was used in this data directory.
+/// Chooses the runtime. `before` isolates and was used in this data directory.
 pub(crate) async fn choose(
     inner: &Arc<Inner>,
     choice: RuntimeChoice,
@@ -73,7 +73,7 @@ pub(crate) async fn choose(
     Ok((probe, Mode::Process))
 }
 
-/// Why no sandbox with walls can be had.
+/// Why no isolated sandbox can be had.
 struct NotIsolated {
     why: String,
     /// What stands in the way, unless it is the kernel or the lack of rights.
@@ -81,7 +81,7 @@ struct NotIsolated {
 }
 
 impl NotIsolated {
-    /// The reason to go on without walls, where that may be.
+    /// The reason to go on without isolation, where that may be.
     fn excuse(
         self,
         choice: RuntimeChoice,

@@ -77,7 +77,7 @@ impl Runtime {
     /// with the channel of sandboxes that end by themselves.
     ///
     /// Call it inside a tokio runtime. `data_dir` has to exist and belong to this server alone. `before` is the runtime
-    /// with walls that was used there, if any was: [`RuntimeChoice::Auto`] then takes none without.
+    /// that isolates and was used there, if any was: [`RuntimeChoice::Auto`] then takes none without.
     pub async fn start(
         launcher: Launcher,
         choice: RuntimeChoice,

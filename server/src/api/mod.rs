@@ -45,7 +45,7 @@ use crate::object_storage::BUCKET;
 /// The largest JSON body.
 const BODY_LIMIT: usize = 10 << 20;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// What whoever makes or starts a sandbox should know: that there are no walls around it.
+/// What whoever makes or starts a sandbox should know: that it is not isolated.
 const WARNING: HeaderName = HeaderName::from_static("x-daytona-native-warning");
 
 /// Everything the port serves.

@@ -51,7 +51,7 @@ impl Marker {
         })
     }
 
-    /// The runtime with walls around its sandboxes that was used here last for the first time, if one ever was.
+    /// The isolating runtime that was used here last for the first time, if one ever was.
     pub(crate) fn isolated(&self) -> Option<RuntimeKind> {
         self.runtimes.iter().copied().rfind(|kind| *kind != RuntimeKind::Process)
     }

@@ -1,4 +1,4 @@
-//! The walls of sandboxes: what the server does when it cannot have them, and what lives on when all that a sandbox's
+//! The isolation of sandboxes: what the server does when it cannot have it, and what lives on when all that a sandbox's
 //! user may end is ended.
 
 use std::os::unix::fs::MetadataExt as _;
@@ -70,7 +70,7 @@ async fn isolated() -> bool {
 }
 
 #[tokio::test]
-async fn a_full_disk_takes_no_walls_away() {
+async fn a_full_disk_takes_no_isolation_away() {
     if !isolated().await {
         return;
     }
@@ -100,7 +100,7 @@ fn forbidden() -> Command {
 }
 
 #[tokio::test]
-async fn only_the_kernel_takes_walls_away() {
+async fn only_the_kernel_takes_isolation_away() {
     let data = tempfile::tempdir().unwrap();
     let (ready, log) = start(forbidden(), data.path(), "auto").await;
     let Some(ready) = ready else {
@@ -124,7 +124,7 @@ async fn only_the_kernel_takes_walls_away() {
 }
 
 #[tokio::test]
-async fn without_walls_the_answers_say_so() {
+async fn without_isolation_the_answers_say_so() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::open(dir.path(), &["--runtime", "process"]).await;
     let created = server.call("POST", "/api/sandbox", json!({ "name": "s" })).await;
