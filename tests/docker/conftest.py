@@ -31,7 +31,8 @@ class Server:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout
         ready = json.loads(self.process.stdout.readline())
-        self.client: Any = Daytona(DaytonaConfig(api_key=ready["apiKey"], api_url=ready["url"]))
+        self.config = DaytonaConfig(api_key=ready["apiKey"], api_url=ready["url"])
+        self.client: Any = Daytona(self.config)
 
     def docker(self, *args: str) -> str:
         environment = {**os.environ, "DOCKER_HOST": self.host}

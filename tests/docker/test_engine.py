@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from run import layer_of, script
 
-from conftest import BASE, Server
+from conftest import BASE, ROOT, Server
 
 LIMIT = 60.0
 
@@ -93,6 +94,49 @@ def test_limits_hold(server: Server) -> None:
 
 def container(server: Server, sandbox: Any) -> str:
     return server.docker("ps", "-aq", "--filter", f"label=daytona-native.sandbox={sandbox.id}").strip()
+
+
+def test_a_loss_is_accepted_in_every_language(server: Server) -> None:
+    from daytona_native import AsyncDaytona, DaytonaConflictError
+
+    sandbox = server.client.create()
+
+    def lose() -> None:
+        server.docker("rm", "-f", container(server, sandbox))
+        until(lambda: (sandbox.refresh_data(), sandbox.state == "error")[1])
+
+    async def recover_asynchronously() -> None:
+        async with AsyncDaytona(server.config) as client:
+            same = await client.get(sandbox.id)
+            with pytest.raises(DaytonaConflictError, match="container was removed"):
+                await same.recover()
+            await same.recover(accept_loss=True)
+
+    lose()
+    with pytest.raises(DaytonaConflictError, match="container was removed") as refused:
+        sandbox.recover()
+    assert refused.value.code == "SANDBOX_FILES_LOST"
+    sandbox.recover(accept_loss=True)
+    assert sandbox.process.exec("echo begun").result == "begun\n"
+    lose()
+    asyncio.run(recover_asynchronously())
+    lose()
+    node = """
+        const { Daytona, DaytonaConflictError } = await import(process.argv[1])
+        const sandbox = await new Daytona().get(process.argv[2])
+        try {
+          await sandbox.recover()
+          process.exit(1)
+        } catch (error) {
+          if (!(error instanceof DaytonaConflictError) || error.code !== 'SANDBOX_FILES_LOST') throw error
+        }
+        await sandbox.recover(60, { acceptLoss: true })
+    """
+    settings = {"DAYTONA_API_URL": server.config.api_url, "DAYTONA_API_KEY": server.config.api_key}
+    words = ["node", "--input-type=module", "-e", node, str(ROOT / "bindings-node/index.mjs"), sandbox.id]
+    subprocess.run(words, check=True, env={**os.environ, **settings})
+    sandbox.refresh_data()
+    assert sandbox.process.exec("echo begun").result == "begun\n"
 
 
 def test_two_equal_builds_at_once(server: Server) -> None:
