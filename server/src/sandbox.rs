@@ -50,6 +50,11 @@ impl Live {
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
     }
 
+    /// It is being stopped, or has ended.
+    pub(crate) fn is_ending(&self) -> bool {
+        *self.ended.borrow()
+    }
+
     /// Resolves when nothing runs in it any more. Until then a connection to the agent may hold a program that has
     /// its time to end.
     pub(crate) async fn gone(&self) {

@@ -31,9 +31,11 @@ pub(super) async fn program(live: Result<Arc<Live>, String>, start: Start, outpu
                 let tunnel = tunnel::open(&live.socket, RUN).await?;
                 relay(tunnel, &start, &output, &input).await
             };
+            let over = || Err(io::Error::other("the sandbox has ended"));
             tokio::select! {
-                end = run => end,
-                () = live.gone() => Err(io::Error::other("the sandbox has ended")),
+                // A stop ends programs before it ends the sandbox.
+                end = run => if live.is_ending() && matches!(end, Ok(Some(_))) { over() } else { end },
+                () = live.gone() => over(),
             }
         }
         Err(why) => Err(io::Error::other(why)),
