@@ -59,7 +59,7 @@ impl Daytona {
         self.make(params, options).await?.keep()
     }
 
-    /// The same for who hands it on: until that is done it can still be called off.
+    /// The same for a caller that hands it on: until then it can still be called off.
     ///
     /// # Errors
     /// As [`Daytona::create`].
@@ -168,7 +168,7 @@ impl SandboxCreation {
         self.made().await?.keep()
     }
 
-    /// The same for who hands it on: until that is done it can still be called off.
+    /// The same for a caller that hands it on: until then it can still be called off.
     ///
     /// # Errors
     /// As [`Daytona::create`].

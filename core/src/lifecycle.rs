@@ -208,7 +208,7 @@ impl Sandbox {
         self.make_fork(name, timeout).await?.keep()
     }
 
-    /// The same for who hands it on: until that is done it can still be called off.
+    /// The same for a caller that hands it on: until then it can still be called off.
     ///
     /// # Errors
     /// As [`Sandbox::fork`].
@@ -264,7 +264,7 @@ impl Sandbox {
         self.make_snapshot(name, timeout).await?.keep()
     }
 
-    /// The same for who hands it on: until that is done it can still be called off.
+    /// The same for a caller that hands it on: until then it can still be called off.
     ///
     /// # Errors
     /// As [`Sandbox::create_snapshot`].

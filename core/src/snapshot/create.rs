@@ -78,7 +78,7 @@ impl SnapshotCreation {
         self.made().await?.keep()
     }
 
-    /// The same for who hands it on: until that is done it can still be called off.
+    /// The same for a caller that hands it on: until then it can still be called off.
     ///
     /// # Errors
     /// As [`SnapshotService::create`].
