@@ -1,7 +1,8 @@
 //! Secrets in requests that leave a sandbox.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -82,17 +83,20 @@ async fn host(tls: Option<TlsAcceptor>, as_proxy: bool) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
+        let ended = Arc::new(Mutex::new(Vec::new()));
         while let Ok((stream, _)) = listener.accept().await {
-            let tls = tls.clone();
+            let (tls, ended) = (tls.clone(), Arc::clone(&ended));
             tokio::spawn(async move {
+                // Shut down only: a socket that is closed before all was read is reset, and an answer may be lost.
+                let socket = stream.as_fd().try_clone_to_owned().unwrap();
                 match tls {
                     Some(tls) => {
-                        if let Ok(stream) = tls.accept(stream).await {
-                            serve(stream, as_proxy).await;
-                        }
+                        let Ok(stream) = tls.accept(stream).await else { return };
+                        serve(stream, as_proxy).await;
                     }
                     None => serve(stream, as_proxy).await,
                 }
+                ended.lock().unwrap().push(socket);
             });
         }
     });
