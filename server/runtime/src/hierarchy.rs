@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::cgroup::{PARENTS, remove_group, thaw};
 use crate::table;
@@ -46,11 +47,27 @@ impl Owner {
 
     /// Whether groups of this name were made for the same folder by a server that is gone.
     fn is_followed_by(&self, next: &Self) -> bool {
-        (self.device, self.inode) == (next.device, next.inode) && table::started(self.launcher) != Some(self.started)
+        self.is_of_folder_of(next) && table::started(self.launcher) != Some(self.started)
+    }
+
+    fn is_of_folder_of(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
+    /// The same, after a while: the launcher of a server that was killed ends a moment later, and `next` holds the
+    /// folder alone.
+    fn gives_way_to(&self, next: &Self) -> bool {
+        let end = Instant::now() + ENDING;
+        while self.is_of_folder_of(next) && !self.is_followed_by(next) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.is_followed_by(next)
     }
 }
 
 const PREFIX: &str = "daytona-native-";
+/// How long the launcher of a killed server may take to end.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// Removes the groups an earlier server on this data directory left, ending what runs in them. The file says where to
 /// look, and no more: it may be a copy of another server's.
@@ -60,7 +77,7 @@ pub(crate) fn clean(data_dir: &Path, owner: &Owner) {
         fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     for parent in parents {
         let made_by = parent.file_name().and_then(|name| Owner::parse(name.to_str()?));
-        if !made_by.is_some_and(|made_by| made_by.is_followed_by(owner)) || !is_group(&parent) {
+        if !made_by.is_some_and(|made_by| made_by.gives_way_to(owner)) || !is_group(&parent) {
             continue;
         }
         let children = fs::read_dir(&parent).into_iter().flatten().flatten();

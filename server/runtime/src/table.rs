@@ -48,11 +48,13 @@ impl Process {
 }
 
 /// When a process has started, in the kernel's ticks since its own start: with the id that names it among all there
-/// have been.
+/// have been. `None` for one that has ended, also before it is reaped.
 #[cfg(target_os = "linux")]
 pub(crate) fn started(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let dead = matches!(fields.first(), Some(&("Z" | "X")));
+    if dead { None } else { fields.get(19)?.parse().ok() }
 }
 
 #[cfg(not(target_os = "linux"))]
