@@ -7,7 +7,8 @@ SHELL := /bin/bash
 
 VENV := .venv
 PYTHON := $(CURDIR)/$(VENV)/bin/python
-BINARY := target/release/daytona-native
+# quick: what people and tests wait for; release: what is measured.
+PROFILE := quick
 OFFICIAL := target/official
 INTEGRATIONS := target/integrations
 # The extension module leaves Python's symbols to the interpreter that loads it.
@@ -36,9 +37,9 @@ node_modules/.ready: package.json package-lock.json | prerequisites
 
 .PHONY: build
 build: $(VENV)/.ready node_modules/.ready ## Build the binary and both bindings, in place
-	cargo build --release --locked -p daytona-native -p daytona-python -p daytona-node
-	./scripts/agent
-	./scripts/place
+	cargo build --profile $(PROFILE) --locked -p daytona-native -p daytona-python -p daytona-node
+	./scripts/agent $(PROFILE)
+	./scripts/place $(PROFILE)
 
 .PHONY: demo
 demo: build ## Run the Python and the Node quickstart on a local server
@@ -49,9 +50,9 @@ demo: build ## Run the Python and the Node quickstart on a local server
 test: build $(OFFICIAL)/.ready $(INTEGRATIONS)/.ready ## Run every test
 	./scripts/prerequisites test
 	cargo fetch --locked --quiet
-	cargo test --release --locked --workspace --no-run
+	cargo test --profile $(PROFILE) --locked --workspace --no-run
 	./scripts/together \
-		rust='cargo test --release --locked --workspace --no-fail-fast' \
+		rust='cargo test --profile $(PROFILE) --locked --workspace --no-fail-fast' \
 		python='$(PYTHON) -m pytest --maxfail=10 tests/python' \
 		official-python='$(OFFICIAL)/venv/bin/python -m pytest --maxfail=10 tests/official' \
 		official-node='NODE_PATH=$(CURDIR)/$(OFFICIAL)/node_modules node --test --test-reporter=spec tests/official/*.test.mjs' \
@@ -82,7 +83,7 @@ test-docker: build $(OFFICIAL)/.ready ## Run every behaviour case on a Docker en
 .PHONY: lint
 lint: build ## Check formatting, lints and types
 	cargo fmt --all --check
-	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo clippy --profile $(PROFILE) --locked --workspace --all-targets -- -D warnings
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -90,6 +91,7 @@ lint: build ## Check formatting, lints and types
 	npm run --silent lint
 
 .PHONY: bench
+bench: PROFILE := release
 bench: build $(OFFICIAL)/.ready ## Measure against the official clients and a bare Rust client, as ratios
 	cargo build --release --locked -p daytona-native -p daytona-python -p daytona-node -p daytona-bench
 	$(PYTHON) benches/run.py

@@ -26,7 +26,7 @@ export function load({ official = false } = {}) {
 
 /** Starts one local server in a data directory of its own. */
 export async function startServer() {
-  const binary = process.env.DAYTONA_NATIVE_BINARY || path.join(HERE, '../../target/release/daytona-native')
+  const binary = process.env.DAYTONA_NATIVE_BINARY || path.join(HERE, '../../bindings-node/bin/daytona-native')
   if (!fs.existsSync(binary)) throw new Error(`${binary} is not there: run make build, or set DAYTONA_NATIVE_BINARY`)
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'daytona-cases-'))
   const log = fs.openSync(path.join(directory, 'log'), 'w')

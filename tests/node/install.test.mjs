@@ -19,7 +19,6 @@ function run(cwd, program, ...words) {
 test('the program and the package are there after npm install', { timeout: 120_000 }, async () => {
   await rm(folder, { recursive: true, force: true })
   await mkdir(folder, { recursive: true })
-  run(root, './scripts/place')
   run(join(root, 'bindings-node'), 'npm', 'pack', '--silent', '--pack-destination', folder)
   const [archive] = await readdir(folder)
   await writeFile(join(folder, 'package.json'), JSON.stringify({ name: 'user', private: true }))

@@ -19,9 +19,9 @@ setFlagsFromString('--expose_gc')
 /** Collects garbage now. */
 export const collect = runInNewContext('gc')
 
-/** The server's binary: what cargo built, or what `DAYTONA_NATIVE_BINARY` names. */
+/** The server's binary: what `make build` built, or what `DAYTONA_NATIVE_BINARY` names. */
 export function serverBinary() {
-  const binary = process.env.DAYTONA_NATIVE_BINARY ?? join(root, 'target/release/daytona-native')
+  const binary = process.env.DAYTONA_NATIVE_BINARY ?? join(root, 'bindings-node/bin/daytona-native')
   if (!existsSync(binary)) throw new Error(`${binary} is not there: run make build, or set DAYTONA_NATIVE_BINARY`)
   return binary
 }

@@ -16,11 +16,10 @@ command = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1
 metadata = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 package = next(package for package in metadata["packages"] if package["manifest_path"] == manifest)
 target = next(target for target in package["targets"] if "cdylib" in target["crate_types"])
-suffix = "dylib" if sys.platform == "darwin" else "so"
-library = pathlib.Path(metadata["target_directory"], "release", f"lib{target['name']}.{suffix}")
+library = pathlib.Path(manifest).with_name("python") / "daytona_native/_native.abi3.so"
 if not library.is_file():
     raise SystemExit(f"{library} is not there: run `make build`")
-profile = {"opt_level": "3", "debuginfo": 0, "debug_assertions": False, "overflow_checks": False, "test": False}
+profile = {"opt_level": "0", "debuginfo": 0, "debug_assertions": False, "overflow_checks": False, "test": False}
 artifact = {
     "reason": "compiler-artifact",
     "package_id": package["id"],

@@ -25,7 +25,6 @@ def environment() -> pathlib.Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     maturin = pathlib.Path(sys.executable).with_name("maturin")
-    run("./scripts/place")
     cargo = str(ROOT / "tests/python/built_cargo.py")
     options = ["--release", "--locked", "--offline", "--compression-method", "stored", "--out"]
     run(maturin, "build", *options, folder, CARGO=cargo)

@@ -18,7 +18,8 @@ impl Server {
     /// With this runtime, or the one that the environment asks for.
     pub(crate) fn start(runtime: Option<&str>) -> Self {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/daytona-native");
+        let built = std::env::current_exe().expect("a program has a path");
+        let built = built.parent().and_then(Path::parent).expect("it lies in deps").join("daytona-native");
         let binary = set("DAYTONA_NATIVE_BINARY").unwrap_or_else(|| built.to_string_lossy().into_owned());
         let runtime = runtime.map(str::to_owned).or_else(|| set("DAYTONA_NATIVE_TEST_RUNTIME"));
         let runtime = runtime.unwrap_or_else(|| "auto".to_owned());
