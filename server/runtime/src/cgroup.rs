@@ -104,7 +104,7 @@ impl Cgroups {
         found
     }
 
-    fn parents(&self) -> impl Iterator<Item = &PathBuf> {
+    pub(crate) fn parents(&self) -> impl Iterator<Item = &PathBuf> {
         let v2 = self.v2.iter().map(|(parent, _)| parent);
         v2.chain(self.v1.values())
     }

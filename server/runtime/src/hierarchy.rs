@@ -144,7 +144,9 @@ pub(crate) fn v2_parent(mount: &Mount, own: &str, name: &str) -> io::Result<(Pat
     let available: Vec<&str> = available.split_whitespace().collect();
     let wanted: Vec<&str> = CONTROLLERS.into_iter().filter(|name| available.contains(name)).collect();
     let mut best: io::Result<(PathBuf, Vec<String>)> = Err(io::ErrorKind::NotFound.into());
-    for place in [own, mount.point.clone()] {
+    let mut places = vec![own, mount.point.clone()];
+    places.dedup();
+    for place in places {
         let parent = place.join(name);
         match fs::create_dir(&parent) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

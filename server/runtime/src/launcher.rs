@@ -129,6 +129,8 @@ struct Forks {
     #[cfg(target_os = "linux")]
     child_events: OwnedFd,
     running: HashMap<Pid, Running>,
+    /// The cgroups above those of the sandboxes.
+    parents: Vec<PathBuf>,
 }
 
 /// One sandbox's first process.
@@ -166,6 +168,7 @@ impl Forks {
             #[cfg(target_os = "linux")]
             child_events: sys::child_events()?,
             running: HashMap::new(),
+            parents: Vec::new(),
         })
     }
 
@@ -208,6 +211,10 @@ impl Forks {
 
     fn handle(&mut self, request: Request, fds: Vec<OwnedFd>) -> io::Result<()> {
         match request {
+            Request::Groups { parents } => {
+                self.parents = parents;
+                Ok(())
+            }
             Request::Launch(launch) => {
                 let seq = launch.seq;
                 let Ok([listener, outcome, log]) = <[OwnedFd; 3]>::try_from(fds) else {
@@ -351,8 +358,9 @@ impl Forks {
         for group in &groups {
             crate::cgroup::remove_group(group);
         }
-        for parent in groups.iter().filter_map(|group| group.parent()) {
-            let _ = std::fs::remove_dir(parent);
+        // A server that ended in order has removed them, and one without sandboxes has them too.
+        for parent in self.parents.iter().filter(|parent| parent.exists()) {
+            crate::cgroup::remove_group(parent);
         }
     }
 

@@ -28,6 +28,8 @@ const MAX_FDS: usize = 3;
 /// The server's requests. `seq` names one start of one sandbox.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
+    /// The cgroups that all sandboxes' groups are made in: to remove when the server is gone.
+    Groups { parents: Vec<PathBuf> },
     /// Start a sandbox. Comes with the agent's listener, a socket for one [`Report`] and a log file.
     Launch(Box<Launch>),
     /// End one.

@@ -97,6 +97,7 @@ impl Runtime {
             }
         })
         .await?;
+        link.send(&Request::Groups { parents: cgroups.parents().cloned().collect() }, Vec::new())?;
         let (exits, exited) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
             link,

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -268,7 +268,7 @@ pub(crate) async fn a_killed_launcher_takes_all_along(kind: RuntimeKind) -> Outc
     Ok(())
 }
 
-/// A server that starts a sandbox with a daemon and waits to be killed.
+/// A server that starts a sandbox with a daemon, or none where there is no command, and waits to be killed.
 pub(crate) fn server_main(data: &str) -> ExitCode {
     let mut words = data.splitn(3, ' ');
     let (Some(kind), Some(path), Some(command)) = (words.next(), words.next(), words.next()) else {
@@ -278,9 +278,11 @@ pub(crate) fn server_main(data: &str) -> ExitCode {
     let data = tempfile::Builder::new().prefix("server-").tempdir_in(path);
     let served = crate::tokio().block_on(async {
         let world = World::at(kind, data?).await?;
-        let sandbox = world.start("a").await?;
-        sandbox.run(command).await?;
-        sandbox.run("echo kept > file").await?;
+        if !command.is_empty() {
+            let sandbox = world.start("a").await?;
+            sandbox.run(command).await?;
+            sandbox.run("echo kept > file").await?;
+        }
         println!("{}", world.data.path().display());
         std::future::pending::<()>().await;
         Ok::<_, Box<dyn std::error::Error>>(())
@@ -289,10 +291,9 @@ pub(crate) fn server_main(data: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-pub(crate) async fn a_killed_server_takes_all_along(kind: RuntimeKind) -> Outcome {
-    let folder = tempfile::tempdir()?;
-    let (marker, command) = daemon(&format!("server-{kind}"));
-    let arguments = format!("{kind} {} {command}", folder.path().display());
+/// Kills a server with a folder for its data, once it has run a command in a sandbox; its data directory.
+fn killed_server(kind: RuntimeKind, folder: &Path, command: &str) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let arguments = format!("{kind} {} {command}", folder.display());
     let mut server = Command::new(std::env::current_exe()?)
         .args(["server", &arguments])
         .stdin(Stdio::null())
@@ -303,16 +304,27 @@ pub(crate) async fn a_killed_server_takes_all_along(kind: RuntimeKind) -> Outcom
     BufReader::new(output).read_line(&mut path)?;
     server.kill()?;
     server.wait()?;
+    Ok(path.trim().into())
+}
+
+/// Waits for the launcher of a killed server, which removes the groups before it ends.
+async fn no_groups(data: &Path) -> Outcome {
+    let left = || groups(data).into_iter().filter(|group| group.exists()).collect::<Vec<_>>();
+    eventually(|| format!("{:?}", left()), || left().is_empty()).await
+}
+
+pub(crate) async fn a_killed_server_without_sandboxes_leaves_no_groups(kind: RuntimeKind) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    no_groups(&killed_server(kind, folder.path(), "")?).await
+}
+
+pub(crate) async fn a_killed_server_takes_all_along(kind: RuntimeKind) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let (marker, command) = daemon(&format!("server-{kind}"));
+    let data = killed_server(kind, folder.path(), &command)?;
     no_process(&marker).await?;
     eventually(|| "mounts".to_owned(), || mounts(folder.path()).is_empty()).await?;
-    // The launcher removes the groups before it ends.
-    let data = Path::new(path.trim());
-    let groups = fs::read_to_string(data.join("cgroups.json")).unwrap_or_default();
-    let left = || -> Vec<&str> {
-        let paths = groups.split('"').filter(|part| part.starts_with('/'));
-        paths.filter(|group| Path::new(group).exists()).collect()
-    };
-    eventually(|| left().join(" "), || left().is_empty()).await?;
+    no_groups(&data).await?;
     // The next server finds what was stored.
     let taken = tempfile::TempDir::with_prefix_in("x", folder.path())?;
     fs::remove_dir(taken.path())?;
@@ -324,7 +336,7 @@ pub(crate) async fn a_killed_server_takes_all_along(kind: RuntimeKind) -> Outcom
 }
 
 /// Where the groups of a server are.
-fn groups(data: &Path) -> Vec<std::path::PathBuf> {
+fn groups(data: &Path) -> Vec<PathBuf> {
     let text = fs::read(data.join("cgroups.json")).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
 }

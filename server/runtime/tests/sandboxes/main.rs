@@ -92,7 +92,8 @@ fn all(kind: RuntimeKind) -> Vec<Trial> {
         life: stop_ends_daemons stop_is_gentle stop_force_is_not stop_kills_the_stubborn
             a_killed_agent_starts_again gentler_signals_are_for_the_programs
             programs_have_their_grace_with_open_pipes a_killed_first_process_is_told a_killed_launcher_takes_all_along
-            a_killed_server_takes_all_along many_at_once a_long_data_directory
+            a_killed_server_takes_all_along a_killed_server_without_sandboxes_leaves_no_groups many_at_once
+            a_long_data_directory
             the_launcher_survives_nonsense the_launcher_does_not_grow bad_requests_are_refused;
         state: sparse_files_stay_sparse files_survive_a_restart snapshot_copies_what_is_stored archives_and_copies_keep_everything
             destroy_removes_everything;
