@@ -59,7 +59,7 @@ test: build $(OFFICIAL)/.ready $(INTEGRATIONS)/.ready ## Run every test
 		node='node --test --test-reporter=spec tests/node/*.test.mjs' \
 		docker='$(PYTHON) tests/docker/run.py own builds rust' \
 		parity='$(PYTHON) tests/parity/check_python.py --ratchet && node tests/parity/check_node.mjs --ratchet'
-	$(PYTHON) tests/chaos.py --kills 8
+	./scripts/together chaos='$(PYTHON) tests/chaos.py --kills 8'
 
 $(OFFICIAL)/.ready: tests/official/requirements.txt tests/official/package.json tests/official/package-lock.json | prerequisites
 	mkdir -p $(OFFICIAL)
