@@ -44,7 +44,7 @@ export async function startServer() {
     const late = setTimeout(() => child.kill('SIGKILL'), 30_000)
     await ended
     clearTimeout(late)
-    fs.rmSync(directory, { recursive: true, force: true })
+    await fs.promises.rm(directory, { recursive: true, force: true })
   }
   const answer = await fetch(`${url}/config`, { headers: { authorization: `Bearer ${apiKey}` } })
   const { limits, isolated, kind } = (await answer.json()).runtime

@@ -31,6 +31,9 @@ export async function install(integration) {
   const { files } = JSON.parse(await readFile(join(source, 'package.json'), 'utf8'))
   await rm(folder, { recursive: true, force: true })
   await mkdir(target, { recursive: true })
+  // Host programs leave files where temporary ones are.
+  const temporary = join(folder, 'tmp')
+  await mkdir(temporary)
   for (const file of ['package.json', ...files]) await cp(join(source, file), join(target, file), { recursive: true })
 
   const bring = async (name) => {
@@ -46,7 +49,7 @@ export async function install(integration) {
       const { NODE_TEST_CONTEXT, ...inherited } = process.env
       const child = spawn(node(), [...args, await bring(name)], {
         cwd: folder,
-        env: { ...inherited, ...env },
+        env: { ...inherited, TMPDIR: temporary, ...env },
         stdio: ['ignore', 'pipe', 'pipe'],
       })
       let output = ''

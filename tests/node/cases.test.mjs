@@ -10,8 +10,12 @@ before(async () => {
   session = new Session(daytona, server)
 })
 after(async () => {
-  await session?.close()
-  await server?.close()
+  try {
+    await session?.close()
+  } finally {
+    // A server that stays keeps the runner waiting.
+    await server?.close()
+  }
 })
 
 for (const one of load()) {

@@ -54,8 +54,11 @@ before(async () => {
   await sandbox.delete()
 })
 after(async () => {
-  await server?.stop()
-  await rm(folder, { recursive: true })
+  try {
+    await server?.stop()
+  } finally {
+    await rm(folder, { recursive: true })
+  }
 })
 
 /** What the server's runtime lacks for an example. */

@@ -5,7 +5,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Daytona, DaytonaConflictError, DaytonaInvalidArgumentError } from 'daytona-native'
-import { cleanEnvironment, run, startServer } from './support.mjs'
+import { cleanEnvironment, ended, run, startServer } from './support.mjs'
 
 let server
 before(async () => {
@@ -58,6 +58,7 @@ test('a server is started with it', async () => {
     const { stdout, stderr } = await run(program, { env: cleanEnvironment(), args: [join(folder, 'data')] })
     assert.deepEqual([stdout, stderr], ['process started\n', ''])
   } finally {
-    await rm(folder, { recursive: true, force: true, maxRetries: 10 })
+    await ended(folder)
+    await rm(folder, { recursive: true, force: true })
   }
 })

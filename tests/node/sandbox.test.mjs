@@ -13,7 +13,7 @@ import {
   Sandbox,
   SandboxState,
 } from 'daytona-native'
-import { cleanEnvironment, deferred, json, run, startFake, startServer } from './support.mjs'
+import { cleanEnvironment, ended, json, run, startFake, startServer } from './support.mjs'
 
 let server
 let daytona
@@ -174,12 +174,10 @@ test('Daytona.local starts a server that ends with the process', async () => {
     const [word, origin] = stdout.trim().split(' ')
     assert.equal(word, 'local')
     // It ends by itself, some time after its last client.
-    const ended = deferred()
-    const ask = () => fetch(origin).then(() => setTimeout(ask, 50), ended.resolve)
-    ask()
-    await ended.promise
+    await ended(folder)
+    await assert.rejects(fetch(origin))
   } finally {
-    await rm(folder, { recursive: true, force: true, maxRetries: 10 })
+    await rm(folder, { recursive: true, force: true })
   }
 })
 

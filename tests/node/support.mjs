@@ -1,5 +1,5 @@
 // What the tests share: the real local server, and a fake one that misbehaves on purpose.
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
@@ -8,6 +8,7 @@ import http from 'node:http'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -50,7 +51,9 @@ export async function startServer(...options) {
     connect: () => new Daytona({ apiUrl: url, apiKey }),
     async stop() {
       child.kill('SIGTERM')
+      const late = setTimeout(() => child.kill('SIGKILL'), 30_000)
       await exited
+      clearTimeout(late)
       await rm(directory, { recursive: true, force: true })
     },
   }
@@ -175,6 +178,11 @@ export async function run(source, { args = [], env = {}, flags = [], input = 'mo
   child.stderr.on('data', (piece) => (stderr += piece))
   const [code, signal] = await once(child, 'close')
   return { code, signal, stdout, stderr }
+}
+
+/** Waits until no program runs that names a folder: a local server goes some time after its last client. */
+export async function ended(folder) {
+  while (execFileSync('ps', ['-A', '-ww', '-o', 'args='], { encoding: 'utf8' }).includes(folder)) await pause(50)
 }
 
 /** The environment without any setting of a client. */

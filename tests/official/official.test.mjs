@@ -34,8 +34,12 @@ before(async () => {
   session = new Session(find('@daytona/sdk'), server, { late: 5 })
 })
 after(async () => {
-  await session?.close()
-  await server?.close()
+  try {
+    await session?.close()
+  } finally {
+    // A server that stays keeps the runner waiting.
+    await server?.close()
+  }
 })
 
 test('the client is the published one', () => {

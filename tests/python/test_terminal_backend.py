@@ -87,9 +87,12 @@ def desk(server: Server) -> Iterator[Desk]:
         sandbox.delete()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def orphans(server: Server) -> Desk:
-    """What a killed process left, a minute before it is looked for: its sandboxes are the server's business."""
+    """What a killed process left, a minute before it is looked for: its sandboxes are the server's business.
+
+    Who asks for it first is the first test of all, and who asks last the last one (conftest.py).
+    """
     desk = Desk(server)
     for keys in ({}, {"keep_alive": True, "max_idle": 5}):
         code = "s = t.exec('echo $$; exec sleep 300')\nnext(s)\nprint('ready', flush=True)\nsignal.pause()"
