@@ -210,8 +210,16 @@ fn lasting(record: &Record) -> (SandboxState, Desired) {
     }
 }
 
+/// Makes the folder of a table, and that of all tables. A data directory that somebody has deleted stays deleted.
 fn make_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| DirBuilder::new().recursive(true).mode(0o700).create(folder))
+    let Some(table) = path.parent() else { return Ok(()) };
+    for folder in table.parent().into_iter().chain([table]) {
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Written as a whole or not at all, for the server's user alone.
@@ -354,6 +362,15 @@ mod tests {
         assert!(manifests.read::<Record>("b").unwrap().is_none());
         fs::write(path, "{").unwrap();
         assert!(manifests.read::<Record>("a").is_err());
+    }
+
+    #[test]
+    fn a_data_directory_that_was_deleted_is_not_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        keep(&data, |keeper| keeper.note_stored(&Record::sample("a")));
+        Manifests::new(&data).mark::<Record>("a", Mark::Creating);
+        assert!(!data.exists());
     }
 
     #[test]
