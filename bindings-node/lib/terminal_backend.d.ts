@@ -136,7 +136,7 @@ export declare class TerminalBackend implements AsyncDisposable {
 
   /**
    * Destroys the sandboxes of this process, with what runs in them, and waits until that is done. The sandbox of a task
-   * stays. A later command makes a new one.
+   * stays. A later command makes a new one. An abort ends the waiting alone.
    *
    * @throws {DaytonaTimeoutError} after `timeout` seconds, 60 unless given
    */

@@ -113,7 +113,9 @@ impl NativeTerminal {
     /// Destroys its sandboxes.
     #[napi]
     pub fn close(&self, id: u32, timeout: Option<f64>) {
-        self.call(id, move |backend| async move { backend.close(timeout).await.map(|()| Outcome::Unit) });
+        // Begins here, as it goes on where the call is aborted.
+        let closing = self.backend.close(timeout);
+        self.calls.spawn(id, async move { closing.await.map(|()| Outcome::Unit) });
     }
 
     /// Destroys its sandboxes, the one of the task too.

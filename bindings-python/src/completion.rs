@@ -140,6 +140,8 @@ struct Waiting {
     callback: Option<(Py<PyAny>, Option<Py<PyAny>>)>,
     handed_over: bool,
     cancelled: bool,
+    /// What it was cancelled with. Who cancels knows its own cancellation by it, as the scopes of anyio do.
+    message: Option<Py<PyAny>>,
 }
 
 #[pymethods]
@@ -169,11 +171,15 @@ impl Waiter {
 
     fn result(&self, py: Python<'_>) -> PyResult<()> {
         static CANCELLED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        if !self.cancelled() {
-            return Ok(());
-        }
+        let message = {
+            let state = lock(&self.state);
+            if !state.cancelled {
+                return Ok(());
+            }
+            state.message.as_ref().map(|message| message.clone_ref(py))
+        };
         let class = CANCELLED.import(py, "asyncio", "CancelledError")?;
-        Err(PyErr::from_value(class.call0()?))
+        Err(PyErr::from_value(message.map_or_else(|| class.call0(), |message| class.call1((message,)))?))
     }
 
     #[pyo3(signature = (callback, *, context=None))]
@@ -191,15 +197,17 @@ impl Waiter {
     /// Wakes the task, which drops the call.
     #[pyo3(signature = (msg=None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
-        drop(msg);
-        let callback = {
+        let (callback, outcome) = {
             let mut state = lock(&slf.get().state);
             if state.handed_over || state.cancelled {
                 return Ok(false);
             }
             state.cancelled = true;
-            state.callback.take()
+            state.message = msg;
+            (state.callback.take(), state.outcome.take())
         };
+        // Given back before anything else runs: the task may ask again in its next step.
+        drop(outcome);
         if let Some((callback, context)) = callback {
             Self::call_soon(slf, callback, context)?;
         }
@@ -208,11 +216,12 @@ impl Waiter {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)?;
-        if let Ok(state) = self.state.try_lock()
-            && let Some((callback, context)) = &state.callback
-        {
-            visit.call(callback)?;
-            visit.call(context)?;
+        if let Ok(state) = self.state.try_lock() {
+            visit.call(&state.message)?;
+            if let Some((callback, context)) = &state.callback {
+                visit.call(callback)?;
+                visit.call(context)?;
+            }
         }
         Ok(())
     }
@@ -263,9 +272,15 @@ struct Finish {
 
 impl Finish {
     fn put(&self, outcome: Outcome) {
-        if let Some(waiter) = &self.waiter {
-            lock(&waiter.get().state).outcome.get_or_insert(outcome);
+        let Some(waiter) = &self.waiter else { return };
+        let mut state = lock(&waiter.get().state);
+        if state.cancelled {
+            // What it gives back may not find it locked.
+            drop(state);
+            drop(outcome);
+            return;
         }
+        state.outcome.get_or_insert(outcome);
     }
 }
 

@@ -95,8 +95,9 @@ impl TerminalBackend {
 
     #[pyo3(signature = (timeout=None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
-        let backend = self.inner.clone();
-        self.mode.run(py, async move { backend.close(timeout).await }, none)
+        // Begins here: a scope that is cancelled would drop a call before its first step.
+        let closing = self.inner.close(timeout);
+        self.mode.run(py, closing, none)
     }
 
     #[pyo3(signature = (timeout=None))]

@@ -177,24 +177,34 @@ impl TerminalBackend {
     }
 
     /// Destroys the sandboxes of this process, with what runs in them, and waits until that is done. The sandbox of a
-    /// task stays. A later command makes new ones.
+    /// task stays. A later command makes new ones. Begun by the call itself: a future that is dropped ends the waiting
+    /// only.
     ///
     /// # Errors
     /// `Timeout` after `timeout` seconds (default 60, 0 is none): the server's timers destroy what is left.
-    pub async fn close(&self, timeout: Option<f64>) -> Result<()> {
-        let work = async {
-            let limit = seconds("timeout", timeout)?.unwrap_or(CLOSE_LIMIT);
-            let Some(desk) = self.inner.desk.get() else { return Ok(()) };
-            if limit.is_zero() {
-                desk.close().await;
-                return Ok(());
-            }
-            tokio::time::timeout(limit, desk.close()).await.map_err(|_| {
-                let text = format!("not all sandboxes were destroyed within {} s", limit.as_secs_f64());
-                Error::new(ErrorKind::Timeout, text).with_hint("The server destroys the rest when they have been idle")
-            })
-        };
-        self.inner.daytona.inner.observe(Operation::TERMINAL_CLOSE, work).await
+    pub fn close(&self, timeout: Option<f64>) -> impl Future<Output = Result<()>> + Send + use<> {
+        let limit = seconds("timeout", timeout).map(|limit| limit.unwrap_or(CLOSE_LIMIT));
+        let desk = self.inner.desk.get().filter(|_| limit.is_ok());
+        if let Some(desk) = &desk {
+            desk.dispose_all();
+        }
+        let client = Arc::clone(&self.inner.daytona.inner);
+        async move {
+            let work = async {
+                let limit = limit?;
+                let Some(desk) = desk else { return Ok(()) };
+                if limit.is_zero() {
+                    desk.close().await;
+                    return Ok(());
+                }
+                tokio::time::timeout(limit, desk.close()).await.map_err(|_| {
+                    let text = format!("not all sandboxes were destroyed within {} s", limit.as_secs_f64());
+                    let hint = "The server destroys the rest when they have been idle";
+                    Error::new(ErrorKind::Timeout, text).with_hint(hint)
+                })
+            };
+            client.observe(Operation::TERMINAL_CLOSE, work).await
+        }
     }
 
     /// The same, with the sandbox of the task and its files.

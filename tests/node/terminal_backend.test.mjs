@@ -79,6 +79,18 @@ test('an abort while output comes ends the loop', async () => {
   assert.deepEqual(await left(), [])
 })
 
+test('an abort of closing ends the waiting alone', async () => {
+  const { backend, left } = desk({ keep_alive: true })
+  const command = await backend.exec('echo ready; sleep 300')
+  assert.equal((await left()).length, 1)
+  const abort = new AbortController()
+  const closing = backend.close({ signal: abort.signal })
+  abort.abort(new Error('enough'))
+  await assert.rejects(closing, /enough/)
+  await eventually(empty(left), 30_000)
+  await assert.rejects(command.wait())
+})
+
 test('a kept sandbox goes when it is idle, or with the program', async () => {
   const { backend, config, left } = desk({ keep_alive: true, max_idle: 1 })
   assert.deepEqual(await backend.run('cat', { stdin: 'text' }), { exitCode: 0, stdout: 'text', stderr: '' })

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.server
 import json
@@ -207,6 +208,11 @@ def eventually(condition: Callable[[], object], limit: float = 10) -> None:
     while not condition():
         assert time.monotonic() < end, "did not come about"
         time.sleep(0.01)
+
+
+async def until(semaphore: threading.Semaphore) -> None:
+    """Wait for what a server tells of."""
+    assert await asyncio.get_running_loop().run_in_executor(None, lambda: semaphore.acquire(timeout=10))
 
 
 def sockets() -> int:

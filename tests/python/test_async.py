@@ -13,12 +13,8 @@ from typing import Any
 
 import pytest
 
-from conftest import Fake, Server
+from conftest import Fake, Server, until
 from daytona_native import AsyncDaytona, CreateSandboxFromSnapshotParams, DaytonaNotFoundError, ListSandboxesQuery
-
-
-async def until(semaphore: threading.Semaphore) -> None:
-    assert await asyncio.get_running_loop().run_in_executor(None, lambda: semaphore.acquire(timeout=10))
 
 
 def test_the_life_of_a_sandbox(server: Server) -> None:

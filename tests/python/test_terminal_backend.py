@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
 import pytest
 
 from conftest import Server, eventually, forked
@@ -160,6 +161,23 @@ def test_a_cancelled_task_ends_command_and_sandbox(desk: Desk) -> None:
                 await task
         await backend.close()
         assert desk.left() == []
+
+    asyncio.run(main())
+
+
+def test_leaving_a_cancelled_scope_destroys(desk: Desk) -> None:
+    async def main() -> None:
+        for keep_alive in (False, True):
+            with anyio.CancelScope() as scope:
+                async with desk.asynchronous(keep_alive=keep_alive) as backend:
+                    stream = await backend.exec("sleep 600")
+                    assert len(await asyncio.to_thread(desk.left)) == 1
+                    scope.cancel()
+                    await anyio.sleep_forever()
+            assert scope.cancelled_caught
+            # Backend and stream are still here: leaving has destroyed it, though its call was cancelled too.
+            await asyncio.to_thread(eventually, lambda: desk.left() == [], 30)
+            del stream, backend
 
     asyncio.run(main())
 

@@ -238,10 +238,7 @@ impl Desk {
             idle.users
         };
         if users == 0 && self.config.keep_alive {
-            let all: Vec<String> = lock(&self.held).keys().cloned().collect();
-            for id in all {
-                self.dispose(&id);
-            }
+            self.dispose_all();
         }
     }
 
@@ -266,10 +263,7 @@ impl Desk {
     pub(super) async fn close(self: &Arc<Self>) {
         let mut jobs = self.jobs.subscribe();
         loop {
-            let all: Vec<String> = lock(&self.held).keys().cloned().collect();
-            for id in all {
-                self.dispose(&id);
-            }
+            self.dispose_all();
             if *jobs.borrow_and_update() == 0 && lock(&self.held).is_empty() {
                 return;
             }
@@ -288,6 +282,14 @@ impl Desk {
             },
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Begins to destroy all that are held.
+    pub(super) fn dispose_all(self: &Arc<Self>) {
+        let all: Vec<String> = lock(&self.held).keys().cloned().collect();
+        for id in all {
+            self.dispose(&id);
         }
     }
 

@@ -201,9 +201,10 @@ class AsyncDaytona:
         from .._progress import AsyncUploadReport, of_contexts
 
         report = AsyncUploadReport(on_upload_progress, of_contexts)
-        creation = await self._client().begin_create(
-            wanted, on_snapshot_create_logs is not None, timeout, report if on_upload_progress else None
-        )
+        async with report:
+            creation = await self._client().begin_create(
+                wanted, on_snapshot_create_logs is not None, timeout, report if on_upload_progress else None
+            )
         try:
             await report.finish()
             while (lines := await creation.next()) is not None:

@@ -386,6 +386,7 @@ class AsyncFileSystem:
             DaytonaError: It was cancelled.
         """
         report = AsyncUploadReport(on_progress)
-        files = [(_upload_source(source), remote_path)]
-        await self._native.upload(files, True, timeout, report if on_progress else None, cancel_event)
-        await report.finish()
+        files = [(report.source(_upload_source(source)), remote_path)]
+        async with report:
+            await self._native.upload(files, True, timeout, report if on_progress else None, cancel_event)
+            await report.finish()

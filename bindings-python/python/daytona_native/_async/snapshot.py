@@ -135,9 +135,10 @@ class AsyncSnapshotService:
         """
         wanted = given("params", params, _snapshot.CreateSnapshotParams)
         report = AsyncUploadReport(on_upload_progress, of_contexts)
-        creation = await self._native.begin(
-            wanted, on_logs is not None, timeout, report if on_upload_progress else None
-        )
+        async with report:
+            creation = await self._native.begin(
+                wanted, on_logs is not None, timeout, report if on_upload_progress else None
+            )
         try:
             await report.finish()
             if on_logs is not None:

@@ -201,9 +201,10 @@ class Daytona:
         from .._progress import UploadReport, of_contexts
 
         report = UploadReport(on_upload_progress, of_contexts)
-        creation = self._client().begin_create(
-            wanted, on_snapshot_create_logs is not None, timeout, report if on_upload_progress else None
-        )
+        with report:
+            creation = self._client().begin_create(
+                wanted, on_snapshot_create_logs is not None, timeout, report if on_upload_progress else None
+            )
         try:
             report.finish()
             while (lines := creation.next()) is not None:

@@ -387,6 +387,7 @@ class FileSystem:
             DaytonaError: It was cancelled.
         """
         report = UploadReport(on_progress)
-        files = [(_upload_source(source), remote_path)]
-        self._native.upload(files, True, timeout, report if on_progress else None, cancel_event)
-        report.finish()
+        files = [(report.source(_upload_source(source)), remote_path)]
+        with report:
+            self._native.upload(files, True, timeout, report if on_progress else None, cancel_event)
+            report.finish()

@@ -135,9 +135,10 @@ class SnapshotService:
         """
         wanted = given("params", params, _snapshot.CreateSnapshotParams)
         report = UploadReport(on_upload_progress, of_contexts)
-        creation = self._native.begin(
-            wanted, on_logs is not None, timeout, report if on_upload_progress else None
-        )
+        with report:
+            creation = self._native.begin(
+                wanted, on_logs is not None, timeout, report if on_upload_progress else None
+            )
         try:
             report.finish()
             if on_logs is not None:

@@ -121,7 +121,8 @@ class TerminalBackend:
     def close(self, timeout: float | None = None) -> None:
         """Destroy the sandboxes of this process, with what runs in them, and wait until that is done.
 
-        The sandbox of a task stays. A later command makes a new one.
+        The sandbox of a task stays. A later command makes a new one. A call that is called off ends the waiting, and
+        not what it waits for.
 
         Args:
             timeout: Seconds it may take; 60 where ``None``, 0 is no limit.
