@@ -125,11 +125,12 @@ export declare class Process {
   deleteSession(sessionId: string, options?: CallOptions): Promise<void>
 
   /**
-   * Runs a command in a session, and waits for its end unless `runAsync` is set.
+   * Runs a command in a session, and waits for its end unless `runAsync` is set. Without `runAsync` its stdin is
+   * empty.
    *
    * @param timeout  seconds to wait for the answer; 0 is no limit. The command runs on
    * @throws {DaytonaNotFoundError} if there is no such session
-   * @throws {DaytonaSessionEndedError} if its shell has ended
+   * @throws {DaytonaSessionEndedError} if its shell has ended, or runs nothing any more after the command
    */
   executeSessionCommand(
     sessionId: string,
@@ -197,10 +198,11 @@ export declare class Process {
   followEntrypointLogs(options?: Pick<CallOptions, 'signal'>): Promise<LogStream>
 
   /**
-   * Writes to the stdin of a command. A newline is added where there is none at the end.
+   * Writes to the stdin of a command that was started with `runAsync`. A newline is added where there is none at the end.
    *
    * @throws {DaytonaNotFoundError}
    * @throws {DaytonaCommandAlreadyCompletedError} when it has ended
+   * @throws {DaytonaValidationError} when it was started without `runAsync`
    */
   sendSessionCommandInput(sessionId: string, commandId: string, data: string, options?: CallOptions): Promise<void>
 

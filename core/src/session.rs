@@ -11,7 +11,7 @@ use http::Method;
 use tokio::sync::oneshot;
 
 use crate::background::{self, Driven};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
 use crate::output::{Batch, Demux, Feed, OutputChunk, Pipe, Seen};
 use crate::process::{Process, refuse_nul};
@@ -92,11 +92,13 @@ impl Process {
         self.sandbox.observe(operation, work).await
     }
 
-    /// Runs a command in a session. `timeout` bounds, in seconds and 5 more, how long its answer is waited for; the
+    /// Runs a command in a session. One that is waited for sees the end of its input; one with `run_async` gets what
+    /// [`Process::send_session_command_input`] sends. `timeout` bounds, in seconds and 5 more, how long its answer is waited for; the
     /// command itself has no limit and runs on. Without one it is as in [`Process::exec`]; 0 is no limit.
     ///
     /// # Errors
-    /// `InvalidArgument` for a blank command; `NotFound`; `SessionEnded` if its shell has ended; `Timeout`.
+    /// `InvalidArgument` for a blank command; `NotFound`; `SessionEnded` if its shell has ended, or runs nothing any more after the
+    /// command; `ConnectionTimeout`.
     pub async fn execute_session_command(
         &self,
         session_id: &str,
@@ -117,7 +119,14 @@ impl Process {
             }
             let path = ["session", session_id, "exec"];
             let (transport, call) = self.call(operation, Method::POST, &path, None).await?;
-            watch::guard(&self.sandbox, transport.json(call.json(&request)?.limit(limit))).await
+            let answer = watch::guard(&self.sandbox, transport.json(call.json(&request)?.limit(limit))).await;
+            answer.map_err(|error: Error| match error.kind() {
+                ErrorKind::ConnectionTimeout => error.with_hint(
+                    "The command may run on, and those after it wait for it; delete the session to end them, or give a \
+                     longer timeout",
+                ),
+                _ => error,
+            })
         };
         self.sandbox.observe(operation, work).await
     }
@@ -177,7 +186,7 @@ impl Process {
     /// Sends a line to the stdin of a running command; the newline is added where it is missing.
     ///
     /// # Errors
-    /// `NotFound`; `CommandAlreadyCompleted`.
+    /// `NotFound`; `CommandAlreadyCompleted`; `BadRequest` for a command that was not started with `run_async`.
     pub async fn send_session_command_input(
         &self,
         session_id: &str,

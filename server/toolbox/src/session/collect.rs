@@ -9,8 +9,8 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::Command;
 use super::log::{HEAD, Stream};
+use super::{Command, Outcome};
 
 /// How long the output of an ended command is awaited while something it left behind holds a pipe.
 const LINGER: Duration = Duration::from_millis(100);
@@ -33,19 +33,19 @@ struct Source {
     owed: u64,
 }
 
-/// Reads the pipes until nobody can write to them any more. Told the exit code, it marks the
+/// Reads the pipes until nobody can write to them any more. Told the outcome, it marks the
 /// command as ended once the log has what the pipes held at that time.
-pub(super) fn start(command: Arc<Command>, outputs: Outputs) -> oneshot::Sender<i32> {
+pub(super) fn start(command: Arc<Command>, outputs: Outputs) -> oneshot::Sender<Outcome> {
     let (ended, end) = oneshot::channel();
     tokio::spawn(collect(command, outputs, end));
     ended
 }
 
-async fn collect(command: Arc<Command>, mut outputs: Outputs, mut end: oneshot::Receiver<i32>) {
-    let code = loop {
+async fn collect(command: Arc<Command>, mut outputs: Outputs, mut end: oneshot::Receiver<Outcome>) {
+    let outcome = loop {
         tokio::select! {
             biased;
-            code = &mut end => break code.unwrap_or(-1),
+            outcome = &mut end => break outcome.unwrap_or(Ok(-1)),
             () = outputs.read(&command), if outputs.open() => {}
         }
     };
@@ -61,7 +61,7 @@ async fn collect(command: Arc<Command>, mut outputs: Outputs, mut end: oneshot::
             break;
         }
     }
-    command.progress.send_modify(|progress| progress.exit_code = Some(code));
+    command.end(outcome);
     while outputs.open() {
         outputs.read(&command).await;
     }

@@ -25,7 +25,10 @@ use crate::App;
 use crate::error::{Error, Result};
 use log::{Log, Spool, Stream};
 pub(crate) use routes::routes;
-use shell::{Files, Shell};
+use shell::{End, Files, Shell};
+
+const NO_INPUT: &str = "the command takes no input: it was not started with runAsync, so its standard input was at its \
+                        end from the start; start it with runAsync (run_async in Python) to send it some";
 
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
@@ -48,18 +51,38 @@ struct Session {
 #[derive(Default)]
 struct State {
     commands: Vec<Arc<Command>>,
-    /// Exit code of the shell.
-    ended: Option<i32>,
+    ended: Option<Ended>,
 }
+
+/// How a shell ended.
+#[derive(Clone, Copy)]
+enum Ended {
+    /// By itself, with this exit code.
+    Code(i32),
+    /// It ran nothing any more and was killed.
+    Silent,
+}
+
+/// The exit code of a command, or why it has none.
+type Outcome = Result<i32>;
 
 struct Command {
     id: String,
     text: String,
-    echo: bool,
+    input: Input,
     log: Arc<Log>,
     progress: watch::Sender<Progress>,
     /// Locked for as long as one input is written.
     stdin: tokio::sync::Mutex<Option<Sender>>,
+}
+
+/// What a command reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// Nothing: it is at its end from the start.
+    Ended,
+    /// What clients send, which its log shows or not.
+    Open { echo: bool },
 }
 
 /// How far a command is.
@@ -73,8 +96,8 @@ struct Progress {
     ending: bool,
     /// It has ended, and the log holds what its pipes held then.
     exit_code: Option<i32>,
-    /// Why it did not run.
-    refused: Option<Error>,
+    /// Why it did not run, or why nobody knows how it ended.
+    failed: Option<Error>,
 }
 
 impl Sessions {
@@ -86,10 +109,10 @@ impl Sessions {
     pub(crate) fn start_entrypoint(app: &App) {
         let Some(entrypoint) = app.config.entrypoint.as_ref().filter(|words| !words.is_empty()) else { return };
         let words: Vec<String> = entrypoint.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
-        let command = format!("exec {} </dev/null", words.join(" "));
+        let command = format!("exec {}", words.join(" "));
         // Where no shell starts, no call to it works either, and those say why.
         if let Ok(session) = Session::start(app, ENTRYPOINT) {
-            let _ = session.add(command, false);
+            let _ = session.add(command, Input::Ended);
             app.sessions.lock().insert(ENTRYPOINT.to_owned(), session);
         }
     }
@@ -162,20 +185,20 @@ impl Session {
     }
 
     /// Adds a command after all others.
-    fn add(&self, text: String, echo: bool) -> Result<Arc<Command>> {
+    fn add(&self, text: String, input: Input) -> Result<Arc<Command>> {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|error| Error::internal(format!("no random bytes for an id: {error}")))?;
         let command = Arc::new(Command {
             id: format!("{:032x}", u128::from_ne_bytes(id)),
             text,
-            echo,
+            input,
             log: Arc::new(Log::new(Arc::clone(&self.spool))),
             progress: watch::Sender::default(),
             stdin: tokio::sync::Mutex::default(),
         });
         let mut state = self.lock();
-        if let Some(code) = state.ended {
-            return Err(self.gone(code));
+        if let Some(ended) = state.ended {
+            return Err(self.gone(ended));
         }
         state.commands.push(Arc::clone(&command));
         // The queue is read until the session is marked as ended.
@@ -183,16 +206,29 @@ impl Session {
         Ok(command)
     }
 
-    fn gone(&self, code: i32) -> Error {
-        Error::new(
-            StatusCode::GONE,
-            code::SESSION_ENDED,
-            format!(
-                "the shell of session {:?} has ended with exit code {code}, so it runs no more commands; \
-                 create a session with another id, or delete this one and create it again",
-                self.id
-            ),
+    /// Why it runs no more commands.
+    fn gone(&self, ended: Ended) -> Error {
+        self.over(&match ended {
+            Ended::Code(code) => format!("has ended with exit code {code}"),
+            Ended::Silent => "was ended because one of its commands had left it unable to run anything".to_owned(),
+        })
+    }
+
+    /// Why nobody knows how the command ended that its shell did not report.
+    fn silenced(&self) -> Error {
+        self.over(
+            "was ended: after this command it ran nothing and reported no exit code, as after `set -n` (use `bash -n FILE` \
+             to check a script) or with a function named `command` that runs nothing",
         )
+    }
+
+    fn over(&self, how: &str) -> Error {
+        let message = format!(
+            "the shell of session {:?} {how}, so it runs no more commands; create a session with another id, or delete \
+             this one and create it again",
+            self.id
+        );
+        Error::new(StatusCode::GONE, code::SESSION_ENDED, message)
     }
 
     fn command(&self, id: &str) -> Result<Arc<Command>> {
@@ -209,34 +245,36 @@ impl Session {
 
 /// Runs the commands of a session in order until its shell ends.
 async fn drive(session: Arc<Session>, mut shell: Shell, mut queue: mpsc::UnboundedReceiver<Arc<Command>>) {
-    let code = loop {
+    let ended = loop {
         let command = tokio::select! {
             Some(command) = queue.recv() => command,
-            code = shell.ended() => break code,
+            code = shell.ended() => break Ended::Code(code),
         };
-        let (files, stdin, outputs) = match Files::new(&command.text) {
+        let (files, stdin, outputs) = match Files::new(&command.text, command.input != Input::Ended) {
             Ok(made) => made,
             Err(error) => {
                 command.refuse(error);
                 continue;
             }
         };
-        *command.stdin.lock().await = Some(stdin);
+        *command.stdin.lock().await = stdin;
         command.progress.send_modify(|progress| progress.started = true);
         let collector = collect::start(command, outputs);
-        let (code, ended) = shell.run(&files).await;
-        if ended {
-            // Known before anybody learns the command's end.
-            session.lock().ended = Some(code);
-        }
-        let _ = collector.send(code);
-        if ended {
-            break code;
+        let (outcome, ended) = match shell.run(&files).await {
+            End::Code(code) => (Ok(code), None),
+            End::Shell(code) => (Ok(code), Some(Ended::Code(code))),
+            End::Silent => (Err(session.silenced()), Some(Ended::Silent)),
+        };
+        // Known before anybody learns the command's end.
+        session.lock().ended = ended;
+        let _ = collector.send(outcome);
+        if let Some(ended) = ended {
+            break ended;
         }
     };
-    session.lock().ended = Some(code);
+    session.lock().ended = Some(ended);
     while let Ok(command) = queue.try_recv() {
-        command.refuse(session.gone(code));
+        command.refuse(session.gone(ended));
     }
 }
 
@@ -247,7 +285,7 @@ impl Command {
         Arc::new(Self {
             id: String::new(),
             text: String::new(),
-            echo: false,
+            input: Input::Ended,
             log: Arc::new(Log::new(Arc::default())),
             progress: watch::Sender::new(ended),
             stdin: tokio::sync::Mutex::default(),
@@ -260,11 +298,23 @@ impl Command {
 
     /// Ends a command that never ran.
     fn refuse(&self, error: Error) {
-        let added = self.log.append_bytes(Stream::Stderr, format!("[the command did not run: {error}]\n").as_bytes());
+        self.fail(&format!("[the command did not run: {error}]\n"), error);
+    }
+
+    /// Its log is whole.
+    fn end(&self, outcome: Outcome) {
+        match outcome {
+            Ok(code) => self.progress.send_modify(|progress| progress.exit_code = Some(code)),
+            Err(error) => self.fail(&format!("[{error}]\n"), error),
+        }
+    }
+
+    fn fail(&self, note: &str, error: Error) {
+        let added = self.log.append_bytes(Stream::Stderr, note.as_bytes());
         self.progress.send_modify(|progress| {
             progress.length += added;
             progress.exit_code = Some(-1);
-            progress.refused = Some(error);
+            progress.failed = Some(error);
         });
     }
 
@@ -280,7 +330,7 @@ impl Command {
         let mut progress = self.progress.subscribe();
         let end = progress.wait_for(|progress| progress.exit_code.is_some()).await;
         let end = end.map(|progress| progress.clone()).unwrap_or_default();
-        match end.refused {
+        match end.failed {
             Some(error) => Err(error),
             None => Ok((end.exit_code.unwrap_or(-1), end.length)),
         }
@@ -296,6 +346,10 @@ impl Command {
             )
         };
         let mut progress = self.progress.subscribe();
+        let Input::Open { echo } = self.input else {
+            let ended = progress.borrow().exit_code.is_some();
+            return Err(if ended { done() } else { Error::bad_request(NO_INPUT) });
+        };
         let Ok(now) = progress.wait_for(|now| now.started || now.exit_code.is_some()).await.map(|now| now.clone())
         else {
             return Err(done());
@@ -309,7 +363,7 @@ impl Command {
         }
         let mut stdin = self.stdin.lock().await;
         let Some(pipe) = stdin.as_mut() else { return Err(done()) };
-        if self.echo {
+        if echo {
             self.grow(self.log.append_bytes(Stream::Stdout, &data));
         }
         tokio::select! {

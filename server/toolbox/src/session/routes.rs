@@ -13,7 +13,7 @@ use daytona_wire::session::{
 use serde::Deserialize;
 
 use super::text::{Body, Format};
-use super::{Command, Sessions, follow};
+use super::{Command, Input, Sessions, follow};
 use crate::App;
 use crate::body::{Json, Query};
 use crate::error::{Error, Result};
@@ -52,7 +52,8 @@ async fn delete(State(app): State<App>, Path(id): Path<String>) -> Result<Status
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A command whose client leaves runs on.
+/// A command whose client leaves runs on. One that a client waits for gets no input: nobody could send any to a command
+/// whose id is told at its end.
 async fn execute(
     State(app): State<App>,
     Path(id): Path<String>,
@@ -71,8 +72,10 @@ async fn execute(
         ));
     }
     let echo = !request.suppress_input_echo.unwrap_or_default();
-    let command = app.sessions.get(&id)?.add(request.command, echo)?;
-    if request.run_async.or(request.var_async).unwrap_or_default() {
+    let is_async = request.run_async.or(request.var_async).unwrap_or_default();
+    let input = if is_async { Input::Open { echo } } else { Input::Ended };
+    let command = app.sessions.get(&id)?.add(request.command, input)?;
+    if is_async {
         let answer = SessionExecuteResponse { cmd_id: command.id.clone(), ..SessionExecuteResponse::default() };
         return Ok((StatusCode::ACCEPTED, axum::Json(answer)).into_response());
     }
