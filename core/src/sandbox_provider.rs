@@ -485,10 +485,11 @@ fn handle(id: &str) -> SandboxHandle {
     }
 }
 
-/// Starts a command that goes on by itself.
+/// Starts a command, words for a shell, that goes on by itself. Nobody sends it input, so it sees the end of it.
 async fn start(sandbox: &Sandbox, command: String) -> Result<()> {
     let process = sandbox.process();
     process.create_session(SESSION, None).await?;
+    let command = format!("{command} </dev/null");
     let request = SessionExecuteRequest { command, run_async: Some(true), var_async: None, suppress_input_echo: None };
     process.execute_session_command(SESSION, request, None).await.map(drop)
 }

@@ -95,6 +95,10 @@ test('a command has its folder, its variables, both outputs and its exit code', 
   await assert.rejects(env.exec('true', { cwd: 'none' }), /none/)
 })
 
+test('a command sees the end of its input at once', async () => {
+  assert.deepEqual(await env.exec('cat; echo end'), { stdout: 'end\n', stderr: '', exitCode: 0 })
+})
+
 test('a command over its time ends with 124 and what it wrote', async () => {
   const { stdout, stderr, exitCode } = await env.exec('echo $$; sleep 1000', { timeoutMs: 1 })
   assert.equal(exitCode, 124)

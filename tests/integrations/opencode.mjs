@@ -115,6 +115,7 @@ test('commands tell what they write as it comes, how they end, and are killed', 
 
   assert.match(await output('bash', { command: 'sleep 1000', timeout: 10 }), /limit of 10 ms/)
   assert.equal(await output('bash', { command: 'pwd', workdir: '/tmp' }), '/tmp\n')
+  assert.equal(await output('bash', { command: 'cat; echo end' }), 'end\n')
   const long = await output('bash', { command: 'seq 1000000' })
   assert.ok(long.length < 400_000)
   assert.match(long, /^1\n2\n[^]*characters left out[^]*\n1000000\n$/)

@@ -108,6 +108,8 @@ class Driver {
     const seconds = timeoutMs === undefined ? undefined : Math.max(1, Math.ceil(timeoutMs / 1000))
     const run = async () => {
       const stream = await this.#sandbox.process.executeCommandStream(command, cwd, env, seconds, { signal })
+      // Nobody sends it input. Not every server can close it.
+      stream.closeStdin().catch(() => {})
       let length = 0
       try {
         for await (const { stream: name, text } of stream) {

@@ -44,6 +44,8 @@ async function run(sandbox, command, { cwd, env, timeoutMs, signal, onOutput } =
   const seconds = timeoutMs == null ? undefined : Math.max(1, Math.ceil(timeoutMs / 1000))
   try {
     const stream = await sandbox.process.executeCommandStream(command, cwd, env, seconds, { signal })
+    // Nobody sends it input. Not every server can close it.
+    stream.closeStdin().catch(() => {})
     try {
       for await (const { stream: name, text } of stream) {
         all.push(text)
