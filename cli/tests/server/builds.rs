@@ -240,7 +240,7 @@ async fn what_cannot_be_built_is_refused_before_anything_runs() {
         let log = server.log(&format!("/api/sandbox/{name}")).await;
         assert!(log.contains(said) && count(&log, RAN) == 0, "{log}");
     }
-    let failed = server.build("code", &format!("{from}RUN echo saying why >&2; exit 7\n")).await;
+    let failed = server.build("code", &format!("{from}RUN cat; echo saying why >&2; exit 7\n")).await;
     assert!(failed["errorReason"].as_str().unwrap().contains("returned a non-zero code: 7"), "{failed}");
     assert!(server.log("/api/sandbox/code").await.contains("saying why\n"));
     let context = json!({"dockerfileContent": format!("{from}COPY x /x\n"), "contextHashes": ["00"]});
