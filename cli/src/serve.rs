@@ -7,10 +7,13 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use clap::{CommandFactory as _, ValueEnum, error::ErrorKind};
 use daytona_runtime::RuntimeChoice;
-use daytona_server::{DEFAULT_PORT, DockerSettings, ImageOptions, Options, Ready, RegistryCredentials, ServeError};
+use daytona_server::{
+    DEFAULT_PORT, DockerSettings, ImageOptions, Options, Patience, Ready, RegistryCredentials, ServeError,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing_subscriber::EnvFilter;
 
@@ -82,6 +85,26 @@ pub(crate) struct Serve {
     /// File with the credentials of registries, in the form of the Docker client's config.json.
     #[arg(long, value_name = "FILE", env = "DAYTONA_NATIVE_REGISTRY_AUTH_FILE")]
     registry_auth_file: Option<PathBuf>,
+    /// Seconds for the head of an HTTP request. For tests, as the next two.
+    #[arg(long, hide = true)]
+    head_time: Option<u64>,
+    /// Seconds for an SSH client to show its token.
+    #[arg(long, hide = true)]
+    login_time: Option<u64>,
+    /// SSH clients at once that have not.
+    #[arg(long, hide = true)]
+    logins: Option<usize>,
+}
+
+impl Serve {
+    fn patience(&self) -> Patience {
+        let usual = Patience::default();
+        Patience {
+            head: self.head_time.map_or(usual.head, Duration::from_secs),
+            login: self.login_time.map_or(usual.login, Duration::from_secs),
+            logins: self.logins.unwrap_or(usual.logins),
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -126,6 +149,7 @@ pub(crate) fn run(serve: Serve, json: bool) -> ExitCode {
     if serve.detach {
         return detach(&serve, json).unwrap_or_else(|message| fail(&message, 1));
     }
+    let patience = serve.patience();
     // First of all, so that the launcher has no threads and nothing secret.
     let launcher = std::env::current_exe().and_then(|exe| daytona_runtime::spawn_launcher(&exe));
     log_to_stderr(serve.log_format);
@@ -167,6 +191,7 @@ pub(crate) fn run(serve: Serve, json: bool) -> ExitCode {
         embedded: serve.embedded,
         allow_host_loopback: serve.allow_host_loopback,
         images,
+        patience,
     };
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers.clamp(2, 8)).enable_all().build();

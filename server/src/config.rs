@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use daytona_docker::Settings as DockerSettings;
 use daytona_runtime::{RuntimeChoice, RuntimeError};
@@ -12,6 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::data_dir::DataDir;
 use crate::image::RegistryCredentials;
+use crate::listen::HEAD_TIME;
 
 /// The port where none is given.
 pub const DEFAULT_PORT: u16 = 3986;
@@ -41,6 +43,25 @@ pub struct Options {
     pub allow_host_loopback: bool,
     /// Where images come from.
     pub images: ImageOptions,
+    /// How clients are waited for that have not said who they are.
+    pub patience: Patience,
+}
+
+/// How clients are waited for that have not said who they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// From the beginning of an HTTP connection, or its last answer, to the whole head of a request.
+    pub head: Duration,
+    /// From the beginning of an SSH connection to a token that is let in.
+    pub login: Duration,
+    /// SSH connections at once that no token has let in.
+    pub logins: usize,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { head: HEAD_TIME, login: Duration::from_secs(30), logins: 64 }
+    }
 }
 
 /// Where images come from.

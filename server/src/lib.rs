@@ -17,6 +17,7 @@ mod image;
 mod lease;
 mod leftovers;
 mod lifecycle;
+mod listen;
 mod lost_found;
 mod manifest;
 mod metrics;
@@ -49,10 +50,11 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Notify;
 
-pub use config::{DEFAULT_PORT, ImageOptions, Options, Ready, ServeError, default_dir};
+pub use config::{DEFAULT_PORT, ImageOptions, Options, Patience, Ready, ServeError, default_dir};
 pub use data_dir::check as check_data_dir;
 pub use daytona_docker::Settings as DockerSettings;
 pub use image::RegistryCredentials;
+pub use listen::{HEAD_TIME, serve_http};
 pub use lost_found::{LOST_KEPT, Lost, lost};
 pub use rebuild::{Found, Rebuild, RebuildError, Rebuilt, rebuild};
 pub use serve::{Announce, serve};

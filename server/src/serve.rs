@@ -5,29 +5,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::Request;
 use daytona_docker::Settings as DockerSettings;
 use daytona_runtime::{Exited, Launcher, RuntimeKind};
 use futures_util::future::LocalBoxFuture;
-use hyper::body::Incoming;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use secrecy::ExposeSecret as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::backend::Backend;
 use crate::config::choose_key;
 use crate::data_dir::DataDir;
 use crate::lease::Leases;
-use crate::preview::Peer;
+use crate::listen::serve_http;
 use crate::signals::Signals;
 use crate::{App, Options, Ready, ServeError, VERSION, api, auth, settle, store, timers};
 
-/// How long a client may take to send a request's head; also how long an unused connection is kept.
-const HEAD_TIME: Duration = Duration::from_secs(120);
 /// How long open connections are waited for at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
@@ -50,7 +42,7 @@ pub fn serve(
 
 async fn run(options: Options, launcher: Launcher, announce: Announce) -> Result<(), ServeError> {
     let mut signals = Signals::take().map_err(ServeError::io("signals"))?;
-    let embedded = options.embedded;
+    let (embedded, head) = (options.embedded, options.patience.head);
     let begun = tokio::select! {
         begun = begin(options, launcher) => begun?,
         () = signals.end() => {
@@ -69,7 +61,7 @@ async fn run(options: Options, launcher: Launcher, announce: Announce) -> Result
     let pools = tokio::spawn(crate::warm_pool::run(Arc::clone(&app)));
     let images = tokio::spawn(crate::image::collect(Arc::clone(&app)));
     let (end, ended) = watch::channel(());
-    let connections = tokio::spawn(accept(listener, api::router(Arc::clone(&app)), ended));
+    let connections = tokio::spawn(serve_http(listener, api::router(Arc::clone(&app)), head, ended));
     tokio::select! {
         () = signals.end() => {}
         () = leases.serve(hello(&ready), embedded) => {}
@@ -147,6 +139,7 @@ async fn begin(options: Options, launcher: Launcher) -> Result<Begun, ServeError
     let settings = settle::Settings {
         host_services: options.allow_host_loopback,
         ssh_port: options.ssh_port,
+        patience: options.patience,
         images: options.images,
         authority,
     };
@@ -201,64 +194,4 @@ fn user_name() -> String {
 async fn listen(host: std::net::IpAddr, port: u16) -> Result<TcpListener, ServeError> {
     let address = SocketAddr::new(host, port);
     TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address: address.to_string(), source })
-}
-
-/// Serves connections until the sender of `ended` is dropped, then lets them finish.
-async fn accept(listener: TcpListener, router: axum::Router, mut ended: watch::Receiver<()>) {
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(stream, router.clone(), ended.clone()));
-                }
-                Err(error) => {
-                    // Too many open files, mostly: others will be closed.
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-            _ = ended.changed() => break,
-        }
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
-}
-
-async fn connection(stream: TcpStream, router: axum::Router, mut ended: watch::Receiver<()>) {
-    let _ = stream.set_nodelay(true);
-    // Which protocol it speaks shows only after its first byte: that one has to come in time too.
-    let mut byte = [0];
-    let first = tokio::time::timeout(HEAD_TIME, stream.peek(&mut byte));
-    let open = tokio::select! {
-        first = first => matches!(first, Ok(Ok(1..))),
-        _ = ended.changed() => false,
-    };
-    if !open {
-        return;
-    }
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1024);
-    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
-    let service = TowerToHyperService::new(router);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        if let Some(peer) = peer {
-            request.extensions_mut().insert(peer);
-        }
-        service.call(request)
-    });
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    let mut serving = std::pin::pin!(serving);
-    let result = tokio::select! {
-        result = serving.as_mut() => result,
-        _ = ended.changed() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(error, "a connection failed");
-    }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::backend::Backend;
 use crate::build::Builds;
-use crate::config::{Defaults, ImageOptions};
+use crate::config::{Defaults, ImageOptions, Patience};
 use crate::data_dir::DataDir;
 use crate::events::Events;
 use crate::image::Images;
@@ -31,6 +31,7 @@ use crate::{App, ServeError, api, auth, leftovers, missing, time};
 pub(crate) struct Settings {
     pub(crate) host_services: bool,
     pub(crate) ssh_port: Option<u16>,
+    pub(crate) patience: Patience,
     pub(crate) images: ImageOptions,
     pub(crate) authority: Authority,
 }
@@ -103,7 +104,7 @@ pub(crate) async fn load(
         builds: Builds::new(&dir.path),
         images,
         storage: ObjectStorage::open(&dir.path).map_err(ServeError::io("the object storage"))?,
-        ssh: Ssh::new(address, settings.ssh_port, &dir.path),
+        ssh: Ssh::new(address, settings.ssh_port, settings.patience, &dir.path),
         started_at: time::now(),
         request_ids: api::RequestIds::new().map_err(|error| ServeError::io("random numbers")(error.into()))?,
         timers: Notify::new(),

@@ -49,8 +49,10 @@ pub(super) async fn serve(context: &Context, tools: Tools, address: SocketAddr, 
     announce(context, &url, &token, given)?;
     let router =
         Router::new().nest_service(PATH, service).layer(middleware::from_fn_with_state(Arc::new(token), check));
+    // Never told: the end of the program ends it.
+    let (_end, open) = tokio::sync::watch::channel(());
     let served = tokio::select! {
-        served = async { axum::serve(listener, router).await } => served.map_err(cannot),
+        () = daytona_server::serve_http(listener, router, daytona_server::HEAD_TIME, open) => Ok(()),
         ended = super::ended() => ended,
     };
     stop.cancel();

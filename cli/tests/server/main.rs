@@ -35,6 +35,7 @@ mod snapshots;
 mod ssh;
 mod ssh_details;
 mod start;
+mod strangers;
 mod support;
 mod survives;
 mod toolbox;

@@ -37,7 +37,7 @@ async fn a_terminal_is_told_of_a_new_size() {
 }
 
 /// A client that takes any server.
-struct Trusting;
+pub(crate) struct Trusting;
 
 impl client::Handler for Trusting {
     type Error = russh::Error;

@@ -9,6 +9,7 @@ use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Session};
 use russh::{Channel, ChannelId, Disconnect, Error, Pty, Sig};
 use tokio::sync::oneshot;
 
+use super::Stranger;
 use super::channel::{self, Output};
 use super::input::{Input, Order};
 use crate::App;
@@ -23,6 +24,7 @@ const FILES: &str = "sftp";
 
 pub(super) struct Client {
     app: Weak<App>,
+    stranger: Option<Stranger>,
     guest: Option<Guest>,
     channels: HashMap<ChannelId, State>,
 }
@@ -46,8 +48,8 @@ struct State {
 }
 
 impl Client {
-    pub(super) fn new(app: Weak<App>) -> Self {
-        Self { app, guest: None, channels: HashMap::new() }
+    pub(super) fn new(app: Weak<App>, stranger: Stranger) -> Self {
+        Self { app, stranger: Some(stranger), guest: None, channels: HashMap::new() }
     }
 
     async fn admit(&mut self, token: &str) -> Auth {
@@ -59,6 +61,8 @@ impl Client {
         let Some(sandbox) = found else {
             return Auth::reject();
         };
+        // The start of its sandbox may take longer than a stranger may.
+        self.stranger = None;
         wait_for_start(&sandbox).await;
         let (live, activity) = (sandbox.reachable(), Activity::begin(&sandbox));
         tracing::info!(sandbox = %sandbox.id, "an SSH client came");

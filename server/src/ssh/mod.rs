@@ -7,8 +7,10 @@ mod connection;
 mod input;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,11 +21,11 @@ use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::server::Config;
 use russh::{MethodKind, MethodSet};
 use tokio::net::TcpListener;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use self::connection::Client;
 use crate::App;
-use crate::config::write_private;
+use crate::config::{Patience, write_private};
 use crate::error::{ApiError, ApiResult, code};
 
 /// The port where none is given and it is free.
@@ -38,6 +40,7 @@ pub(crate) struct Ssh {
     /// Where the API listens.
     api: SocketAddr,
     port: Option<u16>,
+    patience: Patience,
     dir: PathBuf,
     listening: OnceCell<SocketAddr>,
     /// A token may have been taken back.
@@ -45,8 +48,9 @@ pub(crate) struct Ssh {
 }
 
 impl Ssh {
-    pub(crate) fn new(api: SocketAddr, port: Option<u16>, dir: &Path) -> Self {
-        Self { api, port, dir: dir.to_owned(), listening: OnceCell::new(), revoked: watch::Sender::new(()) }
+    pub(crate) fn new(api: SocketAddr, port: Option<u16>, patience: Patience, dir: &Path) -> Self {
+        let (listening, revoked) = (OnceCell::new(), watch::Sender::new(()));
+        Self { api, port, patience, dir: dir.to_owned(), listening, revoked }
     }
 
     /// Looks after connections whose token was taken back.
@@ -66,7 +70,7 @@ impl Ssh {
             let listener = self.bind().await?;
             let address = listener.local_addr()?;
             tracing::info!(%address, "listening for SSH");
-            tokio::spawn(accept(listener, Arc::new(config(key)), Arc::downgrade(app)));
+            tokio::spawn(accept(listener, Arc::new(config(key)), self.patience, Arc::downgrade(app)));
             io::Result::Ok(address)
         };
         self.listening.get_or_try_init(listen).await.copied().map_err(|error| {
@@ -148,7 +152,14 @@ fn config(key: PrivateKey) -> Config {
     }
 }
 
-async fn accept(listener: TcpListener, config: Arc<Config>, app: Weak<App>) {
+/// A connection that no token has let in. Dropped when one does.
+struct Stranger {
+    _place: OwnedSemaphorePermit,
+    _known: oneshot::Sender<()>,
+}
+
+async fn accept(listener: TcpListener, config: Arc<Config>, patience: Patience, app: Weak<App>) {
+    let places = Arc::new(Semaphore::new(patience.logins));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -161,15 +172,36 @@ async fn accept(listener: TcpListener, config: Arc<Config>, app: Weak<App>) {
         if app.strong_count() == 0 {
             return;
         }
-        let (config, client) = (Arc::clone(&config), Client::new(app.clone()));
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::debug!("an SSH connection was closed: too many have shown no token yet");
+            continue;
+        };
+        let Ok(socket) = stream.as_fd().try_clone_to_owned() else { continue };
+        let (known, is_known) = oneshot::channel();
+        let client = Client::new(app.clone(), Stranger { _place: place, _known: known });
+        let config = Arc::clone(&config);
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
-            let result = async { russh::server::run_stream(config, stream, client).await?.await };
-            if let Err(error) = result.await {
+            let mut serving = pin!(async { russh::server::run_stream(config, stream, client).await?.await });
+            let result = tokio::select! {
+                result = serving.as_mut() => result,
+                () = overdue(socket, is_known, patience.login) => serving.await,
+            };
+            if let Err(error) = result {
                 tracing::debug!(%error, "an SSH connection failed");
             }
         });
     }
+}
+
+/// Closes a connection that is a stranger's for too long, whatever it does: russh bounds the time between two bytes and
+/// the number of attempts, not the whole. Its own task ends with the connection.
+async fn overdue(socket: OwnedFd, known: oneshot::Receiver<()>, limit: Duration) {
+    if tokio::time::timeout(limit, known).await.is_ok() {
+        drop(socket);
+        return std::future::pending().await;
+    }
+    let _ = std::net::TcpStream::from(socket).shutdown(Shutdown::Both);
 }
 
 #[cfg(test)]
@@ -187,7 +219,7 @@ mod tests {
     #[test]
     fn the_host_key_is_made_once() {
         let dir = tempfile::tempdir().unwrap();
-        let ssh = || Ssh::new(SocketAddr::from(([127, 0, 0, 1], 1)), None, dir.path());
+        let ssh = || Ssh::new(SocketAddr::from(([127, 0, 0, 1], 1)), None, Patience::default(), dir.path());
         let first = ssh().host_key().unwrap();
         assert_eq!(first.public_key(), ssh().host_key().unwrap().public_key());
         let mode = std::os::unix::fs::MetadataExt::mode(&dir.path().join(KEY_FILE).metadata().unwrap());
