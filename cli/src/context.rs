@@ -1,5 +1,6 @@
 //! What every command shares: the client, and how its failure becomes a message and an exit code.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -15,8 +16,8 @@ Which server: that of DAYTONA_API_URL with the key in DAYTONA_API_KEY. `--local`
 server that `daytona-native serve` runs on this machine; it needs no key.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 4 no or refused credentials, 5 not found, 6 conflict, 7 timed out, 8 the \
-server is out of reach, 130 interrupted. exec, shell and ssh exit as what they run does, with 255 if they could not run \
-it; exec with 7 if it ran over its --timeout.";
+server is out of reach, 130 interrupted, 141 the reader of the output has gone. exec, shell and ssh exit as what they run \
+does, with 255 if they could not run it; exec with 7 if it ran over its --timeout.";
 
 /// Ends the codes of errors that some servers call bad requests.
 const WRONG_STATE: &str = "_STATE_INVALID";
@@ -179,7 +180,7 @@ impl Failure {
                 "requestId": api.and_then(Error::request_id),
                 "exitCode": code,
             }});
-            eprintln!("{text}");
+            let _ = writeln!(io::stderr(), "{text}");
             return ExitCode::from(code);
         }
         crate::fail(&crate::output::printable(&self.message()), code)

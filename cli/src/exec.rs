@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
+use std::time::Duration;
 
 use daytona_core::{ExecOptions, ExecStream, OutputStream};
 use serde_json::json;
@@ -12,12 +13,15 @@ use crate::context::{Context, Failure, INTERRUPTED, Outcome, variable};
 use crate::output::closed;
 
 const READ_SIZE: usize = 64 * 1024;
+/// What a killed command may take to end.
+const END_LIMIT: Duration = Duration::from_secs(3);
 
 /// What to run, and where.
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Exits as the command does: 128 and the signal's number if one has ended it, 7 if it ran over its \
---timeout, 255 if it could not be run. Ctrl-C is for the command; a second one kills it."
+--timeout, 255 if it could not be run. Ctrl-C is for the command; a second one kills it. A command whose output has \
+lost its reader, as before `head`, is killed at what it writes next: the exit code is 141."
 )]
 pub(crate) struct Exec {
     /// Id or name of the sandbox.
@@ -66,9 +70,22 @@ pub(crate) async fn run(context: &Context, args: &Exec) -> Outcome<u8> {
     // Before the command runs: from then on they are for it.
     let mut signals = Signals::watch()?;
     let start = async { Ok::<_, Failure>(context.sandbox(id).await?.process().exec_stream(&command, options).await?) };
+    let mut start = std::pin::pin!(start);
     let stream = tokio::select! {
-        started = start => started?,
-        _ = signals.next() => return Err(Failure::Silent(INTERRUPTED)),
+        started = &mut start => started?,
+        name = signals.next() => {
+            // It may run by now, without this program's knowledge.
+            let given_up = async {
+                if let Ok(stream) = start.await {
+                    end(&stream).await;
+                }
+            };
+            tokio::select! {
+                _ = tokio::time::timeout(END_LIMIT, given_up) => {}
+                _ = signals.next() => {}
+            }
+            return Err(Failure::Silent(ended_by(name)));
+        }
     };
     let signals = tokio::spawn(pass_on(signals, stream.clone()));
     if args.stdin {
@@ -77,27 +94,27 @@ pub(crate) async fn run(context: &Context, args: &Exec) -> Outcome<u8> {
         // Not every server can close it.
         let _ = stream.close_stdin().await;
     }
-    let end = output(&stream, context.out.json).await;
+    let ended = output(&stream, context.out.json).await;
     signals.abort();
-    let end = end?;
+    let ended = ended?;
     if context.out.json {
         context.out.json(&json!({
-            "exitCode": end.code,
-            "stdout": String::from_utf8_lossy(&end.stdout),
-            "stderr": String::from_utf8_lossy(&end.stderr),
+            "exitCode": ended.code,
+            "stdout": String::from_utf8_lossy(&ended.stdout),
+            "stderr": String::from_utf8_lossy(&ended.stderr),
         }))?;
     }
-    Ok(u8::try_from(end.code).unwrap_or(u8::MAX))
+    Ok(u8::try_from(ended.code).unwrap_or(u8::MAX))
 }
 
 /// Writes what the command writes, or keeps it.
 async fn output(stream: &ExecStream, keep: bool) -> Outcome<End> {
-    let mut end = End { code: 0, stdout: Vec::new(), stderr: Vec::new() };
+    let mut ended = End { code: 0, stdout: Vec::new(), stderr: Vec::new() };
     while let Some(chunks) = stream.next().await? {
         for chunk in chunks {
             let kept = match chunk.stream {
-                OutputStream::Stdout => &mut end.stdout,
-                OutputStream::Stderr => &mut end.stderr,
+                OutputStream::Stdout => &mut ended.stdout,
+                OutputStream::Stderr => &mut ended.stderr,
             };
             if keep {
                 kept.extend_from_slice(&chunk.bytes);
@@ -109,18 +126,33 @@ async fn output(stream: &ExecStream, keep: bool) -> Outcome<End> {
             };
             if let Err(error) = written {
                 // Nobody reads it any more: it ends as it would here.
-                stream.close();
+                end(stream).await;
                 return Err(closed(error));
             }
         }
     }
-    end.code = stream.wait().await?;
-    Ok(end)
+    ended.code = stream.wait().await?;
+    Ok(ended)
 }
 
 fn write(to: &mut impl io::Write, bytes: &[u8]) -> io::Result<()> {
     to.write_all(bytes)?;
     to.flush()
+}
+
+/// Kills a command that nobody is interested in any more, and waits until it has ended: this program would be gone before
+/// the server hears of it, and the command would go on as after a lost connection.
+pub(crate) async fn end(stream: &ExecStream) {
+    if stream.exit_code().is_none() {
+        let ended = async {
+            stream.kill().await?;
+            // The end comes after the output.
+            while stream.next().await?.is_some() {}
+            stream.wait().await
+        };
+        let _ = tokio::time::timeout(END_LIMIT, ended).await;
+    }
+    stream.close();
 }
 
 /// Signals that this program gets.
@@ -154,6 +186,16 @@ impl Signals {
             _ = self.hangup.recv() => "SIGHUP",
             _ = self.quit.recv() => "SIGQUIT",
         }
+    }
+}
+
+/// What a shell says of a program that a signal has ended.
+fn ended_by(name: &str) -> u8 {
+    match name {
+        "SIGHUP" => 129,
+        "SIGQUIT" => 131,
+        "SIGTERM" => 143,
+        _ => INTERRUPTED,
     }
 }
 

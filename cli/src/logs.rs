@@ -6,7 +6,7 @@ use daytona_core::wire::session::{ENTRYPOINT, SessionCommandLogs};
 use daytona_core::{ErrorKind, LogStream, OutputStream, Process};
 
 use crate::context::{Context, Failure, Outcome, Target};
-use crate::output::closed;
+use crate::output::{BROKEN_PIPE, closed, reader_gone};
 
 /// Whose log.
 #[derive(clap::Args, Debug)]
@@ -83,7 +83,14 @@ fn print(context: &Context, logs: &SessionCommandLogs) -> Outcome {
 }
 
 async fn follow(stream: &LogStream) -> Outcome {
-    while let Some(chunks) = stream.next().await? {
+    let mut unread = std::pin::pin!(reader_gone());
+    loop {
+        let chunks = tokio::select! {
+            chunks = stream.next() => chunks?,
+            // As `tail -f` does: what is followed may be silent for ever.
+            () = &mut unread => return Err(Failure::Silent(BROKEN_PIPE)),
+        };
+        let Some(chunks) = chunks else { return Ok(()) };
         for chunk in chunks {
             match chunk.stream {
                 OutputStream::Stdout => write(&mut io::stdout().lock(), &chunk.bytes)?,
@@ -91,7 +98,6 @@ async fn follow(stream: &LogStream) -> Outcome {
             }
         }
     }
-    Ok(())
 }
 
 fn write(to: &mut impl io::Write, bytes: &[u8]) -> Outcome {

@@ -121,7 +121,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
     match command {
         Command::Launcher => daytona_runtime::launcher_main(),
         Command::Serve(args) => serve::run(*args, global.json),
@@ -205,9 +208,18 @@ fn run(global: Global, work: impl AsyncFnOnce(&Context) -> Outcome<u8>, failed: 
 fn completions(shell: clap_complete::Shell) -> ExitCode {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "daytona-native", &mut script);
-    match io::stdout().write_all(&script) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&error.to_string(), 1),
-        _ => ExitCode::SUCCESS,
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(&script).and_then(|()| stdout.flush()) {
+        Err(error) => output::closed(error).report(false, None),
+        Ok(()) => ExitCode::SUCCESS,
+    }
+}
+
+/// What is wrong with the command line; or its help, or the version, which were asked for.
+fn explain(error: &clap::Error) -> ExitCode {
+    match error.print() {
+        Err(failed) if !error.use_stderr() => output::closed(failed).report(false, None),
+        _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1)),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::context::{Context, Failure, Global, Outcome};
 use tools::Tools;
 
 /// What the end of a command's process may take when the client has gone.
-const LAST_WORD: Duration = Duration::from_secs(3);
+const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// How to serve.
 #[derive(clap::Args, Debug)]
@@ -122,6 +122,8 @@ async fn stdio(tools: &Tools) -> Outcome {
     let served = tokio::select! {
         quit = service.waiting() => quit.map(drop).map_err(|error| Failure::new(error.to_string())),
         ended = ended() => ended,
+        // Nobody hears an answer any more.
+        () = crate::output::reader_gone() => Ok(()),
     };
     tools.close(LAST_WORD).await;
     served

@@ -5,12 +5,15 @@ use std::io::{self, IsTerminal as _, Write as _};
 use clap::ValueEnum;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
 use daytona_core::wire::sandbox::SandboxState;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use crate::context::{Failure, Outcome};
 
 /// What a shell says of a program that writes to a closed pipe.
-const BROKEN_PIPE: u8 = 128 + 13;
+pub(crate) const BROKEN_PIPE: u8 = 128 + 13;
 /// Blanks between columns.
 const GAP: u16 = 2;
 const ESCAPE: char = '\u{1b}';
@@ -189,6 +192,23 @@ pub(crate) fn closed(error: io::Error) -> Failure {
         return Failure::Silent(BROKEN_PIPE);
     }
     Failure::new(format!("the output cannot be written: {error}"))
+}
+
+/// Returns when nobody reads the standard output any more, where that can be seen: at a pipe or a terminal.
+pub(crate) async fn reader_gone() {
+    let (tell, told) = oneshot::channel();
+    // A thread, because not all that the output may be can be polled without waiting.
+    std::thread::spawn(move || {
+        let stdout = io::stdout();
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        while let Err(Errno::INTR) = poll(&mut watched, None) {}
+        if watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+            let _ = tell.send(());
+        } else {
+            std::mem::forget(tell);
+        }
+    });
+    let _ = told.await;
 }
 
 /// A text and its colour.

@@ -303,6 +303,13 @@ fn detach(serve: &Serve, json: bool) -> Result<ExitCode, String> {
             value("apiKey"),
         )
     };
-    io::stdout().write_all(text.as_bytes()).map_err(|error| cannot("the standard output", error))?;
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // Nobody would know how to reach it, or which process to end.
+        let pid = i32::try_from(server.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+        let _ = server.wait();
+        return Err(cannot("the server has ended: its address cannot be written to the standard output", error));
+    }
     Ok(ExitCode::SUCCESS)
 }

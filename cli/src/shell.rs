@@ -22,6 +22,8 @@ const FAILED: u8 = 255;
 /// Seconds to end the shell of a terminal that was closed.
 const KILL_LIMIT: f64 = 5.0;
 const READ_SIZE: usize = 64 * 1024;
+/// SIGPIPE, as a program gets it that writes for nobody.
+const READER_GONE: i32 = 13;
 
 /// The settings come from the environment, as for every program.
 #[derive(clap::Args)]
@@ -46,7 +48,7 @@ pub(crate) struct Shell {
 enum End {
     Exit(PtyExit),
     Detached,
-    /// The terminal was closed, or someone ended this program.
+    /// The terminal was closed, the reader of the output has gone, or someone ended this program.
     Signal(i32),
 }
 
@@ -152,7 +154,8 @@ async fn attached(pty: &Pty, raw: &Raw, keys: DetachKeys) -> Result<End, String>
     let output = write_output(pty.clone());
     tokio::select! {
         end = output => match end {
-            Ok(Ok(())) => pty.wait(None).await.map(End::Exit).map_err(text),
+            Ok(Ok(true)) => pty.wait(None).await.map(End::Exit).map_err(text),
+            Ok(Ok(false)) => Ok(End::Signal(READER_GONE)),
             Ok(Err(message)) => Err(message),
             Err(_) => Err("the output cannot be written".to_owned()),
         },
@@ -233,24 +236,32 @@ fn read_stdin() -> mpsc::Receiver<Vec<u8>> {
     receive
 }
 
-/// Writes what the shell prints until it ends. A thread, so that a slow terminal keeps nothing else waiting.
-fn write_output(pty: Pty) -> oneshot::Receiver<Result<(), String>> {
+/// Writes what the shell prints until it ends; false if its reader has gone. A thread, so that a slow terminal keeps
+/// nothing else waiting.
+fn write_output(pty: Pty) -> oneshot::Receiver<Result<bool, String>> {
     let (send, receive) = oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
     std::thread::spawn(move || {
         let work = || {
             while let Some(bytes) = runtime.block_on(pty.next()).map_err(text)? {
-                write(&mut io::stdout().lock(), &bytes)?;
+                if !write(&mut io::stdout().lock(), &bytes)? {
+                    return Ok(false);
+                }
             }
-            Ok(())
+            Ok(true)
         };
         let _ = send.send(work());
     });
     receive
 }
 
-fn write(to: &mut impl io::Write, bytes: &[u8]) -> Result<(), String> {
-    to.write_all(bytes).and_then(|()| to.flush()).map_err(|error| format!("the output cannot be written: {error}"))
+/// False if nobody reads it any more.
+fn write(to: &mut impl io::Write, bytes: &[u8]) -> Result<bool, String> {
+    match to.write_all(bytes).and_then(|()| to.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(format!("the output cannot be written: {error}")),
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

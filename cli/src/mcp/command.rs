@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use daytona_core::{ExecOptions, ExecStream, OutputStream};
 use rmcp::model::{CallToolResult, ContentBlock};
@@ -11,9 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::capture::Capture;
 use super::tools::{Answer, Tools, told};
-
-/// What a killed command may take to end.
-const KILL_LIMIT: Duration = Duration::from_secs(2);
 
 /// What to run.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -88,11 +84,9 @@ impl Run {
     /// Kills it if it runs still, and waits for that: nobody is interested in it any more.
     pub(super) async fn stop(&self) {
         let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(stream) = stream.filter(|stream| stream.exit_code().is_none()) else { return };
-        if stream.kill().await.is_ok() {
-            let _ = tokio::time::timeout(KILL_LIMIT, stream.wait()).await;
+        if let Some(stream) = stream {
+            crate::exec::end(&stream).await;
         }
-        stream.close();
     }
 }
 

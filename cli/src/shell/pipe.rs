@@ -5,7 +5,8 @@ use std::io;
 use daytona_core::{ExecOptions, ExecStream, OutputStream, Process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{any, exit_byte, read_stdin, text, write};
+use super::{READER_GONE, any, exit_byte, read_stdin, text, write};
+use crate::exec::end;
 
 /// Not a login shell on a terminal: no prompt, no echo, and it ends at the end of its input.
 const SHELL: &str = "if command -v bash >/dev/null; then exec bash; else exec sh; fi";
@@ -19,13 +20,11 @@ pub(super) async fn run(process: &Process, cwd: Option<String>) -> Result<u8, St
     }
     let stream = process.exec_stream(SHELL, options).await.map_err(text)?;
     let code = tokio::select! {
-        code = converse(&stream) => code?,
-        number = any(&mut endings) => {
-            stream.close();
-            128 + number
-        }
+        code = converse(&stream) => code,
+        number = any(&mut endings) => Ok(128 + number),
     };
-    Ok(exit_byte(code))
+    end(&stream).await;
+    code.map(exit_byte)
 }
 
 async fn converse(stream: &ExecStream) -> Result<i32, String> {
@@ -43,9 +42,12 @@ async fn converse(stream: &ExecStream) -> Result<i32, String> {
     let output = async {
         while let Some(chunks) = stream.next().await.map_err(text)? {
             for chunk in chunks {
-                match chunk.stream {
+                let is_read = match chunk.stream {
                     OutputStream::Stdout => write(&mut io::stdout().lock(), &chunk.bytes)?,
                     OutputStream::Stderr => write(&mut io::stderr().lock(), &chunk.bytes)?,
+                };
+                if !is_read {
+                    return Ok(128 + READER_GONE);
                 }
             }
         }

@@ -5,6 +5,7 @@ mod git;
 mod images;
 mod local;
 mod output;
+mod readers;
 mod run;
 #[expect(dead_code, reason = "the tests of the server use more of it")]
 #[path = "../server/support.rs"]

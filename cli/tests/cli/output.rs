@@ -209,16 +209,6 @@ async fn a_quota_that_is_used_up_comes_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn a_reader_that_goes_ends_it_quietly() {
-    let server = Server::new().await;
-    let id = server.create(json!({})).await;
-    let mut child = command(&server, &["exec", &id, "--cmd", "yes"]).spawn().unwrap();
-    drop(child.stdout.take());
-    let output = tokio::time::timeout(LIMIT, child.wait_with_output()).await.unwrap().unwrap();
-    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(141), b"".as_slice()));
-}
-
-#[tokio::test]
 async fn completions_are_scripts_that_shells_read() {
     let dir = tempfile::tempdir().unwrap();
     let script = finish(bare(&["completions", "bash"], dir.path())).await.expect(0).stdout;
