@@ -16,10 +16,11 @@ const LIMIT: Duration = Duration::from_secs(5);
 ///
 /// A client that is still sending sees an early answer only if its connection is not reset, and
 /// can use the connection again only if the body is out of the way.
-pub(crate) struct Draining(Option<Body>);
+pub struct Draining(Option<Body>);
 
 impl Draining {
-    pub(crate) fn wrap(body: Body) -> Body {
+    /// A body that is read to its end, whoever answers.
+    pub fn wrap(body: Body) -> Body {
         if body.is_end_stream() {
             return body;
         }

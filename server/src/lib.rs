@@ -50,6 +50,7 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Notify;
 
+pub use body::Draining;
 pub use config::{DEFAULT_PORT, ImageOptions, Options, Patience, Ready, ServeError, default_dir};
 pub use data_dir::check as check_data_dir;
 pub use daytona_docker::Settings as DockerSettings;

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import http.client
 import json
 import os
 import pathlib
+import socket
 import stat
 import subprocess
+import urllib.parse
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -223,10 +226,28 @@ def test_http_is_for_those_who_have_the_token(server: Server) -> None:
             assert process.stdout
             ready = json.loads(process.stdout.readline())
             assert ready["token"] not in pathlib.Path(f"/proc/{process.pid}/cmdline").read_text()
+            refused_early(ready["url"], ready["token"])
             asyncio.run(asyncio.wait_for(over_http(ready["url"], ready["token"]), 60))
         finally:
             process.terminate()
         assert process.wait(20) == 0
+
+
+def refused_early(url: str, token: str) -> None:
+    """A refusal comes before what is refused, and the connection is good for the next request."""
+    address = urllib.parse.urlsplit(url)
+    body = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'
+    head = f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
+    head += f"Accept: application/json, text/event-stream\r\nContent-Length: {len(body)}\r\n"
+    strange = f"Authorization: Bearer {token}\r\nOrigin: https://evil.example\r\n"
+    with socket.create_connection((address.hostname, address.port or 0), 30) as connection:
+        for more, status in [("", 401), (strange, 403), ("", 401)]:
+            connection.sendall(f"{head}{more}\r\n".encode())
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert answer.status == status
+            answer.read()
+            connection.sendall(body)
 
 
 @contextlib.asynccontextmanager

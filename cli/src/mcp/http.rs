@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
+use daytona_server::Draining;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -47,8 +48,11 @@ pub(super) async fn serve(context: &Context, tools: Tools, address: SocketAddr, 
     let service =
         StreamableHttpService::new(move || Ok(service.fresh()), Arc::new(LocalSessionManager::default()), config);
     announce(context, &url, &token, given)?;
-    let router =
-        Router::new().nest_service(PATH, service).layer(middleware::from_fn_with_state(Arc::new(token), check));
+    // Refusals do not wait for what is refused; the connection goes on all the same.
+    let router = Router::new()
+        .nest_service(PATH, service)
+        .layer(middleware::from_fn_with_state(Arc::new(token), check))
+        .layer(middleware::map_request(async |request: Request| request.map(Draining::wrap)));
     // Never told: the end of the program ends it.
     let (_end, open) = tokio::sync::watch::channel(());
     let served = tokio::select! {
