@@ -72,6 +72,7 @@ pub(crate) async fn run(
         }
     }
     checks.extend(probe(launcher).await);
+    checks.extend(left_groups());
     checks.extend(args.data_dir.clone().or_else(daytona_server::default_dir).and_then(|dir| lost_found(&dir)));
     checks.extend(programs());
     report(context, &checks)
@@ -174,6 +175,16 @@ async fn probe(launcher: std::io::Result<daytona_runtime::Launcher>) -> Vec<Chec
         }
         Err(error) => failed(error.to_string()),
     }
+}
+
+/// What servers have left in the kernel that were killed with all that would have cleaned up after them.
+fn left_groups() -> Option<Check> {
+    let left = daytona_runtime::left_groups();
+    let first = left.first()?;
+    let found = format!("{} of servers that are gone, such as {}", left.len(), first.display());
+    let remedy = "Start a server on its data directory again, which removes them; or remove each with rmdir, what is \
+                  below it first";
+    Some(bad("cgroups", State::Warning, found, remedy))
 }
 
 /// What a local server has found and nobody has asked for yet.

@@ -1,5 +1,6 @@
 //! Finding the cgroup hierarchies, and this server's places in them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -89,6 +90,29 @@ pub(crate) fn clean(data_dir: &Path, owner: &Owner) {
         let _ = fs::remove_dir(&parent);
     }
     let _ = fs::remove_file(file);
+}
+
+/// The groups of servers that are gone and have left them: killed together with their launchers, and not started again.
+pub fn left_groups() -> Vec<PathBuf> {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = mounts.lines().filter_map(Mount::parse).filter(|mount| mount.kind.starts_with("cgroup"));
+    let places: BTreeSet<PathBuf> = mounts
+        .flat_map(|mount| {
+            let controllers = mount.options.iter().map(String::as_str).chain([""]);
+            let mut places: Vec<_> = controllers.map(|controller| mount.own_group(&own, controller)).collect();
+            places.push(mount.point);
+            places
+        })
+        .collect();
+    let groups = places.iter().flat_map(|place| fs::read_dir(place).into_iter().flatten().flatten());
+    groups
+        .filter(|group| {
+            let owner = group.file_name().to_str().and_then(Owner::parse);
+            owner.is_some_and(|owner| table::started(owner.launcher) != Some(owner.started))
+        })
+        .map(|group| group.path())
+        .collect()
 }
 
 /// Whether the kernel's groups are there, and not just any folder.

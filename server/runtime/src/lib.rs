@@ -39,6 +39,7 @@ mod volumes;
 pub use archive::archived_parts;
 pub use destroy::remove_tree;
 pub use error::{Loss, RuntimeError};
+pub use hierarchy::left_groups;
 pub use launcher::{Launcher, launcher_main, spawn_launcher};
 pub use runtime::Runtime;
 pub use sockets::remove_sockets;

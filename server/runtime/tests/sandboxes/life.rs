@@ -402,8 +402,12 @@ pub(crate) async fn groups_of_killed_servers_are_removed(kind: RuntimeKind) -> O
         sleeping[0].kill()?;
         sleeping[0].wait()?;
     }
+    let told = daytona_runtime::left_groups();
+    assert!(told.contains(&ours) && told.contains(&foreign), "{told:?}");
     let World { data, .. } = world;
     let world = World::at(kind, data).await?;
+    let own = groups(world.data.path());
+    assert!(!daytona_runtime::left_groups().iter().any(|left| own.contains(left)), "its server runs");
     if ends {
         sleeping[0].wait()?;
     }
