@@ -463,7 +463,7 @@ export class Session {
   }
 
   async close() {
-    for (const sandbox of this.#shared.values()) await (await sandbox).delete(60, true)
+    await Promise.all([...this.#shared.values()].map(async (sandbox) => (await sandbox).delete(60, true)))
     await this.client[Symbol.asyncDispose]?.()
   }
 

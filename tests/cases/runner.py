@@ -214,8 +214,9 @@ class Session:
         return future.result(0)
 
     def close(self) -> None:
-        for sandbox in self.shared.values():
-            self.wait(self.submit(functools.partial(sandbox.delete, wait=True)))
+        deletions = [self.submit(functools.partial(sandbox.delete, wait=True)) for sandbox in self.shared.values()]
+        for deletion in deletions:
+            self.wait(deletion)
         for client in self._clients:
             if hasattr(client, "close"):
                 self.wait(self.submit(client.close))
