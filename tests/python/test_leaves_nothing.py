@@ -16,7 +16,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only files are looke
 
 
 def suite(folder: pathlib.Path, command: str, grace: float = 0) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, SUPERVISOR, "--grace", str(grace), "suite", command]
+    program = [sys.executable, str(SUPERVISOR), "--grace", str(grace), "suite", command]
     env = {**os.environ, "TMPDIR": str(folder)}
     return subprocess.run(program, env=env, capture_output=True, text=True, timeout=60, check=False)
 
