@@ -45,6 +45,7 @@ export const {
   DaytonaRateLimitError,
   DaytonaRecordingFfmpegNotFoundError,
   DaytonaRecordingStillActiveError,
+  DaytonaResponseTooLargeError,
   DaytonaSandboxDiedError,
   DaytonaServiceUnavailableError,
   DaytonaSessionEndedError,

@@ -40,12 +40,18 @@ export interface DaytonaConfig {
    * no limit.
    */
   requestTimeoutMs?: number
+  /**
+   * Bytes that an answer may have which is held in memory, a download to memory too; 0 is no limit. By default
+   * `DAYTONA_MAX_RESPONSE_BYTES`, else 256 MiB.
+   */
+  maxResponseBytes?: number
   /** Settings that may change. */
   _experimental?: Record<string, any>
 }
 
 /** Settings of a client of the bundled local server. */
-export interface LocalOptions extends Pick<DaytonaConfig, 'requestTimeoutMs' | 'target' | 'otelEnabled'> {
+export interface LocalOptions
+  extends Pick<DaytonaConfig, 'requestTimeoutMs' | 'maxResponseBytes' | 'target' | 'otelEnabled'> {
   /** Directory of its sandboxes and settings; by default one per user. */
   dataDir?: string
   /**

@@ -39,6 +39,7 @@ function settings(config) {
     otelEnabled: config.otelEnabled ?? config._experimental?.otelEnabled,
     useDeprecatedPolling: config.useDeprecatedPolling,
     requestTimeoutMs: config.requestTimeoutMs,
+    maxResponseBytes: config.maxResponseBytes,
     dataDir: config[dataDir],
     runtime: config[runtime],
     serverBinary,

@@ -101,6 +101,9 @@ export declare class DaytonaConnectionError extends DaytonaError {}
 /** No answer in time. */
 export declare class DaytonaConnectionTimeoutError extends DaytonaConnectionError {}
 
+/** The answer is longer than what this client holds in memory. */
+export declare class DaytonaResponseTooLargeError extends DaytonaError {}
+
 /** The sandbox stopped, was deleted or died while the call was under way. */
 export declare class DaytonaSandboxDiedError extends DaytonaConnectionError {}
 

@@ -52,6 +52,7 @@ const TABLE = {
   DaytonaServiceUnavailableError: 'DaytonaError',
   DaytonaConnectionError: 'DaytonaError',
   DaytonaConnectionTimeoutError: 'DaytonaConnectionError',
+  DaytonaResponseTooLargeError: 'DaytonaError',
   DaytonaSandboxDiedError: 'DaytonaConnectionError',
   DaytonaQueueTimeoutError: 'DaytonaTimeoutError',
   DaytonaBuildFailedError: 'DaytonaError',

@@ -42,11 +42,13 @@ const DaytonaConfig = {
   otelEnabled: flag,
   useDeprecatedPolling: flag,
   requestTimeoutMs: number,
+  maxResponseBytes: number,
   _experimental: mapOf(anything),
 }
 
 const LocalOptions = {
   requestTimeoutMs: number,
+  maxResponseBytes: number,
   target: text,
   otelEnabled: flag,
   dataDir: text,

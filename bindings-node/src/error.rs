@@ -8,7 +8,7 @@ use napi_derive::napi;
 use serde::Serialize;
 
 /// Parameters as the core calls them and as Node programs do.
-const NAMES: [(&str, &str); 13] = [
+const NAMES: [(&str, &str); 14] = [
     ("auto_stop_interval", "autoStopInterval"),
     ("auto_pause_interval", "autoPauseInterval"),
     ("auto_archive_interval", "autoArchiveInterval"),
@@ -19,6 +19,7 @@ const NAMES: [(&str, &str); 13] = [
     ("data_dir", "dataDir"),
     ("request_timeout", "timeout"),
     ("connection_pool_maxsize", "connectionPoolMaxsize"),
+    ("max_response_bytes", "maxResponseBytes"),
     ("close_stdin", "closeStdin"),
     ("wait_for_sandbox_start", "waitUntilStarted"),
     ("wait_for_sandbox_stop", "waitUntilStopped"),

@@ -198,6 +198,7 @@ fn read_config(fields: &Fields<'_, '_>) -> PyResult<Config> {
         target: fields.get("target")?,
         connection_pool_maxsize: Some(fields.get("connection_pool_maxsize")?),
         request_timeout,
+        max_response_bytes: fields.get("max_response_bytes")?,
         use_deprecated_polling: fields.get("use_deprecated_polling")?,
         otel_enabled: fields.get("otel_enabled")?,
         ..Config::default()

@@ -28,6 +28,8 @@ const REOPENED: u32 = 3;
 const TAIL_LINES: usize = 20;
 const TAIL_BYTES: usize = 16 << 10;
 const TAIL_LIMIT: Duration = Duration::from_secs(10);
+/// A line without an end is not waited for beyond this.
+const LONGEST_LINE: usize = 1 << 20;
 const OPERATION: Operation = Operation::BUILD_LOGS;
 
 /// Whose image is built.
@@ -188,7 +190,7 @@ impl Log<'_> {
     fn push(&mut self, bytes: &[u8]) {
         self.seen += bytes.len() as u64;
         self.pending += &self.decoder.decode(bytes);
-        if self.form == Form::Text {
+        if self.form == Form::Text || self.pending.len() > LONGEST_LINE {
             self.flush();
         } else if let Some(end) = self.pending.rfind('\n') {
             let rest = self.pending.split_off(end + 1);

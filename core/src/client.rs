@@ -96,6 +96,7 @@ impl Client {
                         self.settings.source,
                         self.settings.connection_pool_maxsize,
                         self.settings.request_timeout,
+                        self.settings.max_response_bytes,
                         self.observed(),
                     )?;
                     let background = Arc::new(transport.for_background());
@@ -221,6 +222,17 @@ impl Link {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Refuses a page that leads to itself: who follows it would never come to an end.
+pub(crate) fn check_cursor(asked: Option<&str>, next: Option<&str>) -> Result<()> {
+    match next {
+        Some(next) if !next.is_empty() && asked == Some(next) => {
+            let text = "the list does not end: the server's next page is the one that it has just answered with";
+            Err(Error::new(ErrorKind::Other, text).with_hint("Report it to whoever runs the server"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A base URL and path parts, each escaped.

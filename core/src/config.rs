@@ -13,6 +13,9 @@ use crate::operation::Operation;
 
 const DEFAULT_API_URL: &str = "https://app.daytona.io/api";
 const DEFAULT_POOL_SIZE: usize = 250;
+/// What an answer that is held in memory may have where nothing is said.
+const MAX_RESPONSE_BYTES: u64 = 256 << 20;
+const MAX_RESPONSE_BYTES_VARIABLE: &str = "DAYTONA_MAX_RESPONSE_BYTES";
 const HAPPY_EYEBALLS: &str = "DAYTONA_HAPPY_EYEBALLS_DELAY";
 /// See [`Config::local_runtime`].
 const RUNTIME: &str = "DAYTONA_LOCAL_RUNTIME";
@@ -74,6 +77,8 @@ pub struct Config {
     pub connection_pool_maxsize: Option<Option<usize>>,
     /// Time limit of each request that has none of its own; zero is none.
     pub request_timeout: Option<Duration>,
+    /// Bytes that an answer may have which is held in memory, a download to memory too; 0 is no limit. Default 256 MiB.
+    pub max_response_bytes: Option<u64>,
     /// Wait for states by polling only.
     pub use_deprecated_polling: Option<bool>,
     /// Send OpenTelemetry spans and metrics.
@@ -165,6 +170,8 @@ pub struct Settings {
     pub connection_pool_maxsize: Option<usize>,
     /// See [`Config::request_timeout`].
     pub request_timeout: Option<Duration>,
+    /// See [`Config::max_response_bytes`]; `u64::MAX` is no limit.
+    pub max_response_bytes: u64,
     /// See [`Config::use_deprecated_polling`].
     pub use_deprecated_polling: bool,
     /// See [`Config::otel_enabled`].
@@ -240,6 +247,7 @@ impl Config {
             target: explicit(self.target.as_ref()).or_else(|| environment.get("DAYTONA_TARGET")),
             connection_pool_maxsize: self.connection_pool_maxsize.unwrap_or(Some(DEFAULT_POOL_SIZE)),
             request_timeout: self.request_timeout,
+            max_response_bytes: self.resolve_max_response_bytes(&environment)?,
             use_deprecated_polling,
             otel_enabled: flag(self.otel_enabled, &["DAYTONA_OTEL_ENABLED", "DAYTONA_EXPERIMENTAL_OTEL_ENABLED"]),
             warnings,
@@ -318,6 +326,18 @@ impl Config {
             return Err(Error::invalid(format!("{name} must be one of {all}, not {:?}", runtime.value)));
         }
         Ok(Some(runtime.value))
+    }
+
+    fn resolve_max_response_bytes(&self, environment: &Environment) -> Result<u64> {
+        let limit = match (self.max_response_bytes, environment.get(MAX_RESPONSE_BYTES_VARIABLE)) {
+            (Some(given), _) => given,
+            (None, None) => MAX_RESPONSE_BYTES,
+            (None, Some(setting)) => setting.value.trim().parse().map_err(|_| {
+                let value = setting.value;
+                Error::invalid(format!("{MAX_RESPONSE_BYTES_VARIABLE} must be a whole number of bytes, not {value:?}"))
+            })?,
+        };
+        Ok(if limit == 0 { u64::MAX } else { limit })
     }
 
     fn resolve_credential(&self, environment: &Environment) -> Result<Option<Setting<Credential>>> {
@@ -528,6 +548,23 @@ mod tests {
         assert_eq!(resolve("soon").unwrap_err().kind(), ErrorKind::InvalidArgument);
         assert_eq!(resolve("none").unwrap().warnings.len(), 1);
         assert_eq!(resolve("0.25").unwrap().warnings[0].kind, WarningKind::Ignored);
+    }
+
+    #[test]
+    fn the_limit_of_answers_is_given_or_in_the_environment() {
+        let directory = tempfile::tempdir().unwrap();
+        let resolve = |given, process: &[(&str, &str)]| {
+            let config = Config { api_key: Some("k".into()), max_response_bytes: given, ..Config::default() };
+            config.resolve_in(&environment(process), directory.path()).map(|settings| settings.max_response_bytes)
+        };
+        let set = |value| [(MAX_RESPONSE_BYTES_VARIABLE, value)];
+        assert_eq!(resolve(None, &[]).unwrap(), 256 << 20);
+        assert_eq!(resolve(None, &set("1000")).unwrap(), 1000);
+        assert_eq!(resolve(Some(7), &set("1000")).unwrap(), 7);
+        assert_eq!((resolve(Some(0), &[]).unwrap(), resolve(None, &set("0")).unwrap()), (u64::MAX, u64::MAX));
+        for bad in ["-1", "1.5", "256 MiB"] {
+            assert!(resolve(None, &set(bad)).unwrap_err().message().contains("whole number of bytes"), "{bad}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use daytona_wire::sandbox::{self as wire, CreateBuildInfo, CreateSandbox, SandboxVolume};
 use reqwest::Url;
 
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::config::{Config, Settings, Warning};
 use crate::error::{Error, Result};
 use crate::image::ImageSource;
@@ -372,7 +372,9 @@ impl Daytona {
             let page: wire::ListSandboxesResponse =
                 link.transport.json(Call::get(Operation::LIST, url).limit(limit)).await?;
             let items = page.items.into_iter().map(|data| self.sandbox(data)).collect::<Result<_>>()?;
-            Ok(ListPage { items, next_cursor: page.next_cursor.filter(|cursor| !cursor.is_empty()) })
+            let next_cursor = page.next_cursor.filter(|cursor| !cursor.is_empty());
+            client::check_cursor(cursor, next_cursor.as_deref())?;
+            Ok(ListPage { items, next_cursor })
         };
         self.inner.observe(Operation::LIST, work).await
     }

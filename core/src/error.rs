@@ -78,6 +78,8 @@ kinds! {
     BadGateway = "DaytonaBadGatewayError" < Other, Some(502), None;
     /// 503: not now.
     ServiceUnavailable = "DaytonaServiceUnavailableError" < Other, Some(503), None;
+    /// The answer is longer than what this client holds in memory.
+    ResponseTooLarge = "DaytonaResponseTooLargeError" < Other, None, None;
     /// The connection could not be made, or broke.
     Connection = "DaytonaConnectionError" < Other, None, None;
     /// No answer in time.

@@ -8,7 +8,7 @@ use daytona_wire::secret::{CreateSecret, ListSecretsResponse, Secret, UpdateSand
 use http::Method;
 
 use crate::claim::{self, Made};
-use crate::client::Client;
+use crate::client::{Client, check_cursor};
 use crate::error::{Error, Result};
 use crate::operation::Operation;
 use crate::sandbox::Sandbox;
@@ -55,7 +55,10 @@ impl SecretService {
                 ("sort", query.sort.as_deref()),
                 ("order", query.order.as_deref()),
             ];
-            self.client.ask_with(operation, &["secret", "paginated"], &pairs, timeout).await
+            let page: ListSecretsResponse =
+                self.client.ask_with(operation, &["secret", "paginated"], &pairs, timeout).await?;
+            check_cursor(query.cursor.as_deref(), page.next_cursor.as_deref())?;
+            Ok(page)
         };
         self.client.observe(operation, work).await
     }

@@ -1,5 +1,6 @@
 //! Sends requests: one connection pool a client, time limits, retries, and errors.
 
+mod body;
 mod call;
 mod failure;
 
@@ -23,6 +24,7 @@ use crate::config::{Credential, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
 use crate::telemetry::RequestSpan;
+pub(crate) use body::{too_large, whole};
 pub(crate) use call::{Call, Limit, Payload, seconds};
 pub(crate) use failure::broken;
 use failure::{Acted, Failure, retry_after};
@@ -39,7 +41,8 @@ const KEEPALIVE_PROBES: u32 = 2;
 const RETRIES: usize = 2;
 /// A server that asks for a longer pause is answered with its own error at once.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
-const LONGEST_REFUSAL: usize = 1 << 20;
+/// What is kept of the body of an error.
+pub(crate) const LONGEST_REFUSAL: usize = 1 << 20;
 /// How often one retried status or reset may be asked for again, first pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// After this much quiet, closed connections are looked for before one is used.
@@ -72,6 +75,8 @@ pub(crate) struct Transport {
     tls: PerProcess<Pool>,
     slot_count: Option<usize>,
     default_limit: Limit,
+    /// Bytes that an answer may have which is held in memory.
+    max_response: u64,
     started: Instant,
     last_use: AtomicU64,
 }
@@ -82,6 +87,7 @@ impl Transport {
         source: Source,
         slots: Option<usize>,
         default_limit: Limit,
+        max_response: u64,
         observed: Option<Source>,
     ) -> Result<Self> {
         let mut headers = HeaderMap::new();
@@ -102,17 +108,18 @@ impl Transport {
         );
         Ok(Self {
             slot_count: slots.map(|count| count.min(Semaphore::MAX_PERMITS)),
-            ..Self::unused(headers, default_limit, observed)
+            ..Self::unused(headers, default_limit, max_response, observed)
         })
     }
 
     /// The same for tasks on the background runtime, with connections of its own: those of a caller's runtime
     /// stand still while nobody drives it. HTTP/1.1 only, which websockets need; its requests wait for no slot.
     pub(crate) fn for_background(&self) -> Self {
-        Self { background: true, ..Self::unused(self.headers.clone(), self.default_limit, self.observed) }
+        let unused = Self::unused(self.headers.clone(), self.default_limit, self.max_response, self.observed);
+        Self { background: true, ..unused }
     }
 
-    fn unused(headers: HeaderMap, default_limit: Limit, observed: Option<Source>) -> Self {
+    fn unused(headers: HeaderMap, default_limit: Limit, max_response: u64, observed: Option<Source>) -> Self {
         Self {
             observed,
             headers,
@@ -121,6 +128,7 @@ impl Transport {
             tls: PerProcess::new(),
             slot_count: None,
             default_limit,
+            max_response,
             started: Instant::now(),
             last_use: AtomicU64::new(0),
         }
@@ -164,14 +172,18 @@ impl Transport {
     /// Sends a request and reads its answer as it is.
     pub(crate) async fn bytes(&self, call: &Call<'_>) -> Result<(HeaderMap, Bytes)> {
         let deadline = self.deadline(call.limit);
-        let mut answer = self.send(call, deadline).await?;
-        let headers = std::mem::take(answer.response.headers_mut());
-        let body = within(deadline, Box::pin(answer.response.bytes())).await;
-        match body {
+        let Answer { mut response, _slot } = self.send(call, deadline).await?;
+        let headers = std::mem::take(response.headers_mut());
+        match within(deadline, Box::pin(whole(response, self.max_response))).await {
             Ok(Ok(body)) => Ok((headers, body)),
-            Ok(Err(error)) => Err(broken(error).with_operation(call.operation)),
+            Ok(Err(error)) => Err(error.with_operation(call.operation)),
             Err(Late) => Err(late(deadline).with_operation(call.operation)),
         }
+    }
+
+    /// Bytes that an answer may have which is held in memory.
+    pub(crate) fn max_response(&self) -> u64 {
+        self.max_response
     }
 
     /// Sends a request and gives the answer as soon as its headers are there. The limit is for

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use daytona_core::{Config, CreateOptions, CreateParams, Daytona, ErrorKind, ListQuery};
+use daytona_core::{
+    Config, CreateOptions, CreateParams, Daytona, Download, DownloadTarget, Error, ErrorKind, ExecOptions, ListQuery,
+    ListSecretsQuery, Sandbox, Transfer,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -15,6 +18,8 @@ enum Step {
     Answer(String),
     /// Closes without a word.
     Close,
+    /// Sends this, then more and more of the same byte until the client has had enough; tells how much it was.
+    Endless(String, mpsc::UnboundedSender<usize>),
     /// Says nothing and tells the test when the client has gone.
     Silence(mpsc::UnboundedSender<()>),
 }
@@ -40,17 +45,37 @@ async fn serve(steps: Vec<Step>) -> Server {
     let counter = Arc::clone(&requests);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(converse(stream, steps.clone(), Arc::clone(&counter)));
+            tokio::spawn(converse(stream, None, steps.clone(), Arc::clone(&counter)));
         }
     });
     Server { url, requests }
 }
 
-async fn converse(mut stream: TcpStream, steps: Vec<Step>, counter: Arc<AtomicUsize>) {
-    while read_request(&mut stream).await {
+/// `known` is what is told of the sandbox, by requests that do not count: also whoever looks after a call asks for it.
+async fn converse(mut stream: TcpStream, known: Option<String>, steps: Vec<Step>, counter: Arc<AtomicUsize>) {
+    while let Some(head) = read_request(&mut stream).await {
+        if let Some(known) = &known
+            && head.starts_with("get /api/s")
+        {
+            let (status, body) = if head.contains("/s1 ") { ("200 OK", known.as_str()) } else { ("404 Not Found", "") };
+            let Step::Answer(text) = answer(status, "", body) else { unreachable!() };
+            stream.write_all(text.as_bytes()).await.unwrap();
+            continue;
+        }
         match steps.get(counter.fetch_add(1, Ordering::SeqCst)).or(steps.last()).unwrap() {
             Step::Answer(text) => stream.write_all(text.as_bytes()).await.unwrap(),
             Step::Close => return,
+            Step::Endless(head, sent) => {
+                let mut count = 0;
+                let piece = [b'x'; 64 << 10];
+                let mut next = stream.write_all(head.as_bytes()).await;
+                while next.is_ok() {
+                    next = stream.write_all(&piece).await;
+                    count += piece.len();
+                }
+                sent.send(count).unwrap();
+                return;
+            }
             Step::Silence(gone) => {
                 let _ = stream.read(&mut [0; 64]).await;
                 gone.send(()).unwrap();
@@ -60,19 +85,20 @@ async fn converse(mut stream: TcpStream, steps: Vec<Step>, counter: Arc<AtomicUs
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> bool {
+/// The head of a request, in lower case.
+async fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut text = Vec::new();
     while !text.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         if stream.read(&mut byte).await.unwrap_or(0) == 0 {
-            return false;
+            return None;
         }
         text.push(byte[0]);
     }
     let text = String::from_utf8(text).unwrap().to_ascii_lowercase();
     let length = text.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
-    stream.read_exact(&mut body).await.is_ok()
+    stream.read_exact(&mut body).await.is_ok().then_some(text)
 }
 
 fn client(server: &Server) -> Daytona {
@@ -172,7 +198,7 @@ async fn a_pooled_connection_that_was_closed_meanwhile_is_not_used() {
     let (closed, mut is_closed) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            if read_request(&mut stream).await {
+            if read_request(&mut stream).await.is_some() {
                 let Step::Answer(text) = answer("200 OK", "", r#"{"items":[]}"#) else { unreachable!() };
                 stream.write_all(text.as_bytes()).await.unwrap();
             }
@@ -209,4 +235,154 @@ async fn requests_beyond_the_pool_wait_and_then_say_so() {
     assert_eq!(error.kind(), ErrorKind::ConnectionTimeout);
     assert!(error.message().contains("connection_pool_maxsize"), "{error}");
     first.abort();
+}
+
+/// A sandbox whose toolbox is the server itself.
+async fn sandbox_at(server: &Server, max_response_bytes: Option<u64>) -> Sandbox {
+    let config = Config {
+        api_key: Some("k".into()),
+        api_url: Some(server.url.clone()),
+        max_response_bytes,
+        ..Config::default()
+    };
+    Daytona::new(&config).unwrap().get("s1", None).await.unwrap()
+}
+
+/// What asks for the sandbox is answered with it, everything else with the steps.
+async fn serve_with_toolbox(steps: Vec<Step>) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let known = format!(r#"{{"id":"s1","state":"started","toolboxProxyUrl":"http://{address}/toolbox"}}"#);
+    let server = Server { url: format!("http://{address}/api"), requests: Arc::default() };
+    let counter = Arc::clone(&server.requests);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(converse(stream, Some(known.clone()), steps.clone(), Arc::clone(&counter)));
+        }
+    });
+    server
+}
+
+const MIB: usize = 1 << 20;
+/// Room for what lies in the buffers of sockets.
+const FAR_LESS_THAN_ENDLESS: usize = 64 * MIB;
+
+fn too_large(error: &Error, operation: &str) {
+    assert_eq!(error.kind(), ErrorKind::ResponseTooLarge, "{error}");
+    assert_eq!(error.operation().unwrap().name, operation);
+    let text = error.message();
+    assert!(text.contains("1 MiB") && text.contains("max_response_bytes") && text.contains("stream"), "{text}");
+}
+
+#[tokio::test]
+async fn an_endless_answer_ends_at_the_limit() {
+    let (sent, mut count) = mpsc::unbounded_channel();
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_owned();
+    let server = serve_with_toolbox(vec![Step::Endless(head, sent.clone())]).await;
+    let sandbox = sandbox_at(&server, Some(MIB as u64)).await;
+    let error = sandbox.process().exec("true", ExecOptions::default()).await.err().unwrap();
+    too_large(&error, "process.exec");
+    assert!(count.recv().await.unwrap() < FAR_LESS_THAN_ENDLESS);
+    let error = sandbox.fs().list_files("/", None, None).await.err().unwrap();
+    too_large(&error, "fs.list_files");
+    count.recv().await.unwrap();
+
+    // One that says how long it is is not even begun.
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n".to_owned();
+    let server = serve_with_toolbox(vec![Step::Endless(head, sent.clone())]).await;
+    let sandbox = sandbox_at(&server, Some(MIB as u64)).await;
+    too_large(&sandbox.process().exec("true", ExecOptions::default()).await.err().unwrap(), "process.exec");
+    assert!(count.recv().await.unwrap() < FAR_LESS_THAN_ENDLESS);
+
+    // Nor is the end of an error waited for.
+    let head = "HTTP/1.1 500 Oops\r\nConnection: close\r\n\r\n".to_owned();
+    let server = serve_with_toolbox(vec![Step::Endless(head, sent)]).await;
+    let sandbox = sandbox_at(&server, None).await;
+    let error = sandbox.process().exec("true", ExecOptions::default()).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::InternalServer);
+    assert!(error.message().len() <= MIB, "{}", error.message().len());
+    assert!(count.recv().await.unwrap() < FAR_LESS_THAN_ENDLESS);
+}
+
+#[tokio::test]
+async fn an_answer_within_the_limit_is_whole() {
+    let body = format!(r#"{{"exitCode":0,"result":"{}"}}"#, "x".repeat(MIB - 100));
+    let server = serve_with_toolbox(vec![answer("200 OK", "", &body)]).await;
+    let sandbox = sandbox_at(&server, Some(MIB as u64)).await;
+    let done = sandbox.process().exec("true", ExecOptions::default()).await.unwrap();
+    assert_eq!(done.result.len(), MIB - 100);
+    let sandbox = sandbox_at(&server, Some(0)).await;
+    assert_eq!(sandbox.process().exec("true", ExecOptions::default()).await.unwrap().result.len(), MIB - 100);
+}
+
+fn part(name: &str, length: Option<u64>) -> String {
+    let length = length.map(|length| format!("Content-Length: {length}\r\n")).unwrap_or_default();
+    format!("\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n{length}\r\n")
+}
+
+fn multipart(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n{body}")
+}
+
+#[tokio::test]
+async fn downloads_to_memory_are_bounded() {
+    let (sent, mut count) = mpsc::unbounded_channel();
+    for length in [None, Some(1 << 40)] {
+        let endless = Step::Endless(multipart(&part("/f", length)), sent.clone());
+        let server = serve_with_toolbox(vec![endless]).await;
+        let sandbox = sandbox_at(&server, Some(MIB as u64)).await;
+        let download = sandbox.fs().download_file("/f", DownloadTarget::Memory, Transfer::default()).await;
+        let error = download.err().unwrap();
+        too_large(&error.clone(), "fs.download_file");
+        assert!(error.message().starts_with("/f is longer"), "{error}");
+        assert!(count.recv().await.unwrap() < FAR_LESS_THAN_ENDLESS);
+    }
+
+    // Many files share the room; one that does not fit does not stop those behind it.
+    let half = "y".repeat(MIB / 2 + 1);
+    let mut body = String::new();
+    for (name, data) in [("/a", half.as_str()), ("/b", &half), ("/c", "z")] {
+        body += &part(name, Some(data.len() as u64));
+        body += data;
+    }
+    body += "\r\n--b--\r\n";
+    let server =
+        serve_with_toolbox(vec![answer("200 OK", "Content-Type: multipart/form-data; boundary=b\r\n", &body)]).await;
+    let sandbox = sandbox_at(&server, Some(MIB as u64)).await;
+    let files = ["/a", "/b", "/c"].map(|source| Download { source: source.into(), target: DownloadTarget::Memory });
+    let results = sandbox.fs().download_files(files.into(), Transfer::default()).await.unwrap();
+    let lengths: Vec<_> =
+        results.iter().map(|one| one.result.as_ref().ok().map(|data| data.as_ref().unwrap().len())).collect();
+    assert_eq!(lengths, [Some(half.len()), None, Some(1)]);
+    assert_eq!(results[1].result.as_ref().unwrap_err().kind(), ErrorKind::ResponseTooLarge);
+
+    // To a file there is no limit.
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("a");
+    let file = DownloadTarget::File(to.clone());
+    sandbox.fs().download_file("/a", file, Transfer::default()).await.unwrap();
+    assert_eq!(std::fs::metadata(&to).unwrap().len(), half.len() as u64);
+
+    // What is said instead of a file is no file either.
+    let error = "\r\n--b\r\nContent-Disposition: form-data; name=\"error\"; filename=\"/f\"\r\n\r\n";
+    let server = serve_with_toolbox(vec![Step::Endless(multipart(error), sent)]).await;
+    let sandbox = sandbox_at(&server, None).await;
+    let download = sandbox.fs().download_file("/f", DownloadTarget::Memory, Transfer::default()).await;
+    assert_eq!(download.err().unwrap().kind(), ErrorKind::Other);
+    assert!(count.recv().await.unwrap() < FAR_LESS_THAN_ENDLESS);
+    assert!(sandbox.fs().download_file_stream("/f", Transfer::default()).await.is_err());
+    assert!(count.recv().await.unwrap() < FAR_LESS_THAN_ENDLESS);
+}
+
+#[tokio::test]
+async fn a_list_that_leads_to_itself_is_told() {
+    let server = serve(vec![answer("200 OK", "", r#"{"items":[],"total":0,"nextCursor":"again"}"#)]).await;
+    let client = client(&server);
+    let page = client.list(&ListQuery::default(), None, None).await.unwrap();
+    assert_eq!(page.next_cursor.as_deref(), Some("again"));
+    let error = client.list(&ListQuery::default(), Some("again"), None).await.err().unwrap();
+    assert!(error.message().contains("does not end"), "{error}");
+    let query = ListSecretsQuery { cursor: Some("again".into()), ..ListSecretsQuery::default() };
+    let error = client.secret().list(&query, None).await.err().unwrap();
+    assert!(error.message().contains("does not end"), "{error}");
 }

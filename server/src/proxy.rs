@@ -37,6 +37,9 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long an agent may take to be started again, or the end of a sandbox to be noticed.
 const AGAIN: Duration = Duration::from_secs(3);
 
+/// Bytes of an agent's answer that the server itself reads.
+const ANSWER_LIMIT: usize = 8 << 20;
+
 /// Pooled connections to one agent.
 pub(crate) struct Agent(Client<UnixConnector, Body>);
 
@@ -52,7 +55,7 @@ impl Agent {
 
     /// Asks the agent on the server's own behalf.
     pub(crate) async fn post(&self, path: &'static str, body: Bytes) -> Result<(StatusCode, Bytes), String> {
-        use http_body_util::BodyExt as _;
+        use http_body_util::{BodyExt as _, Limited};
         let request = Request::post(format!("http://agent{path}"))
             .header(header::HOST, "sandbox")
             .header(header::CONTENT_TYPE, "application/json")
@@ -60,7 +63,7 @@ impl Agent {
             .map_err(|error| error.to_string())?;
         let answer = self.0.request(request).await.map_err(|error| error.to_string())?;
         let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?;
+        let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await.map_err(|error| error.to_string())?;
         Ok((status, body.to_bytes()))
     }
 }

@@ -89,9 +89,9 @@ _MODULES = {
         "DaytonaInvalidArgumentError DaytonaInvalidFilePathError DaytonaLspServerNotInitializedError "
         "DaytonaNotFoundError DaytonaProcessExecutionTimeoutError DaytonaProcessNotFoundError "
         "DaytonaQueueTimeoutError DaytonaRateLimitError DaytonaRecordingFfmpegNotFoundError "
-        "DaytonaRecordingStillActiveError DaytonaSandboxDiedError DaytonaServiceUnavailableError "
-        "DaytonaSessionEndedError DaytonaSpotEvictedError DaytonaTimeoutError DaytonaUnprocessableEntityError "
-        "DaytonaUnsupportedError DaytonaValidationError"
+        "DaytonaRecordingStillActiveError DaytonaResponseTooLargeError DaytonaSandboxDiedError "
+        "DaytonaServiceUnavailableError DaytonaSessionEndedError DaytonaSpotEvictedError DaytonaTimeoutError "
+        "DaytonaUnprocessableEntityError DaytonaUnsupportedError DaytonaValidationError"
     ),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
@@ -181,6 +181,7 @@ __all__ = [
     "DaytonaRateLimitError",
     "DaytonaRecordingFfmpegNotFoundError",
     "DaytonaRecordingStillActiveError",
+    "DaytonaResponseTooLargeError",
     "DaytonaSandboxDiedError",
     "DaytonaServiceUnavailableError",
     "DaytonaSessionEndedError",

@@ -125,6 +125,10 @@ class DaytonaConnectionError(DaytonaError):
     """The connection could not be made, or broke."""
 
 
+class DaytonaResponseTooLargeError(DaytonaError):
+    """The answer is longer than what this client holds in memory."""
+
+
 class DaytonaConnectionTimeoutError(DaytonaConnectionError, DaytonaTimeoutError):
     """No answer in time."""
 

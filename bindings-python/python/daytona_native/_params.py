@@ -39,6 +39,8 @@ class DaytonaConfig(Model):
         otel_enabled: Send OpenTelemetry data.
         use_deprecated_polling: Wait for states by polling only.
         request_timeout: Seconds a request may take that has no limit of its own; 0 is no limit.
+        max_response_bytes: Bytes that an answer may have which is held in memory, a download to memory too; 0 is
+            no limit; else ``DAYTONA_MAX_RESPONSE_BYTES``, else 256 MiB.
     """
 
     api_key: str | None = None
@@ -51,6 +53,7 @@ class DaytonaConfig(Model):
     otel_enabled: bool | None = None
     use_deprecated_polling: bool | None = None
     request_timeout: float | None = None
+    max_response_bytes: int | None = None
 
     _secret = frozenset({"api_key", "jwt_token"})
     _also = frozenset({"_experimental"})

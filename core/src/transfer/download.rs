@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multipart::{self, Event, Parser};
 use crate::operation::Operation;
 use crate::sandbox::Sandbox;
-use crate::transport::{Answer, Call, Limit, broken};
+use crate::transport::{Answer, Call, LONGEST_REFUSAL, Limit, broken, too_large};
 
 /// The answer to a download request, read part by part.
 struct Parts {
@@ -23,6 +23,8 @@ struct Parts {
     parser: Parser,
     idle: Limit,
     what: String,
+    /// Bytes that may be held in memory, of all files together.
+    limit: u64,
 }
 
 impl Parts {
@@ -43,7 +45,7 @@ impl Parts {
         let boundary = content_type.and_then(multipart::boundary_of).ok_or_else(|| {
             Error::new(ErrorKind::Other, format!("Unexpected Content-Type: {}", content_type.unwrap_or("none")))
         })?;
-        Ok(Self { answer, parser: Parser::new(&boundary), idle, what })
+        Ok(Self { answer, parser: Parser::new(&boundary), idle, what, limit: transport.max_response() })
     }
 
     /// The next event; `None` at the end. An answer that breaks off is an error.
@@ -111,6 +113,7 @@ pub(crate) async fn download(
         wanted.entry(file.source.as_str()).or_default().push(index);
     }
     let mut received = 0_u64;
+    let mut memory = Memory { limit: parts.limit, left: parts.limit };
     'answer: while let Some(event) = parts.next(&options).await? {
         let Event::Part(part) = event else { continue };
         let name = part.filename.as_deref().unwrap_or_default();
@@ -118,10 +121,22 @@ pub(crate) async fn download(
         let is_error = part.name == "error";
         let mut sinks = Vec::with_capacity(indices.len());
         for index in indices {
-            let sink = if is_error { Sink::memory(None) } else { Sink::new(&files[index].target, part.length) };
+            let sink = match &files[index].target {
+                _ if is_error => Sink::Refusal(Vec::new()),
+                DownloadTarget::Memory => memory.sink(&files[index].source, part.length),
+                DownloadTarget::File(path) => Sink::file(path),
+            };
             sinks.push((index, sink));
         }
-        'data: loop {
+        // Whether what nobody takes is not read to its end either: of a part of unknown length nobody knows whether it has
+        // one.
+        let gives_up = |sinks: &[(usize, Sink)]| {
+            let is_over = |sink: &Sink| matches!(sink, Sink::TooLarge(_) | Sink::Refusal(_));
+            let is_refused = part.length.is_none() && sinks.iter().all(|(_, sink)| is_over(sink));
+            !sinks.is_empty() && (files.len() == 1 || is_refused)
+        };
+        let mut is_cut = gives_up(&sinks) && sinks.iter().all(|(_, sink)| matches!(sink, Sink::TooLarge(_)));
+        while !is_cut {
             let data = match parts.next(&options).await {
                 Ok(Some(Event::Data(data))) => data,
                 Ok(_) => break,
@@ -133,24 +148,23 @@ pub(crate) async fn download(
                 }
             };
             received += data.len() as u64;
-            for (_, sink) in &mut sinks {
-                let taken = sink.write(data.clone()).await;
-                if !taken && files.len() == 1 {
-                    break 'data;
-                }
+            let mut is_taken = false;
+            for (index, sink) in &mut sinks {
+                is_taken |= sink.write(data.clone(), &mut memory, &files[*index].source).await;
             }
+            is_cut = !is_taken && gives_up(&sinks);
             if let Some(progress) = &options.progress {
                 progress(received, part.length.filter(|_| files.len() == 1));
             }
         }
         for (index, sink) in sinks {
             let result = sink.finish().await;
-            let stop = result.is_err() && files.len() == 1;
+            is_cut |= result.is_err() && files.len() == 1;
             results[index] = Some(if is_error { Err(part_error(&result?.unwrap_or_default())) } else { result });
-            if stop {
-                // Nobody wants the rest.
-                break 'answer;
-            }
+        }
+        if is_cut {
+            // Nobody wants the rest.
+            break 'answer;
         }
     }
     let results = files.into_iter().zip(results).map(|(file, result)| {
@@ -179,39 +193,71 @@ fn part_error(body: &[u8]) -> Error {
     }
 }
 
+/// What may still be held in memory.
+struct Memory {
+    limit: u64,
+    left: u64,
+}
+
+impl Memory {
+    fn sink(&self, path: &str, length: Option<u64>) -> Sink {
+        // A server's word on the length is not taken for more than this before the data is there.
+        const MOST_AT_ONCE: u64 = 512 << 20;
+        let length = length.unwrap_or_default();
+        if length > self.left {
+            return Sink::TooLarge(self.refusal(path));
+        }
+        Sink::Memory(Vec::with_capacity(usize::try_from(length.min(MOST_AT_ONCE)).unwrap_or_default()))
+    }
+
+    fn refusal(&self, path: &str) -> Error {
+        let what = if self.left == self.limit { path.to_owned() } else { format!("with the files before it, {path}") };
+        too_large(&what, self.limit)
+            .with_hint("Download it to a file or as a stream, or raise max_response_bytes (DAYTONA_MAX_RESPONSE_BYTES)")
+    }
+}
+
 /// Where the data of one file goes.
 enum Sink {
     Memory(Vec<u8>),
-    File { pieces: mpsc::Sender<Bytes>, writer: tokio::task::JoinHandle<io::Result<()>>, path: PathBuf },
+    /// It does not fit into memory.
+    TooLarge(Error),
+    /// Why there is no data: what is said beyond a limit is left out.
+    Refusal(Vec<u8>),
+    File {
+        pieces: mpsc::Sender<Bytes>,
+        writer: tokio::task::JoinHandle<io::Result<()>>,
+        path: PathBuf,
+    },
 }
 
 impl Sink {
-    fn memory(length: Option<u64>) -> Self {
-        // A server's word on the length is not taken for more than this before the data is there.
-        const MOST_AT_ONCE: usize = 512 * 1024 * 1024;
-        let length = length.and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-        Self::Memory(Vec::with_capacity(length.min(MOST_AT_ONCE)))
+    fn file(path: &Path) -> Self {
+        let (pieces, queue) = mpsc::channel(16);
+        let target = path.to_owned();
+        let writer = tokio::task::spawn_blocking(move || write_file(&target, queue));
+        Self::File { pieces, writer, path: path.to_owned() }
     }
 
-    fn new(target: &DownloadTarget, length: Option<u64>) -> Self {
-        match target {
-            DownloadTarget::Memory => Self::memory(length),
-            DownloadTarget::File(path) => {
-                let (pieces, queue) = mpsc::channel(16);
-                let target = path.clone();
-                let writer = tokio::task::spawn_blocking(move || write_file(&target, queue));
-                Self::File { pieces, writer, path: path.clone() }
-            }
-        }
-    }
-
-    /// False if the writer has failed; it says why when it is asked at the end.
-    async fn write(&mut self, data: Bytes) -> bool {
+    /// False if it takes no more; why is said at the end.
+    async fn write(&mut self, data: Bytes, room: &mut Memory, path: &str) -> bool {
         debug_assert!(!data.is_empty(), "an empty piece says that all has come");
         match self {
             Self::Memory(memory) => {
-                memory.extend_from_slice(&data);
-                true
+                let length = data.len() as u64;
+                if length <= room.left {
+                    room.left -= length;
+                    memory.extend_from_slice(&data);
+                    return true;
+                }
+                room.left += memory.len() as u64;
+                *self = Self::TooLarge(room.refusal(path));
+                false
+            }
+            Self::TooLarge(_) => false,
+            Self::Refusal(text) => {
+                text.extend_from_slice(&data[..data.len().min(LONGEST_REFUSAL - text.len())]);
+                text.len() < LONGEST_REFUSAL
             }
             Self::File { pieces, .. } => pieces.send(data).await.is_ok(),
         }
@@ -227,7 +273,8 @@ impl Sink {
 
     async fn finish(self) -> Result<Option<Vec<u8>>> {
         match self {
-            Self::Memory(memory) => Ok(Some(memory)),
+            Self::Memory(data) | Self::Refusal(data) => Ok(Some(data)),
+            Self::TooLarge(error) => Err(error),
             Self::File { pieces, writer, path } => {
                 // An empty piece says that all has come: without it nothing replaces the target.
                 let _ = pieces.send(Bytes::new()).await;
@@ -306,7 +353,9 @@ impl DownloadStream {
         };
         if part.name == "error" {
             let mut body = Vec::new();
-            while let Some(Event::Data(data)) = parts.next(&options).await? {
+            while body.len() < LONGEST_REFUSAL
+                && let Some(Event::Data(data)) = parts.next(&options).await?
+            {
                 body.extend_from_slice(&data);
             }
             return Err(part_error(&body));
