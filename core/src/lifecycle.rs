@@ -82,7 +82,14 @@ impl Sandbox {
     /// As [`Sandbox::start`].
     pub async fn delete(&self, timeout: Option<f64>, wait: bool) -> Result<()> {
         self.lifecycle("delete", Operation::DELETE, timeout, async {
-            self.change(Operation::DELETE, Method::DELETE, &[], &[]).await?;
+            match self.change(Operation::DELETE, Method::DELETE, &[], &[]).await {
+                // An earlier request, whose answer was lost, may be what stands in the way of its repetition.
+                Err(error)
+                    if error.attempts() > 1
+                        && error.kind().is(ErrorKind::Conflict)
+                        && self.is_being_deleted().await => {}
+                done => done?,
+            }
             self.inner.client.tell(self.id(), || Some(News { state: SandboxState::Destroying, data: None }));
             if wait { self.wait_for(DESTROYED, Operation::DELETE).await } else { Ok(()) }
         })
@@ -323,6 +330,13 @@ impl Sandbox {
             self.set(data);
         }
         Ok(())
+    }
+
+    async fn is_being_deleted(&self) -> bool {
+        match self.inner.client.get(self.id(), Operation::DELETE, None).await {
+            Ok(data) => matches!(data.state, Some(SandboxState::Destroying | SandboxState::Destroyed)),
+            Err(error) => error.kind().is(ErrorKind::NotFound),
+        }
     }
 
     async fn lifecycle<T>(

@@ -386,3 +386,79 @@ async fn a_list_that_leads_to_itself_is_told() {
     let error = client.secret().list(&query, None).await.err().unwrap();
     assert!(error.message().contains("does not end"), "{error}");
 }
+
+/// Every kind of thing that is deleted, each with a client of its own.
+async fn delete(kind: &str, server: &Server) -> Result<(), Error> {
+    const ID: &str = "0b1e77aa-0000-4000-8000-000000000001";
+    let sandbox = sandbox_at(server, None).await;
+    let client = client(server);
+    match kind {
+        "sandbox" => sandbox.delete(None, false).await,
+        "file" => sandbox.fs().delete_file("/f", false, None).await,
+        "session" => sandbox.process().delete_session("one", None).await,
+        "terminal" => sandbox.process().kill_pty_session("one", None).await,
+        "context" => sandbox.code_interpreter().delete_context("one", None).await,
+        "access" => sandbox.revoke_ssh_access("token", None).await,
+        "snapshot" => client.snapshot().delete(ID, None).await,
+        "volume" => client.volume().delete(ID, None).await,
+        "secret" => client.secret().delete(ID, None).await,
+        "pool" => client.warm_pool().delete(ID, None).await,
+        "key" => client.admin().delete_api_key("mine", None).await,
+        "registry" => client.admin().delete_registry(ID, None).await,
+        "api" => client.api().request("DELETE", "/volumes/one", &[], None, None).await.map(drop),
+        other => unreachable!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn what_a_repeated_delete_does_not_find_is_deleted() {
+    let missing = || answer("404 Not Found", "", r#"{"message":"no such thing"}"#);
+    let busy = |status| answer(status, "Retry-After: 0\r\n", "");
+    for kind in [
+        "sandbox", "file", "session", "terminal", "context", "access", "snapshot", "volume", "secret", "pool", "key",
+        "registry", "api",
+    ] {
+        for lost in [Step::Close, busy("502 Bad Gateway"), busy("504 Gateway Timeout")] {
+            let server = serve_with_toolbox(vec![lost, missing()]).await;
+            delete(kind, &server).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
+            assert_eq!(server.requests.load(Ordering::SeqCst), 2, "{kind}");
+        }
+        let server = serve_with_toolbox(vec![Step::Close, answer("410 Gone", "", "")]).await;
+        delete(kind, &server).await.unwrap_or_else(|error| panic!("{kind}: {error}"));
+    }
+    // Where nothing can have been done yet, nothing was there. A name may be looked for in more than one way.
+    for kind in ["sandbox", "file", "volume"] {
+        for first in [missing(), busy("429 Too Many Requests"), busy("503 Service Unavailable")] {
+            let server = serve_with_toolbox(vec![first, missing()]).await;
+            let error = delete(kind, &server).await.unwrap_err();
+            assert!(error.kind().is(ErrorKind::NotFound), "{kind}: {error}");
+        }
+    }
+    // Another refusal stays one.
+    let server = serve_with_toolbox(vec![Step::Close, answer("409 Conflict", "", r#"{"message":"in use"}"#)]).await;
+    let error = delete("volume", &server).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Conflict, 2));
+}
+
+#[tokio::test]
+async fn a_sandbox_whose_repeated_delete_is_in_the_way_of_the_first_is_deleted() {
+    let conflict = || answer("409 Conflict", "", r#"{"message":"a change is in progress"}"#);
+    let in_state = |state| answer("200 OK", "", &format!(r#"{{"id":"s1","state":"{state}","toolboxProxyUrl":""}}"#));
+    let server = serve(vec![sandbox(), Step::Close, conflict(), in_state("destroying")]).await;
+    delete("sandbox", &server).await.unwrap();
+    let server = serve(vec![sandbox(), Step::Close, conflict(), in_state("starting")]).await;
+    assert_eq!(delete("sandbox", &server).await.unwrap_err().kind(), ErrorKind::Conflict);
+    let server = serve(vec![sandbox(), conflict(), in_state("destroying")]).await;
+    assert_eq!(delete("sandbox", &server).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn moves_and_folders_are_not_made_twice() {
+    let server = serve_with_toolbox(vec![Step::Close]).await;
+    let sandbox = sandbox_at(&server, None).await;
+    let error = sandbox.fs().move_files("/a", "/b", None).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Connection, 1));
+    let error = sandbox.fs().create_folder("/a", "755", None).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Connection, 1));
+    assert_eq!(server.requests.load(Ordering::SeqCst), 2);
+}

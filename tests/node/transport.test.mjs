@@ -54,3 +54,15 @@ test('an answer that is too long is refused', async () => {
     })
   }
 })
+
+test('what was deleted before its answer was lost is deleted', async () => {
+  await fake.sandbox.fs.deleteFile('lost file')
+  await fake.sandbox.process.deleteSession('lost')
+  await fake.daytona.secret.delete('lost')
+  assert.equal(fake.requests.filter((request) => request.startsWith('DELETE')).length, 6)
+  await assert.rejects(fake.sandbox.fs.deleteFile('missing'), (error) => {
+    assert.ok(error instanceof DaytonaNotFoundError, error)
+    assert.equal(error.attempts, 1)
+    return true
+  })
+})

@@ -87,7 +87,8 @@ class Fake(http.server.ThreadingHTTPServer):
     """Answers like a server with one sandbox.
 
     The command ``block`` is never answered: ``blocked`` says that it came, ``left`` that the client
-    closed the connection. Other commands are answered with themselves.
+    closed the connection. Other commands are answered with themselves. A DELETE deletes, but the first answer for what
+    has ``lost`` in its name is lost.
     """
 
     daemon_threads = True
@@ -98,6 +99,7 @@ class Fake(http.server.ThreadingHTTPServer):
         self.blocked = threading.Semaphore(0)
         self.left = threading.Semaphore(0)
         self.requests: list[str] = []
+        self.deleted: set[str] = set()
         self.traced: list[tuple[str, str | None]] = []
         self._connections: list[socket.socket] = []
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -159,6 +161,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         toolbox = f"{self.server.url}/toolbox"
         self.answer(200, {"id": sandbox, "name": sandbox, "state": "started", "cpu": 2, "toolboxProxyUrl": toolbox})
+
+    def do_DELETE(self) -> None:
+        self._note()
+        if self.path in self.server.deleted or "missing" in self.path:
+            self.answer(404, {"statusCode": 404, "message": "no such thing"})
+            return
+        self.server.deleted.add(self.path)
+        if "lost" in self.path:
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        self.answer(200, {})
 
     def do_POST(self) -> None:
         self._note()

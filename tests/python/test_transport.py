@@ -12,6 +12,7 @@ from daytona_native import (
     Daytona,
     DaytonaConfig,
     DaytonaInvalidArgumentError,
+    DaytonaNotFoundError,
     DaytonaResponseTooLargeError,
 )
 
@@ -45,3 +46,29 @@ def test_an_answer_that_is_too_long_is_refused_asynchronously(fake: Fake) -> Non
             assert caught.value.operation == "process.exec"
 
     asyncio.run(main())
+
+
+def test_what_was_deleted_before_its_answer_was_lost_is_deleted(fake: Fake) -> None:
+    daytona = Daytona(fake.config)
+    sandbox = daytona.get("box")
+    sandbox.fs.delete_file("lost file")
+    sandbox.process.delete_session("lost")
+    daytona.secret.delete("lost")
+    daytona.get("lost").delete(wait=False)
+    assert [request.split()[0] for request in fake.requests].count("DELETE") == 8
+    with pytest.raises(DaytonaNotFoundError) as caught:
+        sandbox.fs.delete_file("missing")
+    assert caught.value.attempts == 1
+
+
+def test_what_was_deleted_before_its_answer_was_lost_is_deleted_asynchronously(fake: Fake) -> None:
+    async def main() -> None:
+        async with AsyncDaytona(fake.config) as daytona:
+            sandbox = await daytona.get("box")
+            await sandbox.fs.delete_file("lost file")
+            await daytona.secret.delete("lost")
+            with pytest.raises(DaytonaNotFoundError):
+                await daytona.secret.delete("missing")
+
+    asyncio.run(main())
+    assert [request.split()[0] for request in fake.requests].count("DELETE") == 5

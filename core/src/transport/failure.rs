@@ -36,6 +36,11 @@ impl Failure {
         };
         Self { error: broken(error), acted, retry_after: None }
     }
+
+    /// Whether the request can have been done and its answer lost. Not where the server says that it did nothing.
+    pub(super) fn can_hide_an_answer(&self) -> bool {
+        matches!(self.acted, Acted::Maybe) && matches!(self.error.status(), None | Some(502 | 504))
+    }
 }
 
 fn hyper_error(error: &reqwest::Error) -> Option<&hyper::Error> {
