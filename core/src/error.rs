@@ -270,6 +270,13 @@ impl Error {
         self
     }
 
+    /// The same failure of something else than the server, with what it said.
+    pub(crate) fn of_connection(mut self, what: &str) -> Self {
+        self.0.kind = ErrorKind::Connection;
+        self.0.message = format!("{what}: {}", self.0.message);
+        self
+    }
+
     pub(crate) fn with_sandbox(mut self, id: impl Into<String>) -> Self {
         self.0.sandbox_id = Some(id.into());
         self

@@ -42,6 +42,7 @@ mod operation;
 mod output;
 mod preview;
 mod process;
+mod proxies;
 mod pty;
 mod reach;
 mod sandbox;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
+
+use crate::proxies::Proxies;
 
 /// When a second attempt follows the first: a single lost packet proves nothing.
 const SECOND: Duration = Duration::from_millis(200);
@@ -24,9 +25,9 @@ pub(crate) struct Reach(Vec<SocketAddr>);
 impl Reach {
     /// Of the server of this URL, or of the proxy that requests to it take; `None` where names are not known.
     pub(crate) async fn of(url: &Url) -> Option<Self> {
-        let proxy = url.as_str().parse().ok().and_then(|uri| Matcher::from_system().intercept(&uri));
+        let proxy = Proxies::from_system().of(url);
         let (host, port) = match &proxy {
-            Some(proxy) => (proxy.uri().host()?, proxy.uri().port_u16().unwrap_or(80)),
+            Some(proxy) => proxy.address()?,
             None => (url.host_str()?, url.port_or_known_default()?),
         };
         let found = timeout(LIMIT, lookup_host((host.trim_matches(['[', ']']), port))).await.ok()?.ok()?;

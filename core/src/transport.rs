@@ -4,8 +4,8 @@ mod body;
 mod call;
 mod failure;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -23,11 +23,12 @@ use crate::background::PerProcess;
 use crate::config::{Credential, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
+use crate::proxies::{Proxies, Proxy};
 use crate::telemetry::RequestSpan;
 pub(crate) use body::{too_large, whole};
 pub(crate) use call::{Call, Limit, Payload, seconds};
 pub(crate) use failure::broken;
-use failure::{Acted, Failure, retry_after};
+use failure::{Acted, Failure, check_proxy, retry_after};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// The limit of a request that has none of its own.
@@ -59,7 +60,11 @@ pub(crate) struct Answer {
 
 /// The connections of one process to servers of one scheme, and how many may be in use.
 struct Pool {
-    http: Client,
+    tls: bool,
+    proxies: Proxies,
+    /// Straight to the host, and through a proxy: each is made when it is needed.
+    direct: OnceLock<Client>,
+    proxied: OnceLock<Client>,
     slots: Option<Arc<Semaphore>>,
 }
 
@@ -200,7 +205,7 @@ impl Transport {
 
     /// A place among the requests in flight, for one that goes over other connections.
     pub(crate) async fn reserve(&self, url: &Url) -> Result<Option<OwnedSemaphorePermit>> {
-        let pool = self.pool(url.scheme() == "https")?;
+        let pool = self.pool(url.scheme() == "https");
         let Some(slots) = &pool.slots else { return Ok(None) };
         Ok(Some(Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed")))
     }
@@ -249,7 +254,9 @@ impl Transport {
     }
 
     async fn attempt(&self, call: &Call<'_>, deadline: Deadline) -> Result<Answer, Failure> {
-        let pool = self.pool(call.url.scheme() == "https").map_err(Failure::finally)?;
+        let pool = self.pool(call.url.scheme() == "https");
+        let proxy = pool.proxies.of(&call.url);
+        let http = self.client(&pool, proxy.as_ref()).map_err(Failure::finally)?;
         let slot = match &pool.slots {
             None => None,
             Some(slots) => Some(match within(deadline, Arc::clone(slots).acquire_owned()).await {
@@ -258,13 +265,14 @@ impl Transport {
             }),
         };
         // A thousand calls may wait above; what a call needs in flight is made only now.
-        Box::pin(self.exchange(call, &pool.http, slot, deadline)).await
+        Box::pin(self.exchange(call, http, proxy.as_ref(), slot, deadline)).await
     }
 
     async fn exchange(
         &self,
         call: &Call<'_>,
         http: &Client,
+        proxy: Option<&Proxy>,
         slot: Option<OwnedSemaphorePermit>,
         deadline: Deadline,
     ) -> Result<Answer, Failure> {
@@ -296,7 +304,7 @@ impl Transport {
         self.notice_closed_connections().await;
         let response = match within(deadline, request.send()).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(Failure::of_transport(error)),
+            Ok(Err(error)) => Err(Failure::of_transport(error, proxy)),
             Err(Late) => Err(Failure::finally(late(deadline))),
         };
         if let Some(span) = span {
@@ -311,7 +319,7 @@ impl Transport {
         if is_success {
             return Ok(Answer { response, _slot: slot });
         }
-        Err(self.refused(response, deadline).await)
+        Err(self.refused(response, proxy, deadline).await)
     }
 
     /// A current-thread runtime does nothing between two calls. What the server closed meanwhile
@@ -332,9 +340,10 @@ impl Transport {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    async fn refused(&self, response: Response, deadline: Deadline) -> Failure {
+    async fn refused(&self, response: Response, proxy: Option<&Proxy>, deadline: Deadline) -> Failure {
         let status = response.status();
         let headers = response.headers().clone();
+        let host = response.url().host_str().unwrap_or("the host").to_owned();
         if status.is_redirection() {
             let target = headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok()).unwrap_or("?");
             return Failure::finally(
@@ -354,6 +363,19 @@ impl Transport {
         if status == StatusCode::UNAUTHORIZED && error.kind() == ErrorKind::Authentication {
             error = error.with_hint("Check the API key and that it belongs to this API URL");
         }
+        if let Some(proxy) = proxy {
+            match status.as_u16() {
+                407 => {
+                    let what = format!("the proxy {proxy} wants other credentials than it was given");
+                    error = error.of_connection(&what).with_hint(check_proxy(&host));
+                }
+                502..=504 => {
+                    let check = check_proxy(&host);
+                    error = error.with_hint(format!("The answer may be that of the proxy {proxy}. {check}"));
+                }
+                _ => {}
+            }
+        }
         let transient = matches!(status.as_u16(), 429 | 502 | 503 | 504);
         Failure {
             error,
@@ -372,17 +394,27 @@ impl Transport {
     }
 
     /// The pool of this process: after a fork the child must not touch its parent's sockets.
-    fn pool(&self, tls: bool) -> Result<Arc<Pool>> {
+    fn pool(&self, tls: bool) -> Arc<Pool> {
         let cell = if tls { &self.tls } else { &self.plain };
-        if let Some(pool) = cell.get() {
-            return Ok(pool);
-        }
-        let http = self.build(tls)?;
-        let slots = self.slot_count.map(|count| Arc::new(Semaphore::new(count)));
-        Ok(cell.get_or_make(|| Pool { http, slots }))
+        cell.get_or_make(|| Pool {
+            tls,
+            proxies: Proxies::from_system(),
+            direct: OnceLock::new(),
+            proxied: OnceLock::new(),
+            slots: self.slot_count.map(|count| Arc::new(Semaphore::new(count))),
+        })
     }
 
-    fn build(&self, tls: bool) -> Result<Client> {
+    fn client<'a>(&self, pool: &'a Pool, proxy: Option<&Proxy>) -> Result<&'a Client> {
+        let cell = if proxy.is_some() { &pool.proxied } else { &pool.direct };
+        if let Some(client) = cell.get() {
+            return Ok(client);
+        }
+        let client = self.build(pool.tls, proxy)?;
+        Ok(cell.get_or_init(|| client))
+    }
+
+    fn build(&self, tls: bool, proxy: Option<&Proxy>) -> Result<Client> {
         let source = self.header(&SOURCE).unwrap_or_default();
         let mut builder = Client::builder()
             .user_agent(format!("{source}/{}", crate::PROTOCOL_VERSION))
@@ -394,6 +426,9 @@ impl Transport {
             // It would stand for the number of probes, and end connections to a peer that reads slowly.
             .tcp_user_timeout(None)
             .redirect(reqwest::redirect::Policy::none());
+        if proxy.is_none() {
+            builder = builder.no_proxy();
+        }
         if self.background {
             builder = builder.http1_only();
         }
@@ -402,7 +437,7 @@ impl Transport {
         }
         // Fails only where the process has chosen a provider already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        if !tls {
+        if !tls && !proxy.is_some_and(Proxy::has_tls) {
             let roots = rustls::RootCertStore::empty();
             let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
             builder = builder.tls_backend_preconfigured(config);

@@ -35,6 +35,74 @@ before(async () => {
 })
 after(() => fake.stop())
 
+/** Listens, and tells who has connected. */
+async function listen() {
+  const connections = []
+  const server = net.createServer((socket) => connections.push(socket))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    port: server.address().port,
+    connections,
+    async stop() {
+      for (const socket of connections) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+test('nothing of a local server goes through a proxy', async () => {
+  const proxy = await listen()
+  const directory = await mkdtemp(join(tmpdir(), 'daytona-node-proxy-'))
+  const program = `
+    import assert from 'node:assert/strict'
+    import { Daytona } from 'daytona-native'
+    const daytona = Daytona.local({ dataDir: process.argv[1] })
+    const sandbox = await daytona.create()
+    await sandbox.fs.uploadFile(Buffer.from('data'), 'file')
+    assert.equal((await sandbox.fs.downloadFile('file')).toString(), 'data')
+    assert.equal((await sandbox.process.executeCommand('cat file')).result, 'data')
+    let output = ''
+    for await (const chunk of await sandbox.process.executeCommandStream('cat file')) output += chunk.text
+    assert.equal(output, 'data')
+    await sandbox.delete()
+  `
+  const url = `http://me:secret@127.0.0.1:${proxy.port}`
+  const env = {
+    ...Object.fromEntries(PROXIES.map((name) => [name, url])),
+    NO_PROXY: '',
+    no_proxy: '',
+    DAYTONA_NATIVE_BINARY: serverBinary(),
+    DAYTONA_OTEL_ENABLED: 'true',
+    OTEL_EXPORTER_OTLP_ENDPOINT: fake.base,
+  }
+  try {
+    const done = await run(program, { args: [join(directory, 'data')], env })
+    assert.equal(done.code, 0, done.stderr)
+    assert.ok(fake.requests.includes('POST /v1/traces'))
+    assert.equal(proxy.connections.length, 0)
+  } finally {
+    await proxy.stop()
+    await rm(directory, { recursive: true, force: true })
+  }
+})
+
+test('a proxy that fails is named', async () => {
+  const { port, stop } = await listen()
+  await stop()
+  const program = `
+    import { Daytona } from 'daytona-native'
+    const daytona = new Daytona({ apiUrl: 'https://api.invalid/api', apiKey: 'hidden' })
+    await daytona.get('box').catch((error) => console.log(error.name, error.message))
+  `
+  const env = { HTTPS_PROXY: `http://me:hidden@127.0.0.1:${port}`, NO_PROXY: 'api.invalid:80' }
+  const { stdout, stderr } = await run(program, { env })
+  assert.match(stdout, /^DaytonaConnectionError /, stderr)
+  assert.ok(stdout.includes(`cannot connect to api.invalid:443 through the proxy http://127.0.0.1:${port}: `), stdout)
+  assert.ok(stdout.includes('add api.invalid:443 to NO_PROXY') && !stdout.includes('hidden'), stdout)
+})
+
 test('an answer that is too long is refused', async () => {
   const box = (maxResponseBytes) => new Daytona({ apiUrl: `${fake.base}/api`, apiKey: 'k', maxResponseBytes }).get('fake')
   const sandbox = await box(1000)

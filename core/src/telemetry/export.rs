@@ -19,9 +19,13 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::background::PerProcess;
 use crate::config::Source;
+use crate::proxies::Proxies;
+use crate::transport::whole;
 
 /// What a collector may take to answer.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
+/// Collectors answer with a few words.
+const LONGEST_ANSWER: u64 = 1 << 20;
 const SCOPE: &str = "daytona-native";
 
 /// Made with the first operation that is observed, and shared by all clients of the process.
@@ -141,7 +145,23 @@ fn random<const N: usize>() -> [u8; N] {
 
 /// Sends batches from the threads that make them, each of which waits for its answer.
 #[derive(Default)]
-struct Sender(Mutex<Option<(Runtime, reqwest::Client)>>);
+struct Sender(Mutex<Option<Way>>);
+
+/// How batches go out.
+struct Way {
+    runtime: Runtime,
+    proxies: Proxies,
+    direct: reqwest::Client,
+    proxied: reqwest::Client,
+}
+
+impl Way {
+    fn new() -> Result<Self, HttpError> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (direct, proxied) = (client().no_proxy().build()?, client().build()?);
+        Ok(Self { runtime, proxies: Proxies::from_system(), direct, proxied })
+    }
+}
 
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,14 +175,16 @@ impl Sender {
             return Err("batches are sent by threads outside of all runtimes".into());
         }
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (runtime, client) = match &mut *slot {
+        let way = match &mut *slot {
             Some(made) => made,
-            None => slot.insert((Builder::new_current_thread().enable_all().build()?, client()?)),
+            None => slot.insert(Way::new()?),
         };
-        runtime.block_on(async {
-            let answer = client.execute(request.try_into()?).await?;
+        let request: reqwest::Request = request.try_into()?;
+        let client = if way.proxies.of(request.url()).is_some() { &way.proxied } else { &way.direct };
+        way.runtime.block_on(async {
+            let answer = client.execute(request).await?;
             let (status, headers) = (answer.status(), answer.headers().clone());
-            let mut response = Response::new(answer.bytes().await?);
+            let mut response = Response::new(whole(answer, LONGEST_ANSWER).await?);
             *response.status_mut() = status;
             *response.headers_mut() = headers;
             Ok(response)
@@ -170,11 +192,11 @@ impl Sender {
     }
 }
 
-fn client() -> Result<reqwest::Client, HttpError> {
+fn client() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let limit = std::env::var("OTEL_EXPORTER_OTLP_TIMEOUT").ok().and_then(|millis| millis.parse().ok());
     let limit = limit.map_or(SEND_LIMIT, Duration::from_millis);
-    Ok(reqwest::Client::builder().timeout(limit).redirect(reqwest::redirect::Policy::none()).build()?)
+    reqwest::Client::builder().timeout(limit).redirect(reqwest::redirect::Policy::none())
 }
 
 #[async_trait::async_trait]

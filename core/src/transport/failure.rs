@@ -6,6 +6,7 @@ use http::header::HeaderValue;
 
 use super::CONNECT_LIMIT;
 use crate::error::{Error, ErrorKind};
+use crate::proxies::Proxy;
 
 /// Whether a failed request can have had an effect.
 pub(super) enum Acted {
@@ -26,7 +27,7 @@ impl Failure {
         Self { error, acted: Acted::Final, retry_after: None }
     }
 
-    pub(super) fn of_transport(error: reqwest::Error) -> Self {
+    pub(super) fn of_transport(error: reqwest::Error, proxy: Option<&Proxy>) -> Self {
         let acted = if error.is_connect() || hyper_error(&error).is_some_and(hyper::Error::is_canceled) {
             Acted::No
         } else if error.is_builder() || error.is_body() {
@@ -34,7 +35,7 @@ impl Failure {
         } else {
             Acted::Maybe
         };
-        Self { error: broken(error), acted, retry_after: None }
+        Self { error: broken_on_the_way(error, proxy), acted, retry_after: None }
     }
 
     /// Whether the request can have been done and its answer lost. Not where the server says that it did nothing.
@@ -54,8 +55,13 @@ fn hyper_error(error: &reqwest::Error) -> Option<&hyper::Error> {
     None
 }
 
-/// The error of a connection that could not be made or broke.
+/// The error of a connection that broke.
 pub(crate) fn broken(error: reqwest::Error) -> Error {
+    broken_on_the_way(error, None)
+}
+
+/// The error of a connection that could not be made or broke, and of the proxy that it was to take.
+fn broken_on_the_way(error: reqwest::Error, proxy: Option<&Proxy>) -> Error {
     let host = error.url().and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)));
     let host = host.unwrap_or_else(|| "the server".into());
     let error = error.without_url();
@@ -65,24 +71,34 @@ pub(crate) fn broken(error: reqwest::Error) -> Error {
         reason = next.to_string();
         cause = next.source();
     }
-    if error.is_timeout() && !error.is_connect() {
-        return Error::new(ErrorKind::Connection, format!("{host} is gone: the connection to it stopped answering"))
-            .with_hint("Check the network")
-            .with_cause(error);
+    let way = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+    let (kind, what) = if error.is_timeout() && !error.is_connect() {
+        (ErrorKind::Connection, format!("{host} is gone: the connection to it{way} stopped answering"))
+    } else if error.is_timeout() {
+        let limit = CONNECT_LIMIT.as_secs();
+        (ErrorKind::ConnectionTimeout, format!("{host} did not accept a connection{way} in {limit} s"))
+    } else if error.is_connect() {
+        (ErrorKind::Connection, format!("cannot connect to {host}{way}: {reason}"))
+    } else {
+        (ErrorKind::Connection, format!("the connection to {host}{way} broke: {reason}"))
+    };
+    let hint = match proxy {
+        Some(_) => Some(check_proxy(&host)),
+        None if error.is_connect() && !error.is_timeout() => {
+            Some("Check the API URL, the network and the proxy settings".to_owned())
+        }
+        None => (error.is_timeout() && !error.is_connect()).then(|| "Check the network".to_owned()),
+    };
+    let broken = Error::new(kind, what).with_cause(error);
+    match hint {
+        Some(hint) => broken.with_hint(hint),
+        None => broken,
     }
-    if error.is_timeout() {
-        return Error::new(
-            ErrorKind::ConnectionTimeout,
-            format!("{host} did not accept a connection in {} s", CONNECT_LIMIT.as_secs()),
-        )
-        .with_cause(error);
-    }
-    if error.is_connect() {
-        return Error::new(ErrorKind::Connection, format!("cannot connect to {host}: {reason}"))
-            .with_hint("Check the API URL, the network and the proxy settings")
-            .with_cause(error);
-    }
-    Error::new(ErrorKind::Connection, format!("the connection to {host} broke: {reason}")).with_cause(error)
+}
+
+/// What to do about a proxy that does not do its work.
+pub(super) fn check_proxy(host: &str) -> String {
+    format!("Check that proxy, which HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names, or add {host} to NO_PROXY")
 }
 
 /// Seconds, or an HTTP date.

@@ -31,6 +31,7 @@ pub(crate) struct Registry {
     pub(crate) client: Client,
     pub(crate) reference: Reference,
     pub(crate) host: String,
+    plain: bool,
     auth: RegistryAuth,
 }
 
@@ -74,16 +75,16 @@ impl Registry {
             user_agent: concat!("daytona-native/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
-        let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        if local && let Some(proxy) = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].iter().find_map(set) {
-            // A proxy cannot reach this machine's loopback.
-            config.http_proxy = Some(proxy);
-            config.no_proxy = Some("localhost,127.0.0.0/8,::1".to_owned());
+        if let Some(exceptions) = reached_without(host, &set(["NO_PROXY", "no_proxy"]).unwrap_or_default()) {
+            // Others that it sends to may be behind the proxy.
+            config.http_proxy = proxy(true);
+            config.https_proxy = proxy(false);
+            config.no_proxy = Some(exceptions);
         }
         // Refused where another one was chosen before, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::try_from(config).map_err(|error| unreachable(host, &error))?;
-        Ok(Self { client, reference, host: host.to_owned(), auth })
+        let client = Client::try_from(config).map_err(|error| unreachable(host, &error, plain))?;
+        Ok(Self { client, reference, host: host.to_owned(), plain, auth })
     }
 
     /// The bytes of a manifest and their digest: of the image's name, or of the digest given.
@@ -157,7 +158,7 @@ impl Registry {
                     got: other.to_string(),
                 },
             },
-            other => unreachable(&self.host, &other),
+            other => unreachable(&self.host, &other, self.plain),
         }
     }
 
@@ -177,7 +178,7 @@ impl Registry {
 }
 
 /// With the causes, which `reqwest` leaves out of its own text.
-fn unreachable(host: &str, error: &OciDistributionError) -> Error {
+fn unreachable(host: &str, error: &OciDistributionError, plain: bool) -> Error {
     let mut why = String::new();
     let mut source: Option<&dyn std::error::Error> = match error {
         OciDistributionError::RequestError(error) => {
@@ -196,14 +197,61 @@ fn unreachable(host: &str, error: &OciDistributionError) -> Error {
         }
         source = error.source();
     }
+    if !is_loopback(host)
+        && let Some(proxy) = proxy(plain)
+    {
+        let shown = proxy.rsplit_once('@').map_or(proxy.as_str(), |(_, address)| address);
+        let _ = write!(why, " (if the proxy {shown} is in the way, add {host} to NO_PROXY)");
+    }
     Error::Unreachable { registry: host.to_owned(), why }
+}
+
+/// What the first of these variables holds that is set.
+fn set<const N: usize>(names: [&str; N]) -> Option<String> {
+    names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
+}
+
+/// The proxy that the environment names for plain or for encrypted connections.
+fn proxy(plain: bool) -> Option<String> {
+    let own = if plain { ["HTTP_PROXY", "http_proxy"] } else { ["HTTPS_PROXY", "https_proxy"] };
+    set(own).or_else(|| set(["ALL_PROXY", "all_proxy"]))
+}
+
+/// Exceptions that the HTTP client understands, for a registry which takes no proxy: this machine's, which no proxy can
+/// reach, and one that is listed with its port. `None` where the client finds out by itself.
+fn reached_without(host: &str, exceptions: &str) -> Option<String> {
+    let mut entries = exceptions.split(|letter: char| letter == ',' || letter.is_whitespace());
+    if entries.clone().any(|entry| entry == "*") {
+        return Some("*,0.0.0.0/0,::/0".to_owned());
+    }
+    let is_listed = entries.any(|entry| !entry.is_empty() && entry.eq_ignore_ascii_case(host));
+    (is_listed || is_loopback(host)).then(|| format!("localhost,127.0.0.0/8,::1,{}", without_port(host)))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    }
 }
 
 /// Whether a host, perhaps with a port, is this machine by name or address.
 pub(crate) fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
+    let name = without_port(host);
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registries_of_this_machine_and_listed_ones_take_no_proxy() {
+        let of = |host, exceptions| reached_without(host, exceptions).unwrap_or_default();
+        assert!(of("localhost:5000", "").ends_with(",localhost"));
+        assert!(of("[::1]:5000", "other").ends_with(",::1"));
+        assert!(of("Registry.example:5000", "other, registry.example:5000").ends_with(",Registry.example"));
+        assert!(of("registry.example", "a *").starts_with("*,"));
+        assert_eq!(of("registry.example:5000", "registry.example:80 example:5000"), "");
+    }
 }
