@@ -410,13 +410,14 @@ class World:
                 raise LostError(f"a call hangs after the end of the {target}")
             if worker.problem:
                 raise worker.problem
-        if target == "launcher":
-            # Nothing starts without it: the server says so, and is started anew.
-            traces = Traces(self.server)
-            self.server.kill()
-        if target != "agent":
+        if target == "server":
             self.server = Server(self.data, self.runtime)
+        if target != "agent":
+            if target == "launcher":
+                # Another one follows, and what it makes may have the numbers of namespaces that are gone.
+                traces.namespaces.clear()
             within(lambda: not traces.left(), lambda: f"left over: {traces.left()}")
+        if target == "server":
             self.stored()
         self.look()
 

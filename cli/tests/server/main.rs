@@ -16,6 +16,7 @@ mod full_disk;
 mod image_clients;
 mod images;
 mod isolation;
+mod launcher;
 mod lease;
 mod lifecycle;
 mod list;

@@ -57,6 +57,11 @@ impl Logged {
 
 /// The child of a process that is called so.
 fn child_of(parent: Pid, name: &str) -> Pid {
+    find_child(parent, name).unwrap_or_else(|| panic!("no {name} below {parent:?}"))
+}
+
+/// The same, if it is there.
+pub(crate) fn find_child(parent: Pid, name: &str) -> Option<Pid> {
     let parent = parent.as_raw_nonzero().to_string();
     let found = std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
         let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
@@ -64,7 +69,7 @@ fn child_of(parent: Pid, name: &str) -> Pid {
         let ours = head.ends_with(&format!("({name}")) && tail.split(' ').nth(1) == Some(&parent);
         ours.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
     });
-    found.and_then(Pid::from_raw).unwrap_or_else(|| panic!("no {name} below {parent}"))
+    found.and_then(Pid::from_raw)
 }
 
 #[tokio::test]

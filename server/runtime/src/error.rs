@@ -46,8 +46,8 @@ pub enum RuntimeError {
     /// What makes the sandboxes does not answer at the moment; the text names the way out.
     #[error("{0}")]
     Unavailable(String),
-    /// The launcher is gone; no sandbox can be started until the server is restarted.
-    #[error("the launcher process has ended; restart the server")]
+    /// The launcher has ended, and no other one could be started yet.
+    #[error("the server's launcher, the process that makes sandboxes, has ended and is being started again; try again")]
     LauncherGone,
 }
 

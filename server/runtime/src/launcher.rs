@@ -23,6 +23,15 @@ use crate::{init, process};
 pub struct Launcher {
     pub(crate) child: Child,
     pub(crate) socket: UnixStream,
+    pub(crate) program: Program,
+}
+
+/// What launchers run.
+#[derive(Debug)]
+pub(crate) struct Program {
+    exe: PathBuf,
+    /// A copy in memory, which stays when the file is replaced.
+    sealed: Option<OwnedFd>,
 }
 
 impl Launcher {
@@ -37,27 +46,38 @@ impl Launcher {
 /// Call it first thing: before threads are made and before anything secret is read. `exe` has to
 /// call [`launcher_main`] when its only argument is `launcher`.
 pub fn spawn_launcher(exe: &Path) -> io::Result<Launcher> {
-    let (socket, theirs) = UnixStream::pair()?;
-    let sealed = sealed_copy(exe).ok();
-    let program = sealed.as_ref().map_or_else(
-        || exe.to_owned(),
-        |copy| format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(copy)).into(),
-    );
-    let start = |program: &Path| {
-        Command::new(program)
-            .arg0("daytona-native")
-            .arg("launcher")
-            .env_clear()
-            .current_dir("/")
-            // Ctrl-C in a terminal is for the server, which then stops the sandboxes.
-            .process_group(0)
-            .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
-            .stdout(Stdio::null())
-            .spawn()
-    };
-    // A kernel may forbid running a memfd.
-    let child = start(&program).or_else(|_| start(exe))?;
-    Ok(Launcher { child, socket })
+    let program = Program { exe: exe.to_owned(), sealed: sealed_copy(exe).ok() };
+    let (child, socket) = program.start()?;
+    Ok(Launcher { child, socket, program })
+}
+
+impl Program {
+    /// Starts a launcher, the first or one in place of another that has ended. It sees nothing of this process: its
+    /// environment is empty, and no descriptor but its socket and standard error goes along.
+    pub(crate) fn start(&self) -> io::Result<(Child, UnixStream)> {
+        let (socket, theirs) = UnixStream::pair()?;
+        let start = |program: &Path| {
+            Command::new(program)
+                .arg0("daytona-native")
+                .arg("launcher")
+                .env_clear()
+                .current_dir("/")
+                // Ctrl-C in a terminal is for the server, which then stops the sandboxes.
+                .process_group(0)
+                .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
+                .stdout(Stdio::null())
+                .spawn()
+        };
+        let child = match &self.sealed {
+            Some(copy) => {
+                let copy = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(copy));
+                // A kernel may forbid running a memfd.
+                start(Path::new(&copy)).or_else(|_| start(&self.exe))
+            }
+            None => start(&self.exe),
+        };
+        Ok((child?, socket))
+    }
 }
 
 /// Copies the program into sealed memory.

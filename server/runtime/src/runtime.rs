@@ -6,8 +6,8 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
@@ -19,7 +19,7 @@ use crate::probe::{self, Mode};
 use crate::protocol::{Launch, Plan, Reply, Report, Request};
 use crate::sockets::Sockets;
 use crate::{
-    Exited, Launcher, Probe, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, Started, Stats, Wire, lock,
+    Exited, Launcher, Probe, RuntimeChoice, RuntimeError, RuntimeKind, SandboxSpec, Started, Stats, Wire, lock, table,
 };
 
 /// A start that takes longer has failed.
@@ -30,6 +30,13 @@ const GENTLE: Duration = Duration::from_secs(4);
 const ENDING: Duration = Duration::from_secs(2);
 /// A forced stop that takes longer has failed.
 const FORCED: Duration = Duration::from_secs(20);
+
+/// How many launchers may end under a start before it has failed.
+const LAUNCHERS: u32 = 3;
+/// How long what a killed launcher takes along may take to end.
+const ENDING_ALONG: Duration = Duration::from_secs(5);
+/// The pauses between two attempts to start a launcher.
+const LAUNCHER_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// Stands for a trial where the id of a sandbox is expected.
 pub(crate) const TRIAL: &str = ".trial";
@@ -47,7 +54,8 @@ pub struct Runtime {
 pub(crate) struct Inner {
     pub(crate) link: Link,
     pub(crate) data_dir: PathBuf,
-    cgroups: Cgroups,
+    /// Named after the launcher.
+    cgroups: Mutex<Arc<Cgroups>>,
     sockets: Sockets,
     pub(crate) live: Mutex<HashMap<String, Live>>,
     next: AtomicU64,
@@ -66,6 +74,8 @@ pub(crate) struct Live {
     ready: bool,
     pub(crate) stopping: bool,
     pub(crate) frozen: bool,
+    /// Somebody removes what is left of it.
+    cleaning: bool,
     /// The exit code of its first process, once that has ended.
     pub(crate) code: watch::Sender<Option<i32>>,
     /// Why it ended, once everything of it is gone.
@@ -102,7 +112,7 @@ impl Runtime {
         let inner = Arc::new(Inner {
             link,
             data_dir,
-            cgroups,
+            cgroups: Mutex::new(Arc::new(cgroups)),
             sockets,
             live: Mutex::default(),
             next: AtomicU64::new(1),
@@ -110,7 +120,7 @@ impl Runtime {
             outcome: std::sync::OnceLock::new(),
         });
         tokio::spawn(follow(Arc::downgrade(&inner), replies));
-        let outcome = probe::choose(&inner, choice, before).await.inspect_err(|_| inner.cgroups.remove())?;
+        let outcome = probe::choose(&inner, choice, before).await.inspect_err(|_| inner.cgroups().remove())?;
         let _ = inner.outcome.set(outcome);
         Ok((Self { inner }, exited))
     }
@@ -229,7 +239,7 @@ impl Runtime {
         let _ = blocking(move || {
             inner.outcome().1.settle();
             inner.link.collect();
-            inner.cgroups.remove();
+            inner.cgroups().remove();
             Ok(())
         })
         .await;
@@ -250,8 +260,8 @@ impl Inner {
         Ok(self.data_dir.join("volumes").join(id))
     }
 
-    pub(crate) fn cgroups(&self) -> &Cgroups {
-        &self.cgroups
+    pub(crate) fn cgroups(&self) -> Arc<Cgroups> {
+        Arc::clone(&lock(&self.cgroups))
     }
 
     /// Returns when everything of a sandbox is gone.
@@ -275,17 +285,18 @@ impl Inner {
             }
         }
         let (probe, mode) = self.outcome();
-        let mode = mode.clone();
         let (user, home) = mode.user(&spec)?;
         let limits = probe.limits.clone();
         let id = spec.id.clone();
-        let this = Arc::clone(&self);
-        let Ran { socket, device, gone, .. } = self
-            .run(&id, move |group| {
-                let dir = this.sandbox_dir(&spec.id);
-                mode.plan(&spec, &dir, group)
-            })
-            .await?;
+        let mut launchers = LAUNCHERS;
+        let Ran { socket, device, gone, .. } = loop {
+            let (this, mode, spec) = (Arc::clone(&self), mode.clone(), spec.clone());
+            let prepare = move |group: &Inner| mode.plan(&spec, &this.sandbox_dir(&spec.id), group);
+            match self.run(&id, prepare).await {
+                Err(RuntimeError::LauncherGone) if launchers > 1 => launchers -= 1,
+                ran => break ran?,
+            }
+        };
         let wire = device.map(|device| Wire { device, gone });
         let home = home.unwrap_or_else(|| self.sandbox_dir(&id).join("home"));
         Ok(Started { socket, user, home, limits, wire })
@@ -300,8 +311,14 @@ impl Inner {
         let seq = self.next.fetch_add(1, Ordering::Relaxed);
         let (gone, mut ended) = watch::channel(None);
         let (code, coded) = watch::channel(None);
-        {
+        let launchers = self.link.ended();
+        loop {
+            self.link.ready().await?;
             let mut live = lock(&self.live);
+            if !self.link.is_up() {
+                // All that began under a launcher goes with it.
+                continue;
+            }
             if live.contains_key(id) {
                 return Err(RuntimeError::Invalid(format!("sandbox {id} runs already")));
             }
@@ -313,16 +330,18 @@ impl Inner {
                 // Nobody is told of the ends of trials and steps.
                 stopping: id == TRIAL || id.starts_with(STEP),
                 frozen: false,
+                cleaning: false,
                 code,
                 gone,
             };
             live.insert(id.to_owned(), new);
+            break;
         }
         let begun = self.begin(id, seq, prepare).await;
         let (mut outcome, socket) = match begun {
             Ok(begun) => begun,
             Err(error) => {
-                self.clean_up(id.to_owned(), "not started".to_owned()).await;
+                self.clean_up(id.to_owned(), seq, "not started".to_owned()).await;
                 return Err(error);
             }
         };
@@ -345,6 +364,9 @@ impl Inner {
             Ok(reason) => reason.clone().unwrap_or_default(),
             Err(_) => "gone".to_owned(),
         };
+        if failure.is_none() && self.link.ended() != launchers {
+            return Err(RuntimeError::LauncherGone);
+        }
         Err(failure.unwrap_or_else(|| RuntimeError::Launch {
             step: "start the agent".to_owned(),
             source: if in_time { std::io::Error::other(reason) } else { std::io::ErrorKind::TimedOut.into() },
@@ -384,7 +406,13 @@ impl Inner {
             agent: prepared.agent,
             command: prepared.command,
         }));
+        // Under the lock: what a launcher that has ended leaves is removed, and must not be started after that.
+        let live = lock(&self.live);
+        if live.get(id).is_none_or(|live| live.seq != seq || live.cleaning) {
+            return Err(RuntimeError::LauncherGone);
+        }
         self.link.send(&launch, vec![listener, report, prepared.log.into()])?;
+        drop(live);
         Ok((outcome, socket))
     }
 
@@ -431,8 +459,19 @@ impl Inner {
     }
 
     /// Removes what the kernel keeps of a sandbox and lets go of it.
-    async fn clean_up(self: &Arc<Self>, id: String, reason: String) {
-        let group = lock(&self.live).get(&id).and_then(|live| live.group.clone());
+    async fn clean_up(self: &Arc<Self>, id: String, seq: u64, reason: String) {
+        let (group, begun) = {
+            let mut live = lock(&self.live);
+            let Some(live) = live.get_mut(&id).filter(|live| live.seq == seq) else {
+                return;
+            };
+            let begun = std::mem::replace(&mut live.cleaning, true).then(|| live.gone.subscribe());
+            (live.group.clone(), begun)
+        };
+        if let Some(mut begun) = begun {
+            let _ = begun.wait_for(Option::is_some).await;
+            return;
+        }
         let this = Arc::clone(self);
         let name = id.clone();
         let more = blocking(move || {
@@ -459,6 +498,64 @@ impl Inner {
         if live.ready && !live.stopping {
             let _ = self.exits.send(Exited { id, reason });
         }
+    }
+
+    /// Lets go of all sandboxes after the end of their launcher, which they end with.
+    async fn end_all(self: &Arc<Self>, reason: &str) {
+        let left: Vec<(String, Live)> = lock(&self.live).iter().map(|(id, live)| (id.clone(), live.clone())).collect();
+        let ending = left.iter().map(|(_, live)| live.clone()).collect::<Vec<_>>();
+        let _ = blocking(move || {
+            for dir in ending.iter().filter_map(|live| live.group.as_ref()).flat_map(Group::dirs) {
+                // What was killed in a frozen one never ends by itself.
+                crate::cgroup::thaw(&dir);
+            }
+            let end = Instant::now() + ENDING_ALONG;
+            for pid in ending.iter().filter_map(|live| u32::try_from(live.pid?).ok()) {
+                while table::started(pid).is_some() && Instant::now() < end {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            }
+            Ok(())
+        })
+        .await;
+        let tasks: Vec<_> = left
+            .into_iter()
+            .map(|(id, live)| {
+                let (this, reason) = (Arc::clone(self), reason.to_owned());
+                tokio::spawn(async move { this.clean_up(id, live.seq, reason).await })
+            })
+            .collect();
+        for task in tasks {
+            let _ = task.await;
+        }
+    }
+
+    /// Starts another launcher; `None` once there is to be none.
+    async fn launch_again(self: &Arc<Self>) -> Option<mpsc::UnboundedReceiver<Reply>> {
+        let mut pause = LAUNCHER_PAUSES.0;
+        while !self.link.is_closed() {
+            let this = Arc::clone(self);
+            let started = blocking(move || {
+                let failed = |error| RuntimeError::Launch { step: "start a launcher".to_owned(), source: error };
+                let (child, socket) = this.link.start().map_err(failed)?;
+                if this.outcome().0.kind != RuntimeKind::Process {
+                    let owner = Owner::new(&this.data_dir, child.id())
+                        .map_err(|error| RuntimeError::io("look at", &this.data_dir, error))?;
+                    // It removes the groups of the one before.
+                    *lock(&this.cgroups) = Arc::new(Cgroups::probe(&this.data_dir, &owner));
+                }
+                Ok((child, socket))
+            })
+            .await;
+            let failed = |error| RuntimeError::io("talk to the launcher of", &self.data_dir, error);
+            match started.and_then(|(child, socket)| self.link.renew(child, socket).map_err(failed)) {
+                Ok(replies) => return replies,
+                Err(error) => tracing::error!("{error}; it is tried again"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAUNCHER_PAUSES.1);
+        }
+        None
     }
 }
 
@@ -489,40 +586,60 @@ pub(crate) struct Prepared {
     pub(crate) log: File,
 }
 
-/// Acts on the launcher's replies until it is gone.
-async fn follow(inner: std::sync::Weak<Inner>, mut replies: mpsc::UnboundedReceiver<Reply>) {
-    let find = |inner: &Inner, wanted: u64| {
-        let live = lock(&inner.live);
-        live.iter().find(|(_, live)| live.seq == wanted).map(|(id, _)| id.clone())
-    };
-    while let Some(reply) = replies.recv().await {
+/// Acts on the launcher's replies, and starts another launcher when it ends, until none is wanted any more.
+async fn follow(inner: Weak<Inner>, mut replies: mpsc::UnboundedReceiver<Reply>) {
+    loop {
+        while let Some(reply) = replies.recv().await {
+            let Some(inner) = inner.upgrade() else {
+                return;
+            };
+            heed(&inner, reply);
+        }
         let Some(inner) = inner.upgrade() else {
             return;
         };
-        match reply {
-            Reply::Started { seq, pid } => {
-                let mut live = lock(&inner.live);
-                if let Some(live) = live.values_mut().find(|live| live.seq == seq) {
-                    live.pid = Some(pid);
-                }
-            }
-            Reply::Exited { seq, reason, code } => {
-                if let Some(live) = lock(&inner.live).values().find(|live| live.seq == seq) {
-                    live.code.send_replace(code);
-                }
-                if let Some(id) = find(&inner, seq) {
-                    tokio::spawn(async move { inner.clean_up(id, reason).await });
-                }
+        let this = Arc::clone(&inner);
+        let lost = blocking(move || Ok(this.link.lost())).await.ok().flatten();
+        let Some(how) = lost else {
+            inner.end_all("the server ended").await;
+            return;
+        };
+        tracing::error!("the launcher ended ({how}), and all sandboxes with it");
+        let reason = format!(
+            "the server's launcher, which all sandboxes run under, was ended ({how}) and is started again; the files \
+             are kept"
+        );
+        inner.end_all(&reason).await;
+        // Without an outcome it is the trials that have failed.
+        let again = if inner.outcome.get().is_some() { inner.launch_again().await } else { None };
+        let Some(again) = again else {
+            inner.link.close();
+            inner.end_all(&reason).await;
+            return;
+        };
+        tracing::warn!("another launcher runs: sandboxes can be started");
+        replies = again;
+    }
+}
+
+fn heed(inner: &Arc<Inner>, reply: Reply) {
+    match reply {
+        Reply::Started { seq, pid } => {
+            let mut live = lock(&inner.live);
+            if let Some(live) = live.values_mut().find(|live| live.seq == seq) {
+                live.pid = Some(pid);
             }
         }
-    }
-    let Some(inner) = inner.upgrade() else {
-        return;
-    };
-    inner.link.close();
-    let left: Vec<String> = lock(&inner.live).keys().cloned().collect();
-    for id in left {
-        inner.clean_up(id, "the launcher ended".to_owned()).await;
+        Reply::Exited { seq, reason, code } => {
+            let found = lock(&inner.live).iter().find(|(_, live)| live.seq == seq).map(|(id, live)| {
+                live.code.send_replace(code);
+                id.clone()
+            });
+            if let Some(id) = found {
+                let inner = Arc::clone(inner);
+                tokio::spawn(async move { inner.clean_up(id, seq, reason).await });
+            }
+        }
     }
 }
 
