@@ -10,6 +10,9 @@ use crate::operation::Operation;
 /// What every operation returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What to do after [`code::AGENT_RESTARTED`].
+const CALL_AGAIN: &str = "Call again if what it had done until then may be done twice";
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $class:literal < $parent:ident, $status:expr, $code:expr;)*) => {
         /// What went wrong. Each kind is one error class in Python and Node.
@@ -84,7 +87,7 @@ kinds! {
     Connection = "DaytonaConnectionError" < Other, None, None;
     /// No answer in time.
     ConnectionTimeout = "DaytonaConnectionTimeoutError" < Connection, None, None;
-    /// The sandbox stopped, was deleted or died while the call was under way.
+    /// The sandbox stopped, was deleted or died while the call was under way, or all that ran in it was killed.
     SandboxDied = "DaytonaSandboxDiedError" < Connection, None, Some(code::SANDBOX_STOPPED);
     /// The sandbox waited too long for capacity.
     QueueTimeout = "DaytonaQueueTimeoutError" < Timeout, None, None;
@@ -139,7 +142,7 @@ kinds! {
 impl ErrorKind {
     /// The kind an answer has: by its code, else by its status.
     pub fn from_answer(status: u16, code: Option<&str>) -> Self {
-        if code == Some(code::SANDBOX_DESTROYED) {
+        if matches!(code, Some(code::SANDBOX_DESTROYED | code::AGENT_RESTARTED)) {
             return Self::SandboxDied;
         }
         let by_code = code.and_then(|code| Self::ALL.iter().find(|kind| kind.code() == Some(code)));
@@ -180,6 +183,8 @@ struct Inner {
     attempts: u32,
     sandbox_id: Option<String>,
     is_unsent: bool,
+    /// The agent that a broken connection has led to.
+    agent: Option<String>,
     cause: Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -197,6 +202,7 @@ impl Error {
             attempts: 1,
             sandbox_id: None,
             is_unsent: false,
+            agent: None,
             cause: None,
         }))
     }
@@ -229,6 +235,9 @@ impl Error {
         };
         let code = text("code").or_else(|| text("error_code")).or_else(|| xml(body, "Code"));
         let mut error = Self::new(ErrorKind::from_answer(status.as_u16(), code.as_deref()), message);
+        if code.as_deref() == Some(code::AGENT_RESTARTED) {
+            error = error.with_hint(CALL_AGAIN);
+        }
         error.0.status = Some(status.as_u16());
         error.0.code = code;
         error.0.source = text("source");
@@ -301,6 +310,41 @@ impl Error {
     pub(crate) fn with_cause(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.0.cause = Some(std::sync::Arc::new(cause));
         self
+    }
+
+    /// The connection that broke has led to this agent.
+    pub(crate) fn of_agent(mut self, agent: Option<String>) -> Self {
+        self.0.agent = agent;
+        self
+    }
+
+    pub(crate) fn agent(&self) -> Option<&str> {
+        self.0.agent.as_deref()
+    }
+
+    /// The status, code and headers of what has caused it, as far as there was an answer.
+    pub(crate) fn after(mut self, cause: Self) -> Self {
+        let inner = &mut self.0;
+        inner.status = inner.status.or(cause.0.status);
+        if inner.code.is_none() {
+            inner.code.clone_from(&cause.0.code);
+        }
+        inner.source = inner.source.take().or_else(|| cause.0.source.clone());
+        inner.headers.clone_from(&cause.0.headers);
+        self.with_cause(cause)
+    }
+
+    /// The end of a call whose sandbox goes on: what ran in it was killed.
+    pub(crate) fn killed(sandbox_id: &str) -> Self {
+        let text = format!(
+            "what ran in Sandbox {sandbox_id} was killed, and this call with it: by `kill -9 -1`, say, or for want of \
+             memory. The sandbox goes on and its files are kept; sessions, terminals and interpreters have to be made \
+             again"
+        );
+        let mut error = Self::new(ErrorKind::SandboxDied, text).with_hint(CALL_AGAIN).with_sandbox(sandbox_id);
+        error.0.status = Some(StatusCode::BAD_GATEWAY.as_u16());
+        error.0.code = Some(code::AGENT_RESTARTED.to_owned());
+        error
     }
 
     /// Which error class this is.

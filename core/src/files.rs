@@ -266,7 +266,7 @@ impl FileSystem {
     /// # Errors
     /// As [`FileSystem::download_file`].
     pub async fn download_file_stream(&self, path: &str, options: Transfer) -> Result<DownloadStream> {
-        let work = DownloadStream::open(&self.sandbox, path, options);
+        let work = watch::guard(&self.sandbox, DownloadStream::open(&self.sandbox, path, options));
         self.sandbox.observe(Operation::DOWNLOAD_FILE, work).await
     }
 

@@ -179,9 +179,10 @@ impl Transport {
         let deadline = self.deadline(call.limit);
         let Answer { mut response, _slot } = self.send(call, deadline).await?;
         let headers = std::mem::take(response.headers_mut());
+        let agent = agent_of(&headers);
         match within(deadline, Box::pin(whole(response, self.max_response))).await {
             Ok(Ok(body)) => Ok((headers, body)),
-            Ok(Err(error)) => Err(error.with_operation(call.operation)),
+            Ok(Err(error)) => Err(error.with_operation(call.operation).of_agent(agent)),
             Err(Late) => Err(late(deadline).with_operation(call.operation)),
         }
     }
@@ -376,7 +377,8 @@ impl Transport {
                 _ => {}
             }
         }
-        let transient = matches!(status.as_u16(), 429 | 502 | 503 | 504);
+        // What a call had begun ended with its sandbox: it is not begun again unasked.
+        let transient = matches!(status.as_u16(), 429 | 502 | 503 | 504) && error.kind() != ErrorKind::SandboxDied;
         Failure {
             error,
             acted: if transient { Acted::Maybe } else { Acted::Final },
@@ -455,6 +457,11 @@ fn read_json<T: DeserializeOwned>(operation: Operation, headers: &HeaderMap, bod
             .with_hint("Check that the API URL points to a Daytona API")
             .with_operation(operation)
     })
+}
+
+/// The agent that an answer is from, where the server tells.
+pub(crate) fn agent_of(headers: &HeaderMap) -> Option<String> {
+    headers.get(daytona_wire::AGENT)?.to_str().ok().map(str::to_owned)
 }
 
 /// What there is of an error's body, at most [`LONGEST_REFUSAL`] bytes.

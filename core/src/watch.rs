@@ -6,6 +6,8 @@
 //! What counts as the end:
 //! - The API says so, now: the sandbox is stopped, deleted, archived or failed, or on its way there. An event, or a
 //!   `stop()` of this client, is taken for a hint and checked first, because it may be older than the call.
+//! - What ran in it may be killed and the sandbox go on: another agent answers then. That is the end of what was under
+//!   way too.
 //! - Only if the API cannot be asked is a hint taken at its word.
 //! - An API that is slow, restarts or answers with errors says nothing about a sandbox: the call goes on. So it does
 //!   where the API refuses connections.
@@ -30,7 +32,7 @@ use crate::events::{self, Events, Joined};
 use crate::operation::Operation;
 use crate::reach::Reach;
 use crate::sandbox::Sandbox;
-use crate::transport::{Call, Transport};
+use crate::transport::{Call, Transport, agent_of};
 
 /// Shorter calls are not watched over.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -42,6 +44,11 @@ const SLOW: Duration = Duration::from_millis(200);
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 /// What checking a hint, or the cause of a failure, may take.
 const CHECK_LIMIT: Duration = Duration::from_millis(750);
+/// How often the cause is asked for: first pause, which doubles; how long where nothing but the state of the sandbox can
+/// tell; and how long at most, which is more than the server takes to see that an agent or a sandbox has ended.
+const FIRST_AGAIN: Duration = Duration::from_millis(100);
+const SETTLED: Duration = Duration::from_secs(1);
+const KNOWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// What became known of a sandbox.
 #[derive(Clone, Debug)]
@@ -246,11 +253,51 @@ fn may_be_its_end(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Connection | ErrorKind::BadGateway | ErrorKind::ServiceUnavailable)
 }
 
-async fn cause(sandbox: &Sandbox, transport: &Transport, error: Error) -> Error {
-    match check(sandbox, transport).await {
-        Checked::Ended(news) => died(sandbox, &news).with_cause(error),
-        Checked::Lives | Checked::Unknown => error,
+/// The same for the task that has driven the call.
+pub(crate) async fn explain(sandbox: &Sandbox, error: Error) -> Error {
+    let error = error.of_sandbox(sandbox.id());
+    match sandbox.inner.client.link().await {
+        Ok(link) if may_be_its_end(&error) => cause(sandbox, &link.transport, error).await,
+        _ => error,
     }
+}
+
+/// Asks until it is known what has ended a call, or that nothing but the connection has.
+async fn cause(sandbox: &Sandbox, transport: &Transport, error: Error) -> Error {
+    let begin = Instant::now();
+    let mut pause = FIRST_AGAIN;
+    loop {
+        let again_until = match check(sandbox, transport).await {
+            Checked::Ended(news) => return died(sandbox, &news).after(error),
+            // Its end shows later than in what it broke. Whether another agent answers shows at once.
+            Checked::Lives => match error.agent() {
+                None => SETTLED,
+                Some(agent) => match answering(sandbox, transport).await {
+                    Ok(now) if now.as_deref() == Some(agent) => return error,
+                    Ok(_) => return Error::killed(sandbox.id()).after(error),
+                    Err(end) if end.kind() == ErrorKind::SandboxDied && begin.elapsed() > SETTLED => {
+                        return end.of_sandbox(sandbox.id()).with_cause(error);
+                    }
+                    Err(_) => KNOWN_LIMIT,
+                },
+            },
+            Checked::Unknown { is_slow: true } => KNOWN_LIMIT,
+            Checked::Unknown { is_slow: false } => return error,
+        };
+        if begin.elapsed() + pause > again_until {
+            return error;
+        }
+        sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+/// Which agent answers now. The server waits for one that is just being started again.
+async fn answering(sandbox: &Sandbox, transport: &Transport) -> Result<Option<String>> {
+    let (_, url) = sandbox.toolbox(&["version"]).await?;
+    let call = Call::get(Operation::WATCH, url).single().limit(Some(KNOWN_LIMIT));
+    let (headers, _) = transport.bytes(&call).await?;
+    Ok(agent_of(&headers))
 }
 
 async fn watched(sandbox: Sandbox) -> Error {
@@ -313,7 +360,7 @@ async fn watch_over(sandbox: Sandbox, mut seat: Seat, found: watch::Sender<Optio
         };
         match check(&sandbox, &link.background).await {
             Checked::Ended(news) => break died(&sandbox, &news),
-            Checked::Unknown => break died(&sandbox, &hint),
+            Checked::Unknown { .. } => break died(&sandbox, &hint),
             Checked::Lives => {}
         }
     };
@@ -387,14 +434,16 @@ enum Checked {
     Ended(News),
     Lives,
     /// The API cannot be asked, or is slow.
-    Unknown,
+    Unknown {
+        is_slow: bool,
+    },
 }
 
 async fn check(sandbox: &Sandbox, transport: &Transport) -> Checked {
     match read(look(sandbox, transport, CHECK_LIMIT).await) {
         Ok(news) if news.is_end() => Checked::Ended(news),
         Ok(_) => Checked::Lives,
-        Err(_) => Checked::Unknown,
+        Err(error) => Checked::Unknown { is_slow: error.kind() == ErrorKind::ConnectionTimeout },
     }
 }
 

@@ -23,7 +23,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext}
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::operation::Operation;
-use crate::transport::{Call, Limit, Transport, broken};
+use crate::transport::{Call, Limit, Transport, agent_of, broken};
 
 const READ_BUFFER: usize = 128 << 10;
 const MAX_MESSAGE: usize = 64 << 20;
@@ -96,6 +96,7 @@ impl Transport {
                 .with_hint("Check the API URL and proxies on the way")
                 .with_operation(operation));
         }
+        let agent = agent_of(answer.response.headers());
         let upgraded = answer.response.upgrade().await.map_err(|error| broken(error).with_operation(operation))?;
         Ok(Socket {
             connection: upgraded,
@@ -103,6 +104,7 @@ impl Transport {
             has_ended: false,
             operation,
             host,
+            agent,
             queued: 0,
             drained: Arc::default(),
             every: ping,
@@ -131,6 +133,7 @@ pub(crate) struct Socket {
     has_ended: bool,
     operation: Operation,
     host: String,
+    agent: Option<String>,
     queued: usize,
     drained: Arc<Notify>,
     every: Duration,
@@ -267,7 +270,7 @@ impl Socket {
     }
 
     fn error(&self, what: String) -> Error {
-        Error::new(ErrorKind::Connection, what).with_operation(self.operation)
+        Error::new(ErrorKind::Connection, what).with_operation(self.operation).of_agent(self.agent.clone())
     }
 }
 

@@ -41,9 +41,8 @@ pub(crate) mod code {
     pub(crate) const SANDBOX_NOT_FORKED: &str = "SANDBOX_NOT_FORKED";
     pub(crate) const SANDBOX_START_FAILED: &str = "SANDBOX_START_FAILED";
     pub(crate) const SANDBOX_NOT_RUNNING: &str = "SANDBOX_NOT_RUNNING";
-    pub(crate) use daytona_wire::error::code::{SANDBOX_DESTROYED, SANDBOX_STOPPED};
+    pub(crate) use daytona_wire::error::code::{AGENT_RESTARTED, SANDBOX_DESTROYED, SANDBOX_STOPPED};
     pub(crate) const AGENT_UNREACHABLE: &str = "AGENT_UNREACHABLE";
-    pub(crate) const AGENT_RESTARTED: &str = "AGENT_RESTARTED";
     pub(crate) use daytona_wire::tunnel::CODE_UNREACHABLE as PORT_UNREACHABLE;
     pub(crate) const PORT_NO_ANSWER: &str = "PORT_NO_ANSWER";
     pub(crate) const PREVIEW_TOKEN_INVALID: &str = "PREVIEW_TOKEN_INVALID";

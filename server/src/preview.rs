@@ -28,7 +28,7 @@ use crate::access::Digest;
 use crate::api::no_randomness;
 use crate::credentials::{self, Given, TOKEN_QUERY, without_token};
 use crate::error::{ApiError, ApiResult, code};
-use crate::proxy::{exchange, forward, refuse, wait_for_start};
+use crate::proxy::{self, exchange, forward, refuse, wait_for_start};
 use crate::sandbox::Sandbox;
 use crate::tunnel;
 
@@ -155,7 +155,15 @@ async fn serve(app: &App, target: &Target, request: Request) -> ApiResult<Respon
     describe(app, target, &mut parts);
     let port = target.port;
     let failed = move |sandbox: &Sandbox, error: &hyper_util::client::legacy::Error| no_answer(sandbox, port, error);
-    exchange(&sandbox, Request::from_parts(parts, body), |live, request| live.ports.0.request(request), failed).await
+    let request = Request::from_parts(parts, body);
+    match exchange(&sandbox, request, |live, request| live.ports.0.request(request), failed).await {
+        // The end of a sandbox breaks its connections a moment before it is noticed.
+        Err(error) if error.code == code::PORT_NO_ANSWER => match proxy::fate(&sandbox).await {
+            proxy::Fate::Ended => Err(sandbox.ended_meanwhile()),
+            proxy::Fate::Answers | proxy::Fate::Unknown => Err(error),
+        },
+        answer => answer,
+    }
 }
 
 /// Finds the sandbox and checks that the caller may look at it.

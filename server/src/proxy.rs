@@ -35,7 +35,8 @@ const SKIP_ACTIVITY: HeaderName = HeaderName::from_static("x-daytona-skip-last-a
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long an agent may take to be started again, or the end of a sandbox to be noticed.
-const AGAIN: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_secs(8);
+const AGAIN_PAUSE: Duration = Duration::from_millis(20);
 
 /// Bytes of an agent's answer that the server itself reads.
 const ANSWER_LIMIT: usize = 8 << 20;
@@ -181,13 +182,9 @@ pub(crate) async fn forward(sandbox: &Arc<Sandbox>, mut request: Request) -> Api
 
 /// Why a connection to the agent broke: it was killed, which the sandbox outlives, or the sandbox ends.
 async fn cut_off(sandbox: &Sandbox, error: ApiError) -> ApiError {
-    let Some(live) = sandbox.live() else {
-        return sandbox.ended_meanwhile();
-    };
-    let agent = Arc::clone(&live);
-    let asked = live.while_running(async move { agent.agent.post("/version", Bytes::new()).await });
-    match tokio::time::timeout(AGAIN, asked).await {
-        Ok(Some(Ok(_))) => ApiError::new(
+    match fate(sandbox).await {
+        Fate::Ended => sandbox.ended_meanwhile(),
+        Fate::Answers => ApiError::new(
             StatusCode::BAD_GATEWAY,
             code::AGENT_RESTARTED,
             format!(
@@ -196,10 +193,39 @@ async fn cut_off(sandbox: &Sandbox, error: ApiError) -> ApiError {
                 sandbox.id
             ),
         ),
-        Ok(None) => sandbox.ended_meanwhile(),
-        // It ends, as a rule, and that is known soon.
-        Ok(Some(Err(_))) if tokio::time::timeout(AGAIN, live.gone()).await.is_ok() => sandbox.ended_meanwhile(),
-        Ok(Some(Err(_))) | Err(_) => error,
+        Fate::Unknown => error,
+    }
+}
+
+/// What became of a sandbox to which a connection broke.
+pub(crate) enum Fate {
+    /// Its agent answers, this one or the next.
+    Answers,
+    Ended,
+    /// Neither has shown in time.
+    Unknown,
+}
+
+/// Asks until it is known: an agent takes a moment to be started again, and an end to be noticed.
+pub(crate) async fn fate(sandbox: &Sandbox) -> Fate {
+    let Some(live) = sandbox.live() else {
+        return Fate::Ended;
+    };
+    let end = tokio::time::Instant::now() + AGAIN;
+    loop {
+        let agent = Arc::clone(&live);
+        let asked = live.while_running(async move { agent.agent.post("/version", Bytes::new()).await });
+        match tokio::time::timeout_at(end, asked).await {
+            Ok(Some(Ok(_))) => return Fate::Answers,
+            Ok(None) => return Fate::Ended,
+            Ok(Some(Err(_))) => {
+                let pause = end.min(tokio::time::Instant::now() + AGAIN_PAUSE);
+                if tokio::time::timeout_at(pause, live.ended()).await.is_ok() {
+                    return Fate::Ended;
+                }
+            }
+            Err(_) => return Fate::Unknown,
+        }
     }
 }
 

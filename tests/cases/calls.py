@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import functools
 import hashlib
@@ -10,7 +11,9 @@ import inspect
 import io
 import os
 import pathlib
+import signal
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -266,6 +269,9 @@ class Call:
         body = head + content + b"\r\n--part--\r\n"
         return _http(urllib.request.Request(url, body, {"Content-Type": "multipart/form-data; boundary=part"}))
 
+    def host_kill(self, marker: str, up: int) -> Any:
+        return asyncio.to_thread(kill_above, marker, up) if self.session.is_async else kill_above(marker, up)
+
     def local_write(self, path: str, content: bytes) -> None:
         pathlib.Path(path).write_bytes(content)
 
@@ -402,6 +408,29 @@ async def _stream_async(started: Any, script: Json) -> Json:
         if writer:
             await writer
         return seen.result(await stream.wait())
+
+
+def kill_above(marker: str, up: int) -> None:
+    """Kill the process so many steps above the topmost one with this text on its command line, once that runs."""
+    deadline = time.monotonic() + 30
+    while not (found := _processes(marker)):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nothing with {marker} on its command line")
+        time.sleep(0.02)
+    pid = next(pid for pid, parent in found.items() if parent not in found)
+    for _ in range(up):
+        pid = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(pid, signal.SIGKILL)
+
+
+def _processes(marker: str) -> dict[int, int]:
+    """Return the processes with this text on their command line, each with its parent."""
+    found = {}
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if marker.encode() in (folder / "cmdline").read_bytes():
+                found[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    return found
 
 
 async def _awaited(one: Any) -> Any:

@@ -432,9 +432,38 @@ const CALLS = {
     body.append('file', new Blob([a.content]), 'f')
     return http(a.url, { method: 'POST', body })
   },
+  'host.kill': (_, a) => killAbove(a.marker, a.up),
   'local.write': (_, a) => fs.writeFileSync(a.path, a.content),
   'local.read': (_, a) => fs.readFileSync(a.path),
   'local.list': (_, a) => fs.readdirSync(a.path).sort(),
+}
+
+const parentOf = (pid) => fs.readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ').at(-1).split(' ')[1]
+
+/** The processes with this text on their command line, each with its parent. */
+function processes(marker) {
+  const found = new Map()
+  for (const pid of fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      if (fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(marker)) found.set(pid, parentOf(pid))
+    } catch {
+      // It has ended.
+    }
+  }
+  return found
+}
+
+/** Kills the process so many steps above the topmost one with this text on its command line, once that runs. */
+async function killAbove(marker, up) {
+  const deadline = performance.now() + 30_000
+  let found
+  while ((found = processes(marker)).size === 0) {
+    if (performance.now() > deadline) throw new Error(`nothing with ${marker} on its command line`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  let [pid] = [...found].find(([, parent]) => !found.has(parent))
+  for (let step = 0; step < up; step += 1) pid = parentOf(pid)
+  process.kill(Number(pid), 'SIGKILL')
 }
 
 function listQuery(query) {

@@ -182,7 +182,7 @@ class Session:
         self.is_async = is_async
         self.server = server
         self.shared: dict[int, Any] = {}
-        self._pool = concurrent.futures.ThreadPoolExecutor(8)
+        self._pool = concurrent.futures.ThreadPoolExecutor(16)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()

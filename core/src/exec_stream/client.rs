@@ -138,7 +138,7 @@ impl Client {
                 Some(Err(error)) => match (error.status(), is_start) {
                     // The first word to this server.
                     (Some(404 | 405 | 501), true) if self.lost.is_none() => return Ok(Ended::NoRoute),
-                    (_, true) if self.lost.is_none() => return Err(error),
+                    (_, true) if self.lost.is_none() => return Err(watch::why(&self.sandbox, error).await),
                     (Some(404), false) if !self.has_started => {
                         is_start = true;
                         continue;

@@ -15,11 +15,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::multipart::{self, Event, Parser};
 use crate::operation::Operation;
 use crate::sandbox::Sandbox;
-use crate::transport::{Answer, Call, LONGEST_REFUSAL, Limit, broken, too_large};
+use crate::transport::{Answer, Call, LONGEST_REFUSAL, Limit, agent_of, broken, too_large};
+use crate::watch;
 
 /// The answer to a download request, read part by part.
 struct Parts {
     answer: Answer,
+    agent: Option<String>,
     parser: Parser,
     idle: Limit,
     what: String,
@@ -45,7 +47,8 @@ impl Parts {
         let boundary = content_type.and_then(multipart::boundary_of).ok_or_else(|| {
             Error::new(ErrorKind::Other, format!("Unexpected Content-Type: {}", content_type.unwrap_or("none")))
         })?;
-        Ok(Self { answer, parser: Parser::new(&boundary), idle, what, limit: transport.max_response() })
+        let agent = agent_of(answer.response.headers());
+        Ok(Self { answer, agent, parser: Parser::new(&boundary), idle, what, limit: transport.max_response() })
     }
 
     /// The next event; `None` at the end. An answer that breaks off is an error.
@@ -56,12 +59,14 @@ impl Parts {
             }
             let begin = Instant::now();
             let chunk = self.answer.response.chunk();
-            match options.watch(&self.what, self.idle, || begin, chunk).await?.map_err(broken)? {
+            let chunk = options.watch(&self.what, self.idle, || begin, chunk).await?;
+            match chunk.map_err(|error| broken(error).of_agent(self.agent.clone()))? {
                 Some(piece) => self.parser.feed(piece),
                 None if self.parser.ended() => return Ok(None),
                 None => {
                     let text = format!("Truncated multipart response for {}", self.what);
-                    return Err(Error::new(ErrorKind::Connection, text).with_hint("Try again"));
+                    let error = Error::new(ErrorKind::Connection, text).with_hint("Try again");
+                    return Err(error.of_agent(self.agent.clone()));
                 }
             }
         }
@@ -371,7 +376,7 @@ impl DownloadStream {
     /// The next piece; `None` at the end, and after an error.
     ///
     /// # Errors
-    /// `Connection` when the download breaks off or stalls.
+    /// `Connection` when the download breaks off or stalls, `SandboxDied` when the sandbox ends.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         let Some(parts) = &mut self.parts else { return Ok(None) };
         // After the file's own data the closing boundary has to follow.
@@ -392,7 +397,10 @@ impl DownloadStream {
             }
             end => {
                 self.parts = None;
-                end.map_err(|error| error.with_operation(self.operation).of_sandbox(self.sandbox.id()))
+                match end {
+                    Ok(end) => Ok(end),
+                    Err(error) => Err(watch::explain(&self.sandbox, error).await.with_operation(self.operation)),
+                }
             }
         }
     }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::access;
 use crate::code;
+use crate::host;
 use crate::lifecycle;
 use crate::processes::{self, Terminal};
 use crate::services;
@@ -223,6 +224,10 @@ pub(crate) async fn call(
             Ok(Outcome { client: Some(client), ..Outcome::default() })
         }
         ("http", method) => Ok(http(method, args).await.into()),
+        ("host", _) => {
+            host::kill_above(arg(args, "marker"), arg(args, "up")).await;
+            Ok(Value::Null.into())
+        }
         ("local", method) => Ok(local(method, args).into()),
         _ => panic!("unknown call {name}"),
     }

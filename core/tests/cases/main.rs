@@ -3,6 +3,7 @@
 mod access;
 mod calls;
 mod code;
+mod host;
 mod lifecycle;
 mod processes;
 mod server;

@@ -75,6 +75,8 @@ pub mod code {
     pub const LSP_SERVER_NOT_INITIALIZED: &str = "LSP_SERVER_NOT_INITIALIZED";
     /// 502: the sandbox stopped or died while the request was under way.
     pub const SANDBOX_STOPPED: &str = "SANDBOX_STOPPED";
+    /// 502: what ran in the sandbox was killed, and the request with it; the sandbox goes on.
+    pub const AGENT_RESTARTED: &str = "AGENT_RESTARTED";
     /// 410: the sandbox was deleted.
     pub const SANDBOX_DESTROYED: &str = "SANDBOX_DESTROYED";
 }

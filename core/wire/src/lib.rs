@@ -29,6 +29,10 @@ pub mod tunnel;
 pub mod volume;
 pub mod warm_pool;
 
+/// Header of every answer of an agent: which agent it is. Another value means that the one before has ended, and with
+/// it all that it ran.
+pub const AGENT: &str = "x-daytona-agent";
+
 /// Base URL plus one path, as several control plane routes answer it.
 #[derive(Clone, Debug, serde::Deserialize, serde::Serialize)]
 pub struct Url {

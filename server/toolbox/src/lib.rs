@@ -34,10 +34,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::{HeaderValue, Response};
 use axum::routing::{any, get, post};
 use daytona_wire::Dir;
 use serde::{Deserialize, Serialize};
@@ -166,7 +167,19 @@ pub(crate) fn routes(mut config: AgentConfig, keeper: Option<OwnedWriteHalf>) ->
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::no_method)
         .layer(axum::middleware::from_fn(error::describe))
+        .layer(axum::middleware::map_response_with_state(name(), names_agent))
         .with_state(app)
+}
+
+/// A name that no other agent has, before it or after it.
+fn name() -> HeaderValue {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    HeaderValue::from_str(&format!("{:x}-{:x}", std::process::id(), now.as_nanos())).expect("these are digits")
+}
+
+async fn names_agent<B: Send>(State(name): State<HeaderValue>, mut answer: Response<B>) -> Response<B> {
+    answer.headers_mut().insert(daytona_wire::AGENT, name);
+    answer
 }
 
 /// Routes of the protocol that are not served.
