@@ -398,7 +398,12 @@ class World:
             self.server.kill()
         else:
             names = {"launcher": ["launcher"], "agent": ["sandbox-agent", "sandbox-init"]}[target]
-            pids = [pid for pid, (name, _, _) in traces.family.items() if name in names]
+            # What the launcher forks has its name for a moment.
+            pids = [
+                pid
+                for pid, (name, parent, _) in traces.family.items()
+                if name in names and (target == "agent" or parent == self.server.process.pid)
+            ]
             if pids:
                 with contextlib.suppress(ProcessLookupError):
                     self.server.kill(self.random.choice(pids))
