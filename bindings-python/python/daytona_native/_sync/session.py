@@ -142,7 +142,8 @@ class Sessions(FollowedLogs):
 
         Args:
             session_id: The session's name.
-            req: The command, as an object or as a dict with its fields; with ``run_async`` this returns at once.
+            req: The command, as an object or as a dict with its fields; with ``run_async`` this returns at once, and
+                the command reads what :meth:`send_session_command_input` sends. Without, its stdin is empty.
             timeout: Seconds to wait for its end; 0 is no limit, ``None`` is up to an hour. The command
                 itself runs on.
 
@@ -152,7 +153,7 @@ class Sessions(FollowedLogs):
         Raises:
             DaytonaInvalidArgumentError: A blank command, or what is no such request; nothing was sent.
             DaytonaNotFoundError: No such session.
-            DaytonaSessionEndedError: The session's shell has ended.
+            DaytonaSessionEndedError: The session's shell has ended, or runs nothing any more after the command.
             DaytonaTimeoutError: It ran over ``timeout``.
         """
         wanted = given("req", req, _session.SessionExecuteRequest)
@@ -241,7 +242,7 @@ class Sessions(FollowedLogs):
     def send_session_command_input(
         self, session_id: str, command_id: str, data: str, request_timeout: float | None = None
     ) -> None:
-        """Write to the stdin of a command that runs.
+        """Write to the stdin of a command that was started with ``run_async`` and runs.
 
         Args:
             session_id: The session's name.
@@ -252,5 +253,6 @@ class Sessions(FollowedLogs):
         Raises:
             DaytonaNotFoundError: No such session or command.
             DaytonaCommandAlreadyCompletedError: The command has ended.
+            DaytonaValidationError: It was started without ``run_async``, and its stdin is empty.
         """
         self._native.send_session_command_input(session_id, command_id, data, request_timeout)
