@@ -61,6 +61,8 @@ enum Ended {
     Code(i32),
     /// It ran nothing any more and was killed.
     Silent,
+    /// It is being ended with its session.
+    Deleted,
 }
 
 /// The exit code of a command, or why it has none.
@@ -148,7 +150,8 @@ impl Sessions {
         let session = self.lock().remove(id).ok_or_else(|| no_session(id))?;
         let work = tokio::spawn(async move {
             if let Some(shell) = session.shell {
-                let ended = session.lock().ended.is_some();
+                // What ends first must not let what is queued begin.
+                let ended = session.lock().ended.replace(Ended::Deleted).is_some();
                 tree::kill(shell, ended, Signal::TERM, GRACE).await;
             }
             session.spool.close();
@@ -210,6 +213,7 @@ impl Session {
     fn gone(&self, ended: Ended) -> Error {
         self.over(&match ended {
             Ended::Code(code) => format!("has ended with exit code {code}"),
+            Ended::Deleted => "was ended with the session".to_owned(),
             Ended::Silent => "was ended because one of its commands had left it unable to run anything".to_owned(),
         })
     }
@@ -250,6 +254,11 @@ async fn drive(session: Arc<Session>, mut shell: Shell, mut queue: mpsc::Unbound
             Some(command) = queue.recv() => command,
             code = shell.ended() => break Ended::Code(code),
         };
+        let over = session.lock().ended;
+        if let Some(ended) = over {
+            command.refuse(session.gone(ended));
+            continue;
+        }
         let (files, stdin, outputs) = match Files::new(&command.text, command.input != Input::Ended) {
             Ok(made) => made,
             Err(error) => {
@@ -265,8 +274,10 @@ async fn drive(session: Arc<Session>, mut shell: Shell, mut queue: mpsc::Unbound
             End::Shell(code) => (Ok(code), Some(Ended::Code(code))),
             End::Silent => (Err(session.silenced()), Some(Ended::Silent)),
         };
-        // Known before anybody learns the command's end.
-        session.lock().ended = ended;
+        if ended.is_some() {
+            // Known before anybody learns the command's end.
+            session.lock().ended = ended;
+        }
         let _ = collector.send(outcome);
         if let Some(ended) = ended {
             break ended;
