@@ -48,7 +48,9 @@ fn client(api_url: String) {
 /// What a client says that asks for a sandbox in this environment.
 fn ask(url: &str, environment: &[(&str, &str)]) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    NAMES.iter().for_each(|name| _ = command.env_remove(name));
+    for name in NAMES {
+        command.env_remove(name);
+    }
     command.env_remove("REQUEST_METHOD").env(URL, url).envs(environment.iter().copied());
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
