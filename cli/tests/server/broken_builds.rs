@@ -90,7 +90,8 @@ async fn without_a_registry_the_ways_out_are_named() {
 
 #[tokio::test]
 async fn a_full_disk_is_named_and_leaves_room() {
-    let Some((registry, ..)) = with_registry().await else { return };
+    // The folder outlives the server.
+    let Some((registry, _dir, _server)) = with_registry().await else { return };
     let dir = tempfile::tempdir().unwrap();
     // Mounted for the server alone; it goes with it.
     let mut command = tokio::process::Command::new("unshare");

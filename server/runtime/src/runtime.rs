@@ -103,11 +103,13 @@ impl Runtime {
             let data_dir = data_dir.clone();
             move || {
                 let cgroups = Cgroups::probe(&data_dir, &owner);
-                Ok((cgroups, Sockets::new(&data_dir)?))
+                let sockets = Sockets::new(&data_dir).inspect_err(|_| cgroups.remove())?;
+                Ok((cgroups, sockets))
             }
         })
         .await?;
-        link.send(&Request::Groups { parents: cgroups.parents().cloned().collect() }, Vec::new())?;
+        link.send(&Request::Groups { parents: cgroups.parents().cloned().collect() }, Vec::new())
+            .inspect_err(|_| cgroups.remove())?;
         let (exits, exited) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
             link,
