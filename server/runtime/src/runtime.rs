@@ -65,6 +65,7 @@ pub(crate) struct Inner {
 }
 
 /// A sandbox that was begun and is not gone yet.
+#[expect(clippy::struct_excessive_bools, reason = "each is so whatever the others are")]
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
     pub(crate) seq: u64,
