@@ -67,7 +67,7 @@ async fn converse(mut stream: TcpStream, known: Option<String>, steps: Vec<Step>
             Step::Close => return,
             Step::Endless(head, sent) => {
                 let mut count = 0;
-                let piece = [b'x'; 64 << 10];
+                let piece = vec![b'x'; 64 << 10];
                 let mut next = stream.write_all(head.as_bytes()).await;
                 while next.is_ok() {
                     next = stream.write_all(&piece).await;
