@@ -2,13 +2,16 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use daytona_wire::session::{
     Command, CreateSessionRequest, Session, SessionCommandLogs, SessionExecuteRequest, SessionExecuteResponse,
     SessionInputRequest,
 };
 use http::Method;
+use serde::de::IgnoredAny;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 
 use crate::background::{self, Driven};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,12 +19,16 @@ use crate::operation::Operation;
 use crate::output::{Batch, Demux, Feed, OutputChunk, Pipe, Seen};
 use crate::process::{Process, refuse_nul};
 use crate::sandbox::Sandbox;
-use crate::transport::{Call, seconds};
+use crate::transport::{Call, Transport, seconds};
 use crate::watch;
 use crate::ws::{CLOSE_NORMAL, End, Open, Socket, closed};
 
 /// Output that is gathered before it is handed over, while more is there already.
 pub(crate) const RUN: usize = 256 << 10;
+/// How long input is offered again to a command that was just started and has no pipe for it yet.
+const NO_PIPE_LIMIT: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_millis(400);
 
 impl Process {
     /// Creates a session: a shell whose directory, variables and background jobs last from command to command.
@@ -183,7 +190,8 @@ impl Process {
         self.sandbox.observe(operation, work).await
     }
 
-    /// Sends a line to the stdin of a running command; the newline is added where it is missing.
+    /// Sends a line to the stdin of a running command; the newline is added where it is missing. A server that has not
+    /// made the command's input pipe yet is asked again for at most 5 seconds.
     ///
     /// # Errors
     /// `NotFound`; `CommandAlreadyCompleted`; `BadRequest` for a command that was not started with `run_async`.
@@ -198,8 +206,9 @@ impl Process {
         let work = async {
             let path = [&command_path(session_id, command_id)?[..], &["input"]].concat();
             let (transport, call) = self.call(operation, Method::POST, &path, timeout).await?;
-            watch::guard(&self.sandbox, transport.empty(call.json(&SessionInputRequest { data: data.to_owned() })?))
-                .await
+            let body = SessionInputRequest { data: data.to_owned() };
+            let again = || Call::new(operation, Method::POST, call.url.clone()).limit(call.limit).json(&body);
+            watch::guard(&self.sandbox, send_input(transport, again)).await
         };
         self.sandbox.observe(operation, work).await
     }
@@ -233,11 +242,43 @@ impl Process {
         method: Method,
         path: &[&str],
         timeout: Option<f64>,
-    ) -> Result<(&crate::transport::Transport, Call<'static>)> {
+    ) -> Result<(&Transport, Call<'static>)> {
         let limit = seconds("request_timeout", timeout)?;
         let (transport, url) = self.sandbox.toolbox(&[&["process"], path].concat()).await?;
         Ok((transport, Call::new(operation, method, url).limit(limit)))
     }
+}
+
+/// Sends input to a command. A server that answers a start before the command's input pipe is there refuses input with
+/// a 500 that names the pipe; that alone is sent again, because nothing of it has arrived.
+pub(crate) async fn send_input(transport: &Transport, call: impl Fn() -> Result<Call<'static>>) -> Result<()> {
+    let begun = Instant::now();
+    let whole = transport.limit_of(call()?.limit);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let mut call = call()?;
+        if pause > FIRST_PAUSE && !whole.is_zero() {
+            call.limit = Some(whole.saturating_sub(begun.elapsed()).max(FIRST_PAUSE));
+        }
+        let error = match transport.json_if_any::<IgnoredAny>(call).await {
+            Err(error) if has_no_pipe(&error) => error,
+            end => return end.map(drop),
+        };
+        let spent = begun.elapsed() + pause;
+        if spent > NO_PIPE_LIMIT || (!whole.is_zero() && spent > whole) {
+            return Err(error.with_hint("The command's input pipe is not there: check that the command runs"));
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+/// Whether the server has no pipe for the input. Not so where the pipe broke: then bytes may have arrived.
+fn has_no_pipe(error: &Error) -> bool {
+    let message = error.message().to_ascii_lowercase();
+    error.status() == Some(500)
+        && (message.contains("input pipe") || message.contains("input.pipe"))
+        && !message.contains("broken pipe")
 }
 
 /// An id is one part of a URL's path.

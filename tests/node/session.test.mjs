@@ -374,3 +374,20 @@ test('a command that runs ends when its sandbox stops', async () => {
   assert.ok(performance.now() - begin < 5000)
   await stopped.delete()
 })
+
+test('input waits for the pipe of a command just started', async () => {
+  let count = 0
+  const early = await startFake((request, response) => {
+    request.resume()
+    const isEarly = ++count < 3
+    response.statusCode = isEarly ? 500 : 204
+    response.end(isEarly ? JSON.stringify({ message: 'failed to open input pipe: no such file or directory' }) : '')
+  })
+  try {
+    const { process } = early.sandbox
+    await process.sendSessionCommandInput('s', 'c', 'line')
+    assert.equal(count, 3)
+  } finally {
+    await early.stop()
+  }
+})

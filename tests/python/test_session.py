@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from conftest import Program, Server, eventually, forked, sockets
+from conftest import Fake, Program, Server, eventually, forked, sockets
 from daytona_native import (
     AsyncDaytona,
     AsyncSandbox,
@@ -323,3 +323,20 @@ print("ready", flush=True)
 def test_types() -> None:
     assert LogStream.__module__ == "daytona_native._sync.session"
     assert OutputChunk.__module__ == "daytona_native"
+
+
+def test_input_waits_for_the_pipe_of_a_command_just_started(
+    fake: Fake, fake_sandbox: Sandbox, fake_async: AsyncDaytona
+) -> None:
+    def sent(command: str) -> int:
+        return fake.requests.count(f"POST /toolbox/box/process/session/s/command/{command}/input")
+
+    fake_sandbox.process.send_session_command_input("s", "sync", "line")
+    assert sent("sync") == 3
+
+    async def main() -> None:
+        sandbox = await fake_async.get("box")
+        await sandbox.process.send_session_command_input("s", "async", "line")
+
+    asyncio.run(main())
+    assert sent("async") == 3
