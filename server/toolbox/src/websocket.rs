@@ -8,9 +8,17 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 
 use crate::error::Error;
+
+/// Between the signs of life that an idle client is asked for, on every websocket: who is on the way keeps the
+/// connection, and a client that counts on them learns that it broke.
+pub(crate) const PING: Duration = Duration::from_secs(30);
+
+/// A client that shows none for so long is gone.
+pub(crate) const SILENT: Duration = Duration::from_secs(300);
 
 /// The longest reason a close frame holds.
 pub(crate) const REASON_LIMIT: usize = 123;
@@ -78,6 +86,21 @@ impl Upgrade {
             self.inner.set_selected_protocol(protocol);
         }
         self.inner.on_upgrade(serve)
+    }
+}
+
+/// Waits for what is to be sent next, and sends pings meanwhile; `None` if the client is gone. Cancel safe where
+/// `next` is.
+pub(crate) async fn or_ping<S, T>(sink: &mut S, next: impl Future<Output = T>) -> Option<T>
+where
+    S: Sink<Message> + Unpin,
+{
+    let mut next = std::pin::pin!(next);
+    loop {
+        if let Ok(next) = tokio::time::timeout(PING, next.as_mut()).await {
+            return Some(next);
+        }
+        sink.send(Message::Ping(Bytes::new())).await.ok()?;
     }
 }
 

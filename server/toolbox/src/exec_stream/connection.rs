@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::running::Running;
 use crate::error::{Error, Result};
-use crate::websocket::{close, code, finish};
+use crate::websocket::{SILENT, close, code, finish, or_ping};
 
 /// How long a client is waited for when the connection is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -90,7 +90,7 @@ pub(super) async fn serve(socket: WebSocket, running: &Running, offset: u64) {
 }
 
 async fn listen(stream: &mut SplitStream<WebSocket>, running: &Running) -> End {
-    while let Some(Ok(message)) = stream.next().await {
+    while let Ok(Some(Ok(message))) = tokio::time::timeout(SILENT, stream.next()).await {
         let done = match message {
             Message::Text(text) => parse(&text).and_then(|message| match message {
                 ToServer::Start { .. } => Err(Error::bad_request("a command runs on this connection already")),
@@ -130,7 +130,11 @@ async fn tell(sink: &mut SplitSink<WebSocket, Message>, running: &Running, mut t
                     return End::Lost;
                 }
             }
-            None => waker.notified().await,
+            None => {
+                if or_ping(sink, waker.notified()).await.is_none() {
+                    return End::Lost;
+                }
+            }
         }
         message = match told.next(running) {
             Ok(message) => message,

@@ -241,7 +241,7 @@ async fn converse(request: RunRequest, queue: &Queue, sink: &mut Sink, stream: &
         }
     };
     let tell = async {
-        while let Some(message) = messages.recv().await {
+        while let Some(message) = websocket::or_ping(sink, messages.recv()).await? {
             if let Message::Close(_) = message {
                 return Some(message);
             }

@@ -11,7 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use super::terminal::{Exit, Next, Seat, Terminal};
 use super::{Terminals, shell};
 use crate::error::Error;
-use crate::websocket::{REASON_LIMIT, close, code, finish};
+use crate::websocket::{REASON_LIMIT, close, code, finish, or_ping};
 
 /// How long a client is waited for when the connection is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -135,7 +135,11 @@ async fn tell(sink: &mut SplitSink<WebSocket, Message>, terminal: &Terminal, sea
                 terminal.sent(seat.number, offset);
             }
             Next::Exited(exit) => return End::Exited(exit),
-            Next::Nothing => seat.waker.notified().await,
+            Next::Nothing => {
+                if or_ping(sink, seat.waker.notified()).await.is_none() {
+                    return End::Lost;
+                }
+            }
         }
     }
 }

@@ -17,13 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::log::{Cursor, Stream};
 use super::text::{self, Format, PIECE, Text};
 use super::{Command, Progress};
-use crate::websocket::{self, Upgrade};
-
-/// Between signs of life that an idle client is asked for.
-const PING: Duration = Duration::from_secs(30);
-
-/// A client that shows none for so long is gone.
-const SILENT: Duration = Duration::from_secs(300);
+use crate::websocket::{self, PING, SILENT, Upgrade};
 
 /// How long the client has for its part of the close.
 const CLOSE: Duration = Duration::from_secs(10);
