@@ -25,7 +25,8 @@ impl NativeSandbox {
     ) {
         self.process(id, move |process| async move {
             let env = env.as_deref().map(parse).transpose()?;
-            let stream = process.exec_stream(&command, ExecOptions { cwd, env, argv: None, timeout }).await?;
+            let stream =
+                process.exec_stream(&command, ExecOptions { cwd, env, timeout, ..ExecOptions::default() }).await?;
             Ok(Outcome::made(move |slots, calls| {
                 let command = slots.instance(NativeExec { calls: calls.clone(), stream })?;
                 slots.pair(command, Null)

@@ -34,7 +34,7 @@ impl NativeSandbox {
     pub fn exec(&self, id: u32, command: String, cwd: Option<String>, env: Option<String>, timeout: Option<f64>) {
         self.process(id, move |process| async move {
             let env = env.as_deref().map(parse).transpose()?;
-            let options = ExecOptions { cwd, env, argv: None, timeout };
+            let options = ExecOptions { cwd, env, timeout, ..ExecOptions::default() };
             Ok(Outcome::Exec(process.exec(&command, options).await?))
         });
     }
@@ -45,7 +45,8 @@ impl NativeSandbox {
         self.process(id, move |process| async move {
             let argv = argv.as_deref().map(parse).transpose()?;
             let env = env.as_deref().map(parse).transpose()?;
-            let answer = process.code_run(&code, None, ExecOptions { cwd: None, env, argv, timeout }).await?;
+            let answer =
+                process.code_run(&code, None, ExecOptions { env, argv, timeout, ..ExecOptions::default() }).await?;
             let charts = answer.artifacts.and_then(|artifacts| artifacts.charts);
             let charts = charts.map(|charts| serde_json::to_string(&charts)).transpose();
             let charts = charts.map_err(|error| Error::caller(error.to_string()))?;

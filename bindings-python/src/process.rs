@@ -38,7 +38,7 @@ impl Process {
         timeout: Option<f64>,
     ) -> PyResult<Py<PyAny>> {
         let process = self.inner.clone();
-        let options = ExecOptions { cwd, env, timeout, argv: None };
+        let options = ExecOptions { cwd, env, timeout, ..ExecOptions::default() };
         self.mode.run(py, async move { process.exec(&command, options).await }, |py, answer| {
             value(py, (answer.exit_code, answer.result))
         })
@@ -54,7 +54,7 @@ impl Process {
         timeout: Option<f64>,
     ) -> PyResult<Py<PyAny>> {
         let (process, mode) = (self.inner.clone(), self.mode);
-        let options = ExecOptions { cwd, env, timeout, argv: None };
+        let options = ExecOptions { cwd, env, timeout, ..ExecOptions::default() };
         mode.run(py, async move { process.exec_stream(&command, options).await }, move |py, stream| {
             ExecStream::make(py, stream, mode)
         })
@@ -71,7 +71,7 @@ impl Process {
         timeout: Option<f64>,
     ) -> PyResult<Py<PyAny>> {
         let process = self.inner.clone();
-        let options = ExecOptions { cwd: None, env, timeout, argv };
+        let options = ExecOptions { env, timeout, argv, ..ExecOptions::default() };
         self.mode.run(py, async move { process.code_run(&code, None, options).await }, |py, answer| {
             let charts = answer.artifacts.and_then(|artifacts| artifacts.charts).filter(|charts| !charts.is_empty());
             let charts = charts

@@ -66,7 +66,13 @@ pub(crate) async fn run(context: &Context, args: &Exec) -> Outcome<u8> {
         }
     };
     let env: BTreeMap<String, String> = args.env.iter().cloned().collect();
-    let options = ExecOptions { cwd: args.cwd.clone(), env: Some(env), timeout: Some(args.timeout), argv: None };
+    let options = ExecOptions {
+        cwd: args.cwd.clone(),
+        env: Some(env),
+        timeout: Some(args.timeout),
+        no_stdin: !args.stdin,
+        ..ExecOptions::default()
+    };
     // Before the command runs: from then on they are for it.
     let mut signals = Signals::watch()?;
     let start = async { Ok::<_, Failure>(context.sandbox(id).await?.process().exec_stream(&command, options).await?) };
@@ -90,9 +96,6 @@ pub(crate) async fn run(context: &Context, args: &Exec) -> Outcome<u8> {
     let signals = tokio::spawn(pass_on(signals, stream.clone()));
     if args.stdin {
         send_stdin(stream.clone());
-    } else {
-        // Not every server can close it.
-        let _ = stream.close_stdin().await;
     }
     let ended = output(&stream, context.out.json).await;
     signals.abort();

@@ -5,6 +5,8 @@
 
 mod client;
 mod fallback;
+mod overdue;
+mod retry;
 mod shared;
 
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use client::{Client, Ended};
 #[cfg(any(test, fuzzing))]
 pub(crate) use client::{Heard, parse};
 use fallback::Fallback;
+use overdue::Clock;
 pub(crate) use shared::Sequel;
 use shared::{Owner, Running, Shared, Signal};
 
@@ -35,7 +38,8 @@ const OPERATION: Operation = Operation::EXEC_STREAM;
 
 impl Process {
     /// Runs a line in the sandbox's shell and gives its output as it comes. It survives broken connections for a
-    /// minute; nothing is lost or doubled then. On servers that know no such commands it runs in a session.
+    /// minute; nothing is lost or doubled then. On servers that know no such commands it runs in a session. A command
+    /// with a time limit is given up 10 s after it if the server has not told its end by then.
     ///
     /// # Errors
     /// `InvalidArgument` for a blank command or a bad variable name; what the server answers.
@@ -57,14 +61,25 @@ impl Process {
             };
             let (transport, url) = self.sandbox.background_toolbox(&["process"]).await?;
             let shared = Arc::new(Shared::default());
+            if options.no_stdin {
+                shared.end_input();
+            }
             let owner = Owner(Arc::clone(&shared));
             let (opened, is_open) = oneshot::channel();
-            let mut fallback = Fallback::new(self.sandbox.clone(), Arc::clone(&transport), &url, &id, &start)?;
-            let mut client = Client::new(self.sandbox.clone(), transport, &url, &id, &start)?;
+            let mut fallback =
+                Fallback::new(self.sandbox.clone(), Arc::clone(&transport), &url, &id, &start, options.no_stdin)?;
+            let clock = Arc::new(Clock::new(&start));
+            let mut client = Client::new(self.sandbox.clone(), transport, &url, &id, &start, Arc::clone(&clock))?;
             let sandbox = self.sandbox.clone();
             background::spawn(async move {
                 let mut running = Running::new(shared, opened);
-                let result = match client.run(&mut running).await {
+                let pipe = Arc::clone(&running.shared.pipe);
+                let ended = tokio::select! {
+                    biased;
+                    ended = client.run(&mut running) => ended,
+                    error = clock.overdue(&pipe) => Err(error),
+                };
+                let result = match ended {
                     Ok(Ended::NoRoute) => fallback.run(&mut running).await,
                     Ok(Ended::Done) => Ok(()),
                     Err(error) => Err(error),
@@ -170,8 +185,7 @@ impl ExecStream {
     /// sent.
     ///
     /// # Errors
-    /// `CommandAlreadyCompleted` when nobody reads them; `InvalidArgument` after [`ExecStream::close_stdin`], or for
-    /// text that is not UTF-8 where the server only takes lines of text.
+    /// `CommandAlreadyCompleted` when nobody reads them; `InvalidArgument` after [`ExecStream::close_stdin`].
     pub async fn write_stdin(&self, bytes: Bytes) -> Result<()> {
         self.shared()?.write(&bytes).await.map_err(|error| error.with_operation(OPERATION))
     }
@@ -179,10 +193,11 @@ impl ExecStream {
     /// Closes its stdin after all that was written. May be repeated.
     ///
     /// # Errors
-    /// `Unsupported` where the server cannot do that.
+    /// `Connection` in a process that was forked since.
     #[expect(clippy::unused_async, reason = "the contract: what sends may have to wait")]
     pub async fn close_stdin(&self) -> Result<()> {
-        self.shared()?.end_input().map_err(|error| error.with_operation(OPERATION))
+        self.shared()?.end_input();
+        Ok(())
     }
 
     /// Sends a signal to its process group: `SIGINT`, `INT` or `2`, with the numbers of Linux. Nothing happens if it

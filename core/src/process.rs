@@ -35,6 +35,8 @@ pub struct ExecOptions {
     /// Seconds after which the command is killed, rounded up; 0 is no limit. Without one the server
     /// sets none, and this client waits for the answer for the client's request timeout or an hour.
     pub timeout: Option<f64>,
+    /// Its stdin is at its end from the start, as that of every command of [`Process::exec`]. Streamed commands only.
+    pub no_stdin: bool,
 }
 
 impl Process {

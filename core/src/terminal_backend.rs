@@ -104,6 +104,10 @@ impl TerminalBackend {
     /// `InvalidArgument` before anything is made; why no sandbox could be had; as
     /// [`Process::exec_stream`](crate::Process::exec_stream).
     pub async fn exec(&self, command: &str, options: TerminalOptions) -> Result<ExecStream> {
+        self.start(command, options, false).await
+    }
+
+    async fn start(&self, command: &str, options: TerminalOptions, no_stdin: bool) -> Result<ExecStream> {
         let work = async {
             let timeout = self.check(command, &options)?;
             let command = command.to_owned();
@@ -116,7 +120,7 @@ impl TerminalBackend {
                         return Err(Error::caller("nobody waits for the command"));
                     }
                     let TerminalOptions { cwd, env, .. } = options.clone();
-                    let given = ExecOptions { cwd, env, argv: None, timeout: Some(timeout) };
+                    let given = ExecOptions { cwd, env, argv: None, timeout: Some(timeout), no_stdin };
                     let error = match sandbox.process().exec_stream(&command, given).await {
                         Ok(stream) => match followed(&desk, &sandbox, usage, &stream) {
                             Ok(()) => return Ok(stream),
@@ -148,20 +152,17 @@ impl TerminalBackend {
     /// # Errors
     /// As [`TerminalBackend::exec`]; `ProcessExecutionTimeout` after its time limit; `SandboxDied`.
     pub async fn run(&self, command: &str, options: TerminalOptions, stdin: Option<Bytes>) -> Result<TerminalResult> {
-        let stream = self.exec(command, options).await?;
+        let stdin = stdin.filter(|bytes| !bytes.is_empty());
+        let stream = self.start(command, options, stdin.is_none()).await?;
         let mut result = TerminalResult::default();
         let writing = async {
-            if let Some(stdin) = stdin {
-                match stream.write_stdin(stdin).await {
-                    // It may end without having read all.
-                    Err(error) if error.kind() != ErrorKind::CommandAlreadyCompleted => return Err(error),
-                    _ => {}
-                }
+            let Some(stdin) = stdin else { return Ok(()) };
+            match stream.write_stdin(stdin).await {
+                // It may end without having read all.
+                Err(error) if error.kind() != ErrorKind::CommandAlreadyCompleted => return Err(error),
+                _ => {}
             }
-            match stream.close_stdin().await {
-                Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
-                closed => closed,
-            }
+            stream.close_stdin().await
         };
         let reading = async {
             while let Some(chunks) = stream.next().await? {

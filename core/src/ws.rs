@@ -108,8 +108,10 @@ impl Transport {
             queued: 0,
             drained: Arc::default(),
             every: ping,
+            patience: ping,
             ping: Box::pin(tokio::time::sleep(ping)),
             is_answered: true,
+            is_proven: false,
         })
     }
 }
@@ -137,9 +139,13 @@ pub(crate) struct Socket {
     queued: usize,
     drained: Arc<Notify>,
     every: Duration,
+    /// How long the answer to the last ping may take.
+    patience: Duration,
     ping: Pin<Box<Sleep>>,
     /// Something came since the last ping.
     is_answered: bool,
+    /// A ping was answered.
+    is_proven: bool,
 }
 
 impl Socket {
@@ -178,7 +184,10 @@ impl Socket {
                     });
                     return Poll::Ready(Err(End::Closed { code, reason }));
                 }
-                Poll::Ready(Ok(_)) => self.is_answered = true,
+                Poll::Ready(Ok(other)) => {
+                    self.is_answered = true;
+                    self.is_proven |= matches!(other, Message::Pong(_));
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Broken(self.broken(error)))),
                 Poll::Pending => break,
             }
@@ -188,17 +197,28 @@ impl Socket {
         }
         while self.ping.as_mut().poll(cx).is_ready() {
             if !self.is_answered {
-                let what = format!("{} has not answered for {:?}", self.host, self.every);
+                let what = format!("{} has not answered for {:?}", self.host, self.patience);
                 return Poll::Ready(Err(End::Broken(self.error(what))));
             }
-            self.is_answered = false;
-            self.ping.as_mut().reset(Instant::now() + self.every);
-            self.queue(Message::Ping(Bytes::new()));
+            self.probe(self.every);
             if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
                 return Poll::Ready(Err(End::Broken(error)));
             }
         }
         Poll::Pending
+    }
+
+    /// Sends a ping now, to which something has to come within `patience`.
+    pub(crate) fn probe(&mut self, patience: Duration) {
+        self.is_answered = false;
+        self.patience = patience;
+        self.ping.as_mut().reset(Instant::now() + patience);
+        self.queue(Message::Ping(Bytes::new()));
+    }
+
+    /// A ping was answered: what is sent arrives, and what is answered comes back.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.is_proven
     }
 
     /// Adds a message to what is to be written. The caller keeps [`Socket::queued`] within bounds.

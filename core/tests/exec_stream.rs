@@ -196,6 +196,29 @@ async fn a_server_that_does_not_know_them_runs_them_in_a_session() {
     assert!("/tmp\nit's\n$HOME\n".ends_with(&stdout), "{stdout}");
     assert_eq!((&stderr[..], stream.wait().await.unwrap()), ("<a line>\n", 4));
 
+    // The end of what was written, and of nothing.
+    let sent: Vec<u8> = (0..100_000_u64).map(|n| (n * n).to_le_bytes()[0]).collect();
+    let stream = process.exec_stream("cat", ExecOptions::default()).await.unwrap();
+    stream.write_stdin(sent.clone().into()).await.unwrap();
+    stream.close_stdin().await.unwrap();
+    let mut hash = Sha256::new();
+    while let Some(chunks) = stream.next().await.unwrap() {
+        for chunk in chunks {
+            hash.update(&chunk.bytes);
+        }
+    }
+    assert_eq!((hex(hash), stream.wait().await.unwrap()), (hex(Sha256::new_with_prefix(&sent)), 0));
+    let here = "cat; cat <<end\ntext\nend\ncat # a comment";
+    for (command, wanted, code) in [("cat", "", 0), (here, "text\n", 0), ("read a; exit 5", "", 5), ("echo 'x", "", 2)]
+    {
+        for no_stdin in [true, false] {
+            let options = ExecOptions { no_stdin, ..ExecOptions::default() };
+            let stream = process.exec_stream(command, options).await.unwrap();
+            stream.close_stdin().await.unwrap();
+            assert_eq!((&text(&stream).await[0][..], stream.wait().await.unwrap()), (wanted, code), "{command}");
+        }
+    }
+
     for by_drop in [false, true] {
         let command = "echo $$ > pid; echo ready; exec sleep 1000";
         let stream = process.exec_stream(command, ExecOptions::default()).await.unwrap();

@@ -8,7 +8,7 @@ import {
   DaytonaSandboxDiedError,
   ExecStream,
 } from 'daytona-native'
-import { collect, run, startServer } from './support.mjs'
+import { collect, run, startOld, startServer } from './support.mjs'
 
 let server
 let daytona
@@ -226,4 +226,26 @@ test('a command does not keep the process alive', async () => {
     const command = await sandbox.process.executeCommandStream('echo up; sleep 300')
     for await (const { text } of command) { console.log(text.trim()); break }`)
   assert.deepEqual([code, stdout, stderr], [0, 'up\n', ''])
+})
+
+test('a server without the route ends stdin', async () => {
+  const old = await startOld(server)
+  try {
+    const { process } = await old.connect().get(sandbox.id)
+    const empty = await process.executeCommandStream('cat; echo over >&2')
+    await empty.closeStdin()
+    assert.deepEqual(await all(empty), { stdout: '', stderr: 'over\n' })
+    assert.equal(await empty.wait(), 0)
+
+    const command = await process.executeCommandStream('read a; echo got:$a; cat')
+    await command.writeStdin('one\n')
+    await command.writeStdin(new Uint8Array([255, 0]))
+    await command.closeStdin()
+    const data = []
+    for await (const chunk of command) data.push(chunk.data)
+    assert.deepEqual(Buffer.concat(data), Buffer.concat([Buffer.from('got:one\n'), Buffer.from([255, 0])]))
+    assert.equal(await command.wait(), 0)
+  } finally {
+    old.stop()
+  }
 })

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import http from 'node:http'
+import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -55,6 +56,41 @@ export async function startServer(...options) {
       await exited
       clearTimeout(late)
       await rm(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Hands connections on to a server as to one that does not know streamed commands. */
+export async function startOld({ url, apiKey }) {
+  const target = new URL(url)
+  const sockets = new Set()
+  const listener = net.createServer((near) => {
+    const far = net.connect(Number(target.port), target.hostname)
+    for (const [source, sink] of [
+      [near, far],
+      [far, near],
+    ]) {
+      sockets.add(source)
+      source.on('data', (data) => {
+        const text = data.toString('latin1').replace('/process/execute/stream', '/process/unknown/stream')
+        sink.write(text, 'latin1')
+      })
+      source.on('error', () => {})
+      source.on('close', () => {
+        sockets.delete(source)
+        sink.destroy()
+      })
+    }
+  })
+  listener.listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  const own = new URL(url)
+  own.port = String(listener.address().port)
+  return {
+    connect: () => new Daytona({ apiUrl: own.href, apiKey }),
+    stop() {
+      listener.close()
+      for (const socket of sockets) socket.destroy()
     },
   }
 }

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 import traceback
+import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -182,6 +183,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if self.path.endswith("/input"):
+            # Of a command just started.
+            is_early = self.server.requests.count(f"POST {self.path}") < 3
+            text = "failed to open input pipe: no such file or directory"
+            self.answer(500 if is_early else 200, {"message": text} if is_early else {})
+            return
         body: dict[str, Any] = json.loads(data or b"{}")
         if body.get("command") != "block":
             self.answer(200, {"exitCode": 0, "result": body.get("command", "")})
@@ -196,6 +203,51 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if gone:
             self.server.left.release()
         self.close_connection = True
+
+
+class OldServer:
+    """A local server as one that does not know streamed commands."""
+
+    def __init__(self, server: Server) -> None:
+        parts = urllib.parse.urlsplit(server.url)
+        assert parts.hostname and parts.port
+        self._target = (parts.hostname, parts.port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        own = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        url = parts._replace(netloc=own).geturl()
+        self.config = DaytonaConfig(api_url=url, api_key=server.api_key)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near = self._listener.accept()[0]
+            except OSError:
+                return
+            far = socket.create_connection(self._target)
+            for source, sink in [(near, far), (far, near)]:
+                threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _carry(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data.replace(b"/process/execute/stream", b"/process/unknown/stream"))
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.fixture
+def old_server(server: Server) -> Iterator[OldServer]:
+    old = OldServer(server)
+    yield old
+    old.close()
 
 
 @pytest.fixture

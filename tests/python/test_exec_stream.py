@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
+import subprocess
 import threading
 import time
 
 import pytest
 
-from conftest import Program, Server, eventually, forked, sockets
+from conftest import OldServer, Program, Server, eventually, forked, server_binary, sockets
 from daytona_native import (
     AsyncDaytona,
     Daytona,
@@ -19,6 +21,7 @@ from daytona_native import (
     DaytonaSandboxDiedError,
     ExecStream,
     Sandbox,
+    TerminalBackend,
 )
 
 
@@ -257,3 +260,60 @@ asyncio.run(main())
     assert (code_, err) == (6, "")
     for pid in out.split():
         eventually(lambda pid=pid: not alive(shared_sandbox, pid), 90)  # type: ignore[misc]
+
+
+def test_a_server_without_the_route_ends_stdin(old_server: OldServer) -> None:
+    daytona = Daytona(old_server.config)
+    sandbox = daytona.create()
+    try:
+        with sandbox.process.exec_stream("cat; echo over >&2") as stream:
+            stream.close_stdin()
+            assert [(chunk.stream, chunk.text) for chunk in stream] == [("stderr", "over\n")]
+            assert stream.wait() == 0
+        with sandbox.process.exec_stream("read a; echo got:$a; cat") as stream:
+            stream.write_stdin("one\n")
+            stream.write_stdin(b"\xff\0end")
+            stream.close_stdin()
+            assert b"".join(chunk.data for chunk in stream) == b"got:one\n\xff\0end"
+            with pytest.raises(DaytonaInvalidArgumentError, match="closed"):
+                stream.write_stdin("more")
+    finally:
+        sandbox.delete()
+
+
+def test_a_terminal_on_a_server_without_the_route(old_server: OldServer) -> None:
+    backend = TerminalBackend({"terminal": {"daytona": {"snapshot": "host"}}}, daytona=Daytona(old_server.config))
+    try:
+        assert backend.run("cat").stdout == ""
+        assert backend.run("cat", stdin="in").stdout == "in"
+    finally:
+        backend.close()
+
+
+def test_a_server_without_the_route_ends_stdin_async(old_server: OldServer) -> None:
+    async def main() -> None:
+        async with AsyncDaytona(old_server.config) as daytona:
+            sandbox = await daytona.create()
+            try:
+                async with await sandbox.process.exec_stream("read a; echo got:$a; cat") as stream:
+                    await stream.write_stdin("one\n")
+                    await stream.write_stdin("end")
+                    await stream.close_stdin()
+                    assert "".join([chunk.text async for chunk in stream]) == "got:one\nend"
+                    assert await stream.wait() == 0
+            finally:
+                await sandbox.delete()
+
+    asyncio.run(main())
+
+
+def test_the_command_line_on_a_server_without_the_route(old_server: OldServer) -> None:
+    sandbox = Daytona(old_server.config).create()
+    try:
+        own = {"DAYTONA_API_URL": str(old_server.config.api_url), "DAYTONA_API_KEY": str(old_server.config.api_key)}
+        for options, given, wanted in [([], b"in", b""), (["-i"], b"in\xff", b"in\xff")]:
+            command = [server_binary(), "exec", *options, sandbox.id, "--", "cat"]
+            ran = subprocess.run(command, input=given, capture_output=True, env={**os.environ, **own}, timeout=60)
+            assert (ran.returncode, ran.stdout) == (0, wanted), ran.stderr
+    finally:
+        sandbox.delete()

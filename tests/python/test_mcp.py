@@ -21,7 +21,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
-from conftest import Server, server_binary
+from conftest import OldServer, Server, server_binary
 
 TOOLS = {
     "create_sandbox",
@@ -67,6 +67,16 @@ async def refused(client: Client, name: str, arguments: dict[str, Any]) -> str:
     result = await client.call_tool(name, arguments)
     assert result.is_error, result
     return str(getattr(result.content[0], "text", ""))
+
+
+def test_a_command_has_no_input_on_a_server_without_streams(old_server: OldServer) -> None:
+    async def work(client: Client) -> None:
+        box = await call(client, "create_sandbox", {})
+        ran = await call(client, "execute_command", {"id": box["id"], "command": "cat; echo over"})
+        assert (ran["exitCode"], ran["stdout"]) == (0, "over\n")
+        await call(client, "destroy_sandbox", {"id": box["id"]})
+
+    with_client(Server(str(old_server.config.api_url), str(old_server.config.api_key)), work)
 
 
 def test_the_documented_tools(server: Server) -> None:

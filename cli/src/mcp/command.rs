@@ -58,11 +58,9 @@ impl Run {
     pub(super) async fn to_end(&self, tools: &Tools, args: Execute) -> Answer<Ran> {
         let sandbox = tools.sandbox(args.id.as_deref()).await?;
         let timeout = Some(args.timeout.unwrap_or(0.0));
-        let options = ExecOptions { cwd: args.cwd, env: args.env, timeout, argv: None };
+        let options = ExecOptions { cwd: args.cwd, env: args.env, timeout, no_stdin: true, ..ExecOptions::default() };
         let stream = sandbox.process().exec_stream(&args.command, options).await.map_err(told)?;
         *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream.clone());
-        // Not every server can close it.
-        let _ = stream.close_stdin().await;
         while let Some(chunks) = stream.next().await.map_err(told)? {
             let mut output = self.output();
             for chunk in chunks {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::{BufMut, BytesMut};
 use daytona_wire::exec_stream::{GRACE_SECONDS, HEAD, STDERR, STDIN, STDOUT, ToClient, ToServer, WINDOW};
 use reqwest::Url;
@@ -11,6 +10,8 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::OPERATION;
+use super::overdue::Clock;
+use super::retry::{Retry, Stood};
 use super::shared::{KILL, Running, Shared};
 use crate::client::join;
 use crate::error::{Error, ErrorKind, Result};
@@ -22,12 +23,10 @@ use crate::watch;
 use crate::ws::{End, Message, Open, Socket};
 
 const GRACE: Duration = Duration::from_secs(GRACE_SECONDS);
-/// How long the first message of the server may take.
+/// How long the first message of the server to a new command may take.
 const FIRST_WORD: Duration = Duration::from_secs(60);
-/// What one attempt to connect again may take.
+/// What one attempt to connect again may take, and then each of the first two answers.
 const AGAIN: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(2);
 /// Output that was taken is acknowledged after this at the latest.
 const ACK_DELAY: Duration = Duration::from_millis(20);
 /// How long the server's close frame is waited for once the command has ended.
@@ -88,12 +87,14 @@ pub(super) struct Client {
     start: Message,
     /// The server has said that the command runs.
     has_started: bool,
-    /// When the connection was lost, until it is there again.
-    lost: Option<Instant>,
+    retry: Retry,
     /// Bytes of output received.
     received: u64,
     /// Those whose taking the server has been told of.
     acked: u64,
+    /// Bytes came or went over this connection that had not before.
+    has_moved: bool,
+    clock: Arc<Clock>,
 }
 
 impl Client {
@@ -103,6 +104,7 @@ impl Client {
         process: &Url,
         id: &str,
         start: &ToServer,
+        clock: Arc<Clock>,
     ) -> Result<Self> {
         let mut start_url = join(process.as_str(), &["execute", "stream"])?;
         start_url.query_pairs_mut().append_pair("id", id);
@@ -115,9 +117,11 @@ impl Client {
             resume_url,
             start,
             has_started: false,
-            lost: None,
+            retry: Retry::new(),
             received: 0,
             acked: 0,
+            has_moved: false,
+            clock,
         })
     }
 
@@ -125,20 +129,31 @@ impl Client {
     pub(super) async fn run(&mut self, running: &mut Running) -> Result<Ended> {
         let shared = Arc::clone(&running.shared);
         let mut is_start = true;
-        let mut pauses = pauses();
         loop {
             let talk = match self.connect(is_start, &shared).await {
                 None => return Ok(Ended::Done),
                 Some(Ok(mut socket)) => {
                     if is_start {
                         socket.queue(self.start.clone());
+                        self.clock.begin();
                     }
-                    self.converse(socket, running).await?
+                    let since = Instant::now();
+                    self.has_moved = false;
+                    let talk = self.converse(&mut socket, running).await?;
+                    match &talk {
+                        Talk::Exited => self.goodbye(socket).await,
+                        Talk::GivenUp => socket.close().await,
+                        Talk::Lost(_) => {
+                            let (has_moved, is_proven) = (self.has_moved, socket.is_proven());
+                            self.retry.after(&Stood { lasted: since.elapsed(), has_moved, is_proven });
+                        }
+                    }
+                    talk
                 }
                 Some(Err(error)) => match (error.status(), is_start) {
                     // The first word to this server.
-                    (Some(404 | 405 | 501), true) if self.lost.is_none() => return Ok(Ended::NoRoute),
-                    (_, true) if self.lost.is_none() => return Err(watch::why(&self.sandbox, error).await),
+                    (Some(404 | 405 | 501), true) if !self.retry.is_again() => return Ok(Ended::NoRoute),
+                    (_, true) if !self.retry.is_again() => return Err(watch::why(&self.sandbox, error).await),
                     (Some(404), false) if !self.has_started => {
                         is_start = true;
                         continue;
@@ -163,14 +178,9 @@ impl Client {
                 return Err(error);
             }
             is_start = false;
-            let since = *self.lost.get_or_insert_with(|| {
-                pauses = self::pauses();
-                Instant::now()
-            });
-            let pause = pauses.next().unwrap_or(LAST_PAUSE);
-            if since.elapsed() + pause > GRACE || (shared.is_closing() && since.elapsed() > AGAIN) {
+            let Some(pause) = self.retry.pause(Instant::now(), if shared.is_closing() { AGAIN } else { GRACE }) else {
                 return Err(error.with_hint("The command was out of reach for too long; the server has killed it"));
-            }
+            };
             tracing::debug!(error = %error, offset = self.received, "connecting to a command again");
             if shared.is_closing() {
                 sleep(pause).await;
@@ -203,22 +213,22 @@ impl Client {
         }
     }
 
-    async fn converse(&mut self, mut socket: Socket, running: &mut Running) -> Result<Talk> {
+    async fn converse(&mut self, socket: &mut Socket, running: &mut Running) -> Result<Talk> {
         let mut died = std::pin::pin!(died(self.sandbox.clone()));
         let shared = Arc::clone(&running.shared);
         let pipe = &shared.pipe;
-        let first_word = Instant::now() + FIRST_WORD;
+        let patience = if self.retry.is_again() { AGAIN } else { FIRST_WORD };
+        let first_word = Instant::now() + patience;
         let mut sending = None;
         let mut taken = self.acked;
         let mut ack_at = None;
         let mut batch = Batch::default();
         loop {
             if shared.is_closing() {
-                socket.close().await;
                 return Ok(Talk::GivenUp);
             }
             if let Some(sending) = &mut sending {
-                send_input(&mut socket, &shared, sending);
+                send_input(socket, &shared, sending);
             }
             tokio::select! {
                 biased;
@@ -226,7 +236,7 @@ impl Client {
                     taken = now;
                     if taken - self.acked >= WINDOW as u64 / 2 {
                         ack_at = None;
-                        self.ack(&mut socket, taken);
+                        self.ack(socket, taken);
                     } else {
                         ack_at.get_or_insert(Instant::now() + ACK_DELAY);
                     }
@@ -248,9 +258,11 @@ impl Client {
                             },
                             Heard::Control(control) => {
                                 pipe.push(&mut batch);
+                                if self.retry.is_again() && matches!(control, ToClient::Started { .. }) {
+                                    socket.probe(AGAIN);
+                                }
                                 if let Some(exit) = self.obey(control, running, &mut sending)? {
                                     shared.exited(exit.0, exit.1);
-                                    self.goodbye(socket).await;
                                     return Ok(Talk::Exited);
                                 }
                             }
@@ -262,11 +274,11 @@ impl Client {
                 () = shared.changed.notified() => {}
                 () = sleep_until(ack_at.unwrap_or(first_word)), if ack_at.is_some() => {
                     ack_at = None;
-                    self.ack(&mut socket, taken);
+                    self.ack(socket, taken);
                 }
                 error = died.as_mut() => return Err(error),
                 () = sleep_until(first_word), if sending.is_none() => {
-                    let what = format!("the server said nothing for {} s", FIRST_WORD.as_secs());
+                    let what = format!("the server said nothing for {} s", patience.as_secs());
                     return Ok(Talk::Lost(Error::new(ErrorKind::ConnectionTimeout, what)));
                 }
             }
@@ -280,8 +292,12 @@ impl Client {
             return Err(Error::new(ErrorKind::Connection, what));
         };
         let new = usize::try_from(again).ok().and_then(|again| bytes.get(again..)).unwrap_or_default();
-        self.received += new.len() as u64;
-        batch.push(stream, new);
+        if !new.is_empty() {
+            self.received += new.len() as u64;
+            self.has_moved = true;
+            self.clock.put_off();
+            batch.push(stream, new);
+        }
         Ok(())
     }
 
@@ -295,13 +311,17 @@ impl Client {
         let shared = Arc::clone(&running.shared);
         match control {
             ToClient::Started { stdin } => {
-                self.has_started = true;
-                self.lost = None;
+                if !std::mem::replace(&mut self.has_started, true) {
+                    self.clock.begin();
+                }
                 shared.taken(stdin);
                 *sending = Some(Sending { stdin, ..Sending::default() });
                 running.opened();
             }
-            ToClient::Ack { offset } => shared.taken(offset),
+            ToClient::Ack { offset } => {
+                self.has_moved = true;
+                shared.taken(offset);
+            }
             ToClient::StdinClosed => shared.close_input(),
             ToClient::Exited { exit_code, timed_out } => return Ok(Some((exit_code, timed_out))),
             ToClient::Error { error } => return Err(Error::from_body(error)),
@@ -368,11 +388,6 @@ fn lost(end: End) -> Error {
             Error::new(ErrorKind::Connection, what)
         }
     }
-}
-
-fn pauses() -> impl Iterator<Item = Duration> {
-    let pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LAST_PAUSE);
-    pauses.without_max_times().with_jitter().build()
 }
 
 fn forgotten(error: Error) -> Error {

@@ -50,7 +50,7 @@ pub(super) struct Shared {
     moved: Notify,
     is_closing: AtomicBool,
     pub(super) sequel: OnceLock<Sequel>,
-    takes_lines_only: AtomicBool,
+    only_ends: AtomicBool,
 }
 
 /// What is done once the command has ended, before that is told.
@@ -92,19 +92,12 @@ impl Shared {
         self.is_closing.load(Ordering::Relaxed)
     }
 
-    pub(super) fn take_lines_only(&self) {
-        self.takes_lines_only.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn takes_lines_only(&self) -> bool {
-        self.takes_lines_only.load(Ordering::Relaxed)
+    /// Of the signals, the server knows only those that end a command.
+    pub(super) fn only_end(&self) {
+        self.only_ends.store(true, Ordering::Relaxed);
     }
 
     pub(super) async fn write(&self, mut bytes: &[u8]) -> Result<()> {
-        if self.takes_lines_only() && std::str::from_utf8(bytes).is_err() {
-            return Err(Error::invalid("this server takes only UTF-8 text for stdin")
-                .with_hint("Write the bytes to a file, and redirect the command's stdin to it"));
-        }
         let _turn = self.turn.lock().await;
         while !bytes.is_empty() {
             let written = wait(&self.moved, || self.write_some(bytes)).await?;
@@ -130,20 +123,9 @@ impl Shared {
         (length > 0).then_some(Ok(length))
     }
 
-    pub(super) fn end_input(&self) -> Result<()> {
-        if self.takes_lines_only() {
-            let mut input = self.input();
-            if !input.waiting.is_empty() {
-                input.waiting.extend_from_slice(b"\n");
-            }
-            drop(input);
-            self.changed.notify_one();
-            return Err(Error::new(ErrorKind::Unsupported, "this server cannot close the stdin of a command")
-                .with_hint("Let the command read a known number of lines, or redirect its stdin"));
-        }
+    pub(super) fn end_input(&self) {
         self.input().is_over = true;
         self.changed.notify_one();
-        Ok(())
     }
 
     pub(super) fn signal(&self, signal: Signal) -> Result<()> {
@@ -153,7 +135,7 @@ impl Shared {
         if let Some(error) = self.pipe.failure() {
             return Err(error);
         }
-        if self.takes_lines_only() && !matches!(signal.0, KILL | TERM) {
+        if self.only_ends.load(Ordering::Relaxed) && !matches!(signal.0, KILL | TERM) {
             return Err(Error::new(ErrorKind::Unsupported, "this server can only end a command: SIGTERM or SIGKILL")
                 .with_hint("Send other signals with a command of their own: kill"));
         }
@@ -198,14 +180,17 @@ impl Shared {
     /// It has ended, and all its output has been pushed.
     pub(super) fn exited(&self, exit_code: i32, timed_out: bool) {
         let _ = self.exit_code.set(exit_code);
-        let over = || {
-            Error::new(ErrorKind::ProcessExecutionTimeout, "the command ran over its time limit and was killed")
-                .with_operation(super::OPERATION)
-                .with_hint("Pass a longer timeout, or 0 for none")
-        };
+        let over = || overdue("the command ran over its time limit and was killed");
         self.pipe.finish(if timed_out { Err(over()) } else { Ok(()) });
         self.close_input();
     }
+}
+
+/// Its time limit is over.
+pub(super) fn overdue(what: impl Into<String>) -> Error {
+    Error::new(ErrorKind::ProcessExecutionTimeout, what)
+        .with_operation(super::OPERATION)
+        .with_hint("Pass a longer timeout, or 0 for none")
 }
 
 /// The handle's side.

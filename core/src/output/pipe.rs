@@ -59,6 +59,11 @@ impl Pipe {
         wait(&self.emptied, || (self.state().batch.len() < WAITING).then_some(())).await;
     }
 
+    /// So much output waits to be taken that the server may hold back more.
+    pub(crate) fn holds_up(&self) -> bool {
+        self.state().batch.len() >= WAITING / 2
+    }
+
     /// The number of bytes taken, once it is not `known` any more. Cancel safe.
     pub(crate) async fn taken(&self, known: u64) -> u64 {
         wait(&self.emptied, || Some(self.state().taken).filter(|&taken| taken != known)).await

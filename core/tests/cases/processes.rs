@@ -27,6 +27,7 @@ pub(crate) async fn on_process(method: &str, sandbox: &Sandbox, args: &Value) ->
         env: arg(args, "env"),
         argv: arg(args, "argv"),
         timeout: arg(args, "timeout"),
+        ..ExecOptions::default()
     };
     match method {
         "exec" => process.exec(&arg::<String>(args, "command"), options).await.map(Outcome::from),

@@ -172,6 +172,38 @@ async fn a_time_limit_is_a_timeout() {
 }
 
 #[tokio::test]
+async fn a_network_that_stalls_does_not_outlast_a_time_limit() {
+    let options = || ExecOptions { timeout: Some(1.0), ..ExecOptions::default() };
+    let stalls: [fn() -> Reply; 2] = [
+        || Reply::Socket(vec![Step::Hear, STARTED, data(1, 0, b"x"), Step::Wait(Arc::default())]),
+        || Reply::Socket(vec![Step::Hear, Step::Wait(Arc::default())]),
+    ];
+    for (stall, is_started) in stalls.into_iter().zip([true, false]) {
+        let fake = serve(vec![stall]).await;
+        let error = match fake.sandbox.process().exec_stream("run", options()).await {
+            Ok(stream) => {
+                assert!(is_started);
+                stream.wait().await.unwrap_err()
+            }
+            Err(error) => error,
+        };
+        assert_eq!(error.kind(), ErrorKind::ProcessExecutionTimeout, "{error}");
+        assert!(error.message().contains("has not told its end"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn one_without_stdin_has_its_end_at_once() {
+    let mut fake = serve(vec![|| Reply::Socket(vec![Step::Hear, STARTED, Step::Hear, EXITED, Step::HearAll])]).await;
+    let options = ExecOptions { no_stdin: true, ..ExecOptions::default() };
+    let stream = fake.sandbox.process().exec_stream("cat", options).await.unwrap();
+    assert_eq!(text(fake.heard().await)["type"], "start");
+    assert_eq!(text(fake.heard().await), json!({"type": "eof", "offset": 0}));
+    assert_eq!(stream.wait().await.unwrap(), 3);
+    assert_eq!(stream.write_stdin("x".into()).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[tokio::test]
 async fn stdin_and_kill_are_sent_again_from_where_the_server_is() {
     let mut fake = serve(vec![|| Reply::Socket(vec![Step::Hear, STARTED, Step::Hear, Step::Hear]), || {
         let started = Step::Text(r#"{"type":"started","stdin":2}"#);

@@ -171,14 +171,19 @@ async fn play(mut socket: WebSocketStream<TcpStream>, steps: Vec<Step>, ear: &mp
                 sent
             }
             Step::Hear => {
-                if let Some(Ok(message)) = socket.next().await {
-                    let _ = ear.send(message);
+                while let Some(Ok(message)) = socket.next().await {
+                    if !message.is_ping() {
+                        let _ = ear.send(message);
+                        break;
+                    }
                 }
                 Ok(())
             }
             Step::HearAll => {
                 while let Some(Ok(message)) = socket.next().await {
-                    let _ = ear.send(message);
+                    if !message.is_ping() {
+                        let _ = ear.send(message);
+                    }
                 }
                 Ok(())
             }
