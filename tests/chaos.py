@@ -44,7 +44,7 @@ class Server:
     """The server and what belongs to it."""
 
     def __init__(self, data: pathlib.Path, runtime: str) -> None:
-        binary = os.environ.get("DAYTONA_NATIVE_BINARY") or str(ROOT / "bindings-python/python/daytona_native/bin/daytona-native")
+        binary = os.environ.get("DAYTONA_NATIVE_BINARY") or str(ROOT / "bindings-node/bin/daytona-native")
         self.data = data
         with open(data.parent / "log", "ab") as log:
             self.process = subprocess.Popen(

@@ -48,7 +48,7 @@ class Server:
     """One local server in a data directory of its own."""
 
     def __init__(self) -> None:
-        binary = os.environ.get("DAYTONA_NATIVE_BINARY") or str(HERE.parents[1] / "bindings-python/python/daytona_native/bin/daytona-native")
+        binary = os.environ.get("DAYTONA_NATIVE_BINARY") or str(HERE.parents[1] / "bindings-node/bin/daytona-native")
         wanted = os.environ.get("DAYTONA_NATIVE_TEST_RUNTIME") or "auto"
         self._directory = tempfile.TemporaryDirectory(prefix="daytona-cases-", ignore_cleanup_errors=True)
         if not pathlib.Path(binary).is_file():

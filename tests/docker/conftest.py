@@ -25,7 +25,7 @@ class Server:
         from daytona_native import Daytona, DaytonaConfig
 
         self.host = host
-        binary = os.environ.get("DAYTONA_NATIVE_BINARY") or str(ROOT / "bindings-python/python/daytona_native/bin/daytona-native")
+        binary = os.environ.get("DAYTONA_NATIVE_BINARY") or str(ROOT / "bindings-node/bin/daytona-native")
         command = [binary, "serve", "--runtime", "docker", "--port", "0", "--json", "--data-dir", str(data), *options]
         environment = {**os.environ, "DOCKER_HOST": host}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

@@ -30,7 +30,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def server_binary() -> str:
-    binary = os.environ.get("DAYTONA_NATIVE_BINARY") or str(ROOT / "bindings-python/python/daytona_native/bin/daytona-native")
+    binary = os.environ.get("DAYTONA_NATIVE_BINARY") or str(ROOT / "bindings-node/bin/daytona-native")
     if not pathlib.Path(binary).is_file():
         raise RuntimeError(f"{binary} is not there: run `make build`, or set DAYTONA_NATIVE_BINARY")
     return binary
