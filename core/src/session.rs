@@ -276,9 +276,7 @@ pub(crate) async fn send_input(transport: &Transport, call: impl Fn() -> Result<
 /// Whether the server has no pipe for the input. Not so where the pipe broke: then bytes may have arrived.
 fn has_no_pipe(error: &Error) -> bool {
     let message = error.message().to_ascii_lowercase();
-    error.status() == Some(500)
-        && (message.contains("input pipe") || message.contains("input.pipe"))
-        && !message.contains("broken pipe")
+    error.status() == Some(500) && message.contains("pipe") && !message.contains("broken pipe")
 }
 
 /// An id is one part of a URL's path.

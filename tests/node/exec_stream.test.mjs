@@ -8,7 +8,7 @@ import {
   DaytonaSandboxDiedError,
   ExecStream,
 } from 'daytona-native'
-import { collect, run, startOld, startServer } from './support.mjs'
+import { collect, run, startFake, startOld, startServer } from './support.mjs'
 
 let server
 let daytona
@@ -248,4 +248,20 @@ test('a server without the route ends stdin', async () => {
   } finally {
     old.stop()
   }
+})
+
+test('a network that stalls does not outlast a time limit', { timeout: 60_000 }, async () => {
+  const stalls = [() => {}, (socket) => socket.text('{"type":"started","stdin":0}')]
+  await Promise.all(
+    stalls.map(async (stall) => {
+      const fake = await startFake(() => {}, stall)
+      const { process } = fake.sandbox
+      const command = async () => (await process.executeCommandStream('true', undefined, undefined, 1)).wait()
+      try {
+        await assert.rejects(command, DaytonaProcessExecutionTimeoutError)
+      } finally {
+        await fake.stop()
+      }
+    }),
+  )
 })

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import http.server
 import json
 import os
@@ -89,7 +91,8 @@ class Fake(http.server.ThreadingHTTPServer):
 
     The command ``block`` is never answered: ``blocked`` says that it came, ``left`` that the client
     closed the connection. Other commands are answered with themselves. A DELETE deletes, but the first answer for what
-    has ``lost`` in its name is lost.
+    has ``lost`` in its name is lost. A streamed command starts where the sandbox's name ends in ``started``, and stays
+    silent: no ping is answered.
     """
 
     daemon_threads = True
@@ -155,6 +158,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._note()
+        if self.headers.get("Upgrade") == "websocket":
+            self._stall()
+            return
         sandbox = self.path.rpartition("/")[2]
         if sandbox == "missing":
             body = {"statusCode": 404, "message": "no such sandbox", "source": "DAYTONA_API"}
@@ -162,6 +168,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         toolbox = f"{self.server.url}/toolbox"
         self.answer(200, {"id": sandbox, "name": sandbox, "state": "started", "cpu": 2, "toolboxProxyUrl": toolbox})
+
+    def _stall(self) -> None:
+        key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+        self.send_response(101)
+        for name, value in [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)]:
+            self.send_header(name, value)
+        self.end_headers()
+        if "started/" in self.path:
+            text = b'{"type":"started","stdin":0}'
+            self.wfile.write(bytes([0x81, len(text)]) + text)
+        with contextlib.suppress(OSError):
+            while self.connection.recv(1 << 16):
+                pass
+        self.close_connection = True
 
     def do_DELETE(self) -> None:
         self._note()

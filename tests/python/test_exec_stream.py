@@ -9,15 +9,17 @@ import os
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from conftest import OldServer, Program, Server, eventually, forked, server_binary, sockets
+from conftest import Fake, OldServer, Program, Server, eventually, forked, server_binary, sockets
 from daytona_native import (
     AsyncDaytona,
     Daytona,
     DaytonaError,
     DaytonaInvalidArgumentError,
+    DaytonaProcessExecutionTimeoutError,
     DaytonaSandboxDiedError,
     ExecStream,
     Sandbox,
@@ -317,3 +319,20 @@ def test_the_command_line_on_a_server_without_the_route(old_server: OldServer) -
             assert (ran.returncode, ran.stdout) == (0, wanted), ran.stderr
     finally:
         sandbox.delete()
+
+
+def test_a_network_that_stalls_does_not_outlast_a_time_limit(fake: Fake) -> None:
+    def stalled() -> None:
+        with pytest.raises(DaytonaProcessExecutionTimeoutError, match="has not told its end"):
+            Daytona(fake.config).get("is-started").process.exec_stream("true", timeout=1).wait()
+
+    async def main() -> None:
+        async with AsyncDaytona(fake.config) as daytona:
+            sandbox = await daytona.get("is-silent")
+            with pytest.raises(DaytonaProcessExecutionTimeoutError, match="has not told its end"):
+                await (await sandbox.process.exec_stream("true", timeout=1)).wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(stalled)
+        asyncio.run(asyncio.wait_for(main(), 60))
+        done.result(60)
