@@ -138,9 +138,11 @@ test("a worker's own environment is the one that counts", async () => {
       env: { DAYTONA_API_KEY: 'k', DAYTONA_API_URL: `${fake.base}/api` },
     },
   )
+  // Both may come in one turn of the event loop.
+  const exited = once(worker, 'exit')
   const [id] = await once(worker, 'message')
   assert.equal(id, 'fake')
-  await once(worker, 'exit')
+  await exited
 })
 
 test('a forked process has a client of its own', async () => {
@@ -148,8 +150,9 @@ test('a forked process has a client of its own', async () => {
   const child = fork(new URL('./child.mjs', import.meta.url), {
     env: { ...process.env, ...cleanEnvironment(), DAYTONA_API_KEY: 'k', DAYTONA_API_URL: `${fake.base}/api` },
   })
+  const exited = once(child, 'exit')
   const [result] = await once(child, 'message')
   assert.equal(result, 'done')
-  const [code] = await once(child, 'exit')
+  const [code] = await exited
   assert.equal(code, 0)
 })
