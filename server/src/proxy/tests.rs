@@ -61,7 +61,7 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
             assert_ne!(stream.read_buf(&mut text).await.unwrap(), 0, "ended early");
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), read).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), read).await.unwrap();
     String::from_utf8(text).unwrap()
 }
 
