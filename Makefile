@@ -57,7 +57,7 @@ test: build $(OFFICIAL)/.ready $(INTEGRATIONS)/.ready ## Run every test
 		official-python='$(OFFICIAL)/venv/bin/python -m pytest --maxfail=10 tests/official' \
 		official-node='NODE_PATH=$(CURDIR)/$(OFFICIAL)/node_modules node --test --test-reporter=spec tests/official/*.test.mjs' \
 		node='node --test --test-reporter=spec tests/node/*.test.mjs' \
-		docker='$(PYTHON) tests/docker/run.py own builds rust' \
+		docker='PROFILE=$(PROFILE) $(PYTHON) tests/docker/run.py own builds rust' \
 		parity='$(PYTHON) tests/parity/check_python.py --ratchet && node tests/parity/check_node.mjs --ratchet'
 	./scripts/together chaos='$(PYTHON) tests/chaos.py --kills 8'
 
@@ -78,7 +78,7 @@ $(INTEGRATIONS)/.ready: tests/integrations/package.json tests/integrations/packa
 
 .PHONY: test-docker
 test-docker: build $(OFFICIAL)/.ready ## Run every behaviour case on a Docker engine, with every client
-	$(PYTHON) tests/docker/run.py
+	PROFILE=$(PROFILE) $(PYTHON) tests/docker/run.py
 
 .PHONY: lint
 lint: build ## Check formatting, lints and types

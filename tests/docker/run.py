@@ -29,7 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests/images"), str(ROOT / "tests/cases")]
 TARGET = ROOT / "target"
-AGENT = TARGET / "release/daytona-agent"
+AGENT = ROOT / "bindings-node/bin/daytona-agent"
+PROFILE = os.environ.get("PROFILE", "quick")
 OFFICIAL = TARGET / "official"
 REGISTRY = "127.0.0.1:5000"
 PROGRAMS = ["git", "curl", "nodejs", "procps"]
@@ -39,12 +40,12 @@ SKIPPED = 77
 def main() -> int:
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     if not AGENT.is_file():
-        print(f"skipped: {AGENT} is not there: build it with scripts/agent")
+        print(f"skipped: {AGENT} is not there: run `make build`")
         return SKIPPED
     suites: dict[str, Callable[[], None]] = {
         "own": lambda: run(sys.executable, "-m", "pytest", "-q", "--durations=8", "tests/docker"),
         "builds": builds,
-        "rust": lambda: run("cargo", "test", "--release", "--locked", "--workspace", "--test", "cases"),
+        "rust": lambda: run("cargo", "test", "--profile", PROFILE, "--locked", "--workspace", "--test", "cases"),
         "python": lambda: run(sys.executable, "-m", "pytest", "-q", "tests/python/test_cases.py"),
         "node": lambda: run("node", "--test", "--test-reporter=dot", "tests/node/cases.test.mjs"),
     }
