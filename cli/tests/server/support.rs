@@ -234,12 +234,13 @@ impl Drop for Server {
         // Sandboxes end before their files are removed.
         if self.child.id().is_some() {
             self.signal(rustix::process::Signal::TERM);
-            for _ in 0..500 {
+            for _ in 0..6000 {
                 if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(10));
             }
+            eprintln!("the server has not ended within a minute");
         }
     }
 }
