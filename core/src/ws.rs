@@ -289,6 +289,11 @@ impl Socket {
         }
     }
 
+    /// The agent that it leads to, where the server tells.
+    pub(crate) fn agent(&self) -> Option<&str> {
+        self.agent.as_deref()
+    }
+
     fn error(&self, what: String) -> Error {
         Error::new(ErrorKind::Connection, what).with_operation(self.operation).of_agent(self.agent.clone())
     }

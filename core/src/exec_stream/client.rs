@@ -95,6 +95,8 @@ pub(super) struct Client {
     /// Bytes came or went over this connection that had not before.
     has_moved: bool,
     clock: Arc<Clock>,
+    /// Who runs the command, where the server tells.
+    agent: Option<String>,
 }
 
 impl Client {
@@ -122,6 +124,7 @@ impl Client {
             acked: 0,
             has_moved: false,
             clock,
+            agent: None,
         })
     }
 
@@ -139,6 +142,7 @@ impl Client {
                     }
                     let since = Instant::now();
                     self.has_moved = false;
+                    self.agent = socket.agent().map(str::to_owned);
                     let talk = self.converse(&mut socket, running).await?;
                     match &talk {
                         Talk::Exited => self.goodbye(socket).await,
@@ -158,11 +162,11 @@ impl Client {
                         is_start = true;
                         continue;
                     }
-                    (Some(404), false) => return Err(forgotten(error)),
+                    (Some(404), false) => return Err(self.forgotten(error)),
                     // It was started after all; the next attempt finds it.
                     (Some(409), true) => Talk::Lost(error),
                     (Some(409 | 410), false) => {
-                        return Err(Error::new(ErrorKind::SandboxDied, error.message()).with_cause(error));
+                        return Err(Error::new(ErrorKind::SandboxDied, error.message()).after(error));
                     }
                     (None | Some(408 | 429 | 502..=504), _) if error.kind() != ErrorKind::SandboxDied => {
                         Talk::Lost(error)
@@ -329,6 +333,16 @@ impl Client {
         Ok(None)
     }
 
+    /// Why the command is not known any more.
+    fn forgotten(&self, error: Error) -> Error {
+        let now = error.headers().iter().find(|(name, _)| name == daytona_wire::AGENT).map(|(_, agent)| agent);
+        if self.agent.is_some() && now.is_some() && self.agent.as_ref() != now {
+            return Error::killed(self.sandbox.id()).after(error);
+        }
+        let what = "the server does not know the command any more: it was restarted, or the command ended long ago";
+        Error::new(ErrorKind::NotFound, what).with_cause(error)
+    }
+
     fn ack(&mut self, socket: &mut Socket, offset: u64) {
         self.acked = offset;
         socket.queue(text(&ToServer::Ack { offset }));
@@ -388,11 +402,6 @@ fn lost(end: End) -> Error {
             Error::new(ErrorKind::Connection, what)
         }
     }
-}
-
-fn forgotten(error: Error) -> Error {
-    let what = "the server does not know the command any more: it was restarted, or the command ended long ago";
-    Error::new(ErrorKind::NotFound, what).with_cause(error)
 }
 
 /// Waits for the sandbox's end. A network that is gone may come back within the time a command has.

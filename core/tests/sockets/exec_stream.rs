@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::fake::{Fake, LIMIT, Reply, Step};
+use crate::fake::{Fake, LIMIT, Reply, Request, Step};
 
 const STARTED: Step = Step::Text(r#"{"type":"started","stdin":0}"#);
 const EXITED: Step = Step::Text(r#"{"type":"exited","exitCode":3}"#);
@@ -201,6 +201,19 @@ async fn one_without_stdin_has_its_end_at_once() {
     assert_eq!(text(fake.heard().await), json!({"type": "eof", "offset": 0}));
     assert_eq!(stream.wait().await.unwrap(), 3);
     assert_eq!(stream.write_stdin("x".into()).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_command_of_an_agent_that_was_killed_before_it_is_asked_again_has_died() {
+    let answer = |request: &Request| match &*request.line {
+        // The connection breaks for a reason of its own.
+        line if line.ends_with("/version") => Reply::Http("200 OK\r\nX-Daytona-Agent: first", "{}".to_owned()),
+        line if line.contains("offset=") => Reply::Http("404 Not Found\r\nX-Daytona-Agent: second", String::new()),
+        _ => Reply::Of("first", vec![Step::Hear, STARTED, data(1, 0, b"x")]),
+    };
+    let fake = Fake::serve(answer).await;
+    let error = start(&fake).await.unwrap().wait().await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::SandboxDied, Some("AGENT_RESTARTED")), "{error}");
 }
 
 #[tokio::test]

@@ -36,6 +36,8 @@ pub(crate) enum Step {
 pub(crate) enum Reply {
     Http(&'static str, String),
     Socket(Vec<Step>),
+    /// The same of the agent with this name.
+    Of(&'static str, Vec<Step>),
 }
 
 impl Reply {
@@ -122,18 +124,28 @@ async fn converse(
                 let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
                 stream.write_all(head.as_bytes()).await.unwrap();
             }
-            Reply::Socket(steps) => {
-                let key = derive_accept_key(request.header("sec-websocket-key").as_bytes());
-                let head = format!(
-                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                     Sec-WebSocket-Accept: {key}\r\n\r\n"
-                );
-                stream.write_all(head.as_bytes()).await.unwrap();
-                let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
-                return play(socket, steps, ear).await;
+            Reply::Socket(steps) => return open(stream, &request, "", steps, ear).await,
+            Reply::Of(agent, steps) => {
+                return open(stream, &request, &format!("X-Daytona-Agent: {agent}\r\n"), steps, ear).await;
             }
         }
     }
+}
+
+async fn open(
+    mut stream: TcpStream,
+    request: &Request,
+    more: &str,
+    steps: Vec<Step>,
+    ear: &mpsc::UnboundedSender<Message>,
+) {
+    let key = derive_accept_key(request.header("sec-websocket-key").as_bytes());
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         {more}Sec-WebSocket-Accept: {key}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    play(WebSocketStream::from_raw_socket(stream, Role::Server, None).await, steps, ear).await;
 }
 
 async fn read(stream: &mut TcpStream) -> Option<Request> {
