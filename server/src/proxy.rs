@@ -223,6 +223,10 @@ pub(crate) async fn fate(sandbox: &Sandbox) -> Fate {
                 if tokio::time::timeout_at(pause, live.ended()).await.is_ok() {
                     return Fate::Ended;
                 }
+                // A refusal is there at once, before the limit is looked at.
+                if pause == end {
+                    return Fate::Unknown;
+                }
             }
             Err(_) => return Fate::Unknown,
         }
