@@ -118,7 +118,7 @@ export async function startFake(answer, connect) {
     const { pathname } = new URL(request.url, 'http://fake')
     requests.push(`${request.method} ${pathname}`)
     if (connect) connect(websocket(request, socket), pathname)
-    else socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n')
+    else socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n')
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
