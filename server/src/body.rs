@@ -1,4 +1,4 @@
-//! Request bodies that are always read.
+//! Request bodies that are always read, and answers that hold something until they are sent.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -63,5 +63,37 @@ impl Drop for Draining {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(tokio::time::timeout(LIMIT, async move { while let Some(Ok(_)) = body.frame().await {} }));
         }
+    }
+}
+
+/// A body, and what is dropped with it: once it is sent, or nobody wants it any more.
+pub(crate) struct Held<B, T> {
+    body: B,
+    _held: T,
+}
+
+impl<B, T> Held<B, T> {
+    pub(crate) fn new(body: B, held: T) -> Self {
+        Self { body, _held: held }
+    }
+}
+
+impl<B: HttpBody + Unpin, T: Unpin> HttpBody for Held<B, T> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -1,16 +1,13 @@
 //! HTTP connections.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::body::Held;
 use crate::preview::Peer;
 
 /// How long a client may take to send a request's head, where nothing else is said; also how long an unused connection
@@ -64,7 +62,7 @@ async fn connection(stream: TcpStream, router: Router, head: Duration, mut ended
         }
         let this = Use::begin(&counted);
         let answer = service.call(request);
-        async move { answer.await.map(|response| response.map(|body| Body::new(Answer { body, _use: this }))) }
+        async move { answer.await.map(|response| response.map(|body| Body::new(Held::new(body, this)))) }
     });
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
@@ -119,31 +117,5 @@ impl Use {
 impl Drop for Use {
     fn drop(&mut self) {
         self.0.ended.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// The body of an answer, dropped once it is sent.
-struct Answer {
-    body: Body,
-    _use: Use,
-}
-
-impl http_body::Body for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

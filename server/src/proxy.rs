@@ -13,8 +13,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use axum::response::Response;
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::legacy::{Client, ResponseFuture};
@@ -23,6 +21,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use tokio::net::UnixStream;
 
 use crate::App;
+use crate::body::Held;
 use crate::credentials::{self, without_token};
 use crate::environment;
 use crate::error::{ApiError, ApiResult, code};
@@ -279,7 +278,8 @@ pub(crate) async fn exchange(
         return Ok(response.map(|_| Body::empty()));
     }
     clean(response.headers_mut());
-    Ok(response.map(|body| Body::new(Tracked { body, _activity: activity })))
+    // The sandbox counts as busy until its answer is sent.
+    Ok(response.map(|body| Body::new(Held::new(body, activity))))
 }
 
 /// Passes bytes both ways until both sides are done, or the sandbox is being stopped: the client is told at once, and
@@ -345,32 +345,6 @@ fn clean(headers: &mut HeaderMap) {
     headers.remove("proxy-connection");
     for name in HOP_BY_HOP {
         headers.remove(name);
-    }
-}
-
-/// An answer's body; the sandbox counts as busy until it is sent.
-struct Tracked {
-    body: Incoming,
-    _activity: Option<Activity>,
-}
-
-impl HttpBody for Tracked {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

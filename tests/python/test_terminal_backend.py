@@ -92,7 +92,7 @@ def desk(server: Server) -> Iterator[Desk]:
 def orphans(server: Server) -> Desk:
     """What a killed process left, a minute before it is looked for: its sandboxes are the server's business.
 
-    Who asks for it first is the first test of all, and who asks last the last one (conftest.py).
+    The test that starts it runs first of all, and the test that reads it last (conftest.py).
     """
     desk = Desk(server)
     for keys in ({}, {"keep_alive": True, "max_idle": 5}):
